@@ -1,0 +1,141 @@
+"""A population: individual index -> names, values and template hold-out, as pure functions of (population_seed, index).
+
+Nothing is stored, so individual 3 and individual 3 million cost the same, and the first 100 individuals of a
+population of 1000 are the population of 100. Indices are the individual_ids of the data set: individuals for
+pre-training are 0..N-1, further ranges of the same space hold the individuals of other roles.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bio_facts import seeding
+from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS, check_pool_sizes
+from bio_facts.resources import NAME_POOLS, pools
+from bio_facts.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES
+
+MAX_INDIVIDUALS = 400_000_000  # ids from here on belong to other roles
+FIRST_FINE_TUNING_INDIVIDUAL = 400_000_000
+FIRST_UNSEEN_INDIVIDUAL = 600_000_000
+NUM_UNSEEN_INDIVIDUALS = 16_000
+
+
+def name_space_size() -> int:
+    """How many full names there are: 900 x 900 x 1000 = 810 million."""
+    return math.prod(len(pools()[pool]) for pool in NAME_POOLS)
+
+
+@functools.cache
+def template_orders() -> NDArray[np.uint8]:
+    """All ways to hold out 5 of 25 templates: uint8 [53130, 25], each row the 20 training ids, then the 5 for evaluation."""
+    ids = range(NUM_TEMPLATES)
+    num_held_out = NUM_TEMPLATES - NUM_TRAINING_TEMPLATES
+    held_out = np.array(list(itertools.combinations(ids, num_held_out)), dtype=np.uint8)
+    is_held_out = np.zeros((len(held_out), NUM_TEMPLATES), dtype=bool)
+    np.put_along_axis(is_held_out, held_out.astype(np.int64), True, axis=1)
+    orders = np.argsort(is_held_out, axis=1, kind="stable").astype(np.uint8)
+    orders.setflags(write=False)
+    return orders
+
+
+@dataclass(frozen=True)
+class Individual:
+    """One person of a population, for reading: values by attribute, template ids by attribute."""
+
+    individual_id: int
+    first_name: str
+    middle_name: str
+    last_name: str
+    values: Mapping[str, str]
+    training_template_ids: Mapping[str, tuple[int, ...]]
+    evaluation_template_ids: Mapping[str, tuple[int, ...]]
+
+    @property
+    def name(self) -> str:
+        """The full name: first, middle and last."""
+        return f"{self.first_name} {self.middle_name} {self.last_name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """`num_individuals` fictional people, all of them given by `population_seed`.
+
+    `pool_sizes` draws values from the first k items of a pool (pool name -> k); pools not named are full.
+
+    Raises:
+        ValueError: if a number is not an integer in its range, or pool_sizes names no pool.
+    """
+
+    num_individuals: int
+    population_seed: int
+    pool_sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        seeding.check_integer("num_individuals", self.num_individuals, minimum=1, maximum=MAX_INDIVIDUALS)
+        seeding.check_seed("population_seed", self.population_seed)
+        object.__setattr__(self, "pool_sizes", MappingProxyType(check_pool_sizes(self.pool_sizes)))
+
+    def name_parts(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """Items of the first-, middle- and last-name pools, int64 [n, 3]; no two individuals share all three."""
+        rank = seeding.permute(individual_ids, name_space_size(), self.population_seed, "name")
+        first_and_middle, last = np.divmod(rank, len(pools()["last_names"]))
+        first, middle = np.divmod(first_and_middle, len(pools()["middle_names"]))
+        return np.stack([first, middle, last], axis=-1)
+
+    def value_parts(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """Items of the value pools, int64 [n, 8], columns as in VALUE_PARTS, each drawn independently and uniformly."""
+        columns = [
+            seeding.integers(self.pool_sizes[pool], self.population_seed, f"value/{attribute}/{pool}", individual_ids)
+            for attribute, pool in VALUE_PARTS
+        ]
+        return np.stack(columns, axis=-1)
+
+    def template_ranks(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """For each attribute the row of template_orders() that is this individual's, int64 [n, 6]."""
+        num_orders = len(template_orders())
+        columns = [
+            seeding.integers(num_orders, self.population_seed, f"held_out/{attribute}", individual_ids)
+            for attribute in ATTRIBUTES
+        ]
+        return np.stack(columns, axis=-1)
+
+    def individual(self, individual_id: int) -> Individual:
+        """Any person of the name space by id, those of other roles too (fine-tuning, unseen).
+
+        Raises:
+            ValueError: if individual_id is not an integer from 0 to 809,999,999.
+        """
+        seeding.check_integer("individual_id", individual_id, minimum=0, maximum=name_space_size() - 1)
+        names = [pools()[pool][item] for pool, item in zip(NAME_POOLS, self.name_parts([individual_id])[0], strict=True)]
+        texts: dict[str, list[str]] = {attribute: [] for attribute in ATTRIBUTES}
+        for (attribute, pool), item in zip(VALUE_PARTS, self.value_parts([individual_id])[0], strict=True):
+            texts[attribute].append(pools()[pool][item])
+        orders = template_orders()[self.template_ranks([individual_id])[0]].tolist()
+        return Individual(
+            int(individual_id),
+            *names,
+            values=MappingProxyType({attribute: " ".join(parts) for attribute, parts in texts.items()}),
+            training_template_ids=MappingProxyType(
+                {name: tuple(order[:NUM_TRAINING_TEMPLATES]) for name, order in zip(ATTRIBUTES, orders, strict=True)}
+            ),
+            evaluation_template_ids=MappingProxyType(
+                {name: tuple(order[NUM_TRAINING_TEMPLATES:]) for name, order in zip(ATTRIBUTES, orders, strict=True)}
+            ),
+        )
+
+    def __len__(self) -> int:
+        return self.num_individuals
+
+    def __getitem__(self, index: int) -> Individual:
+        if not 0 <= index < self.num_individuals:
+            raise IndexError(f"individual {index} of a population of {self.num_individuals:,}")
+        return self.individual(index)
+
+    def __iter__(self) -> Iterator[Individual]:
+        return (self[index] for index in range(self.num_individuals))
