@@ -60,6 +60,17 @@ def piece_table() -> PieceTable:
     )
 
 
+@functools.cache
+def is_initial() -> NDArray[np.bool_]:
+    """Which pieces begin a text: first names and template text in their form without a space before them."""
+    table = piece_table()
+    initial = np.zeros(len(table.texts), dtype=bool)
+    initial[table.initial_first_names : table.initial_first_names + len(pools()[NAME_POOLS[0]])] = True
+    initial[table.initial_head] = True
+    initial[EMPTY] = False
+    return initial
+
+
 class RaggedTable(NamedTuple):
     """For each piece a run of items (bytes of its text, or tokens): piece p owns flat[starts[p] : starts[p] + lengths[p]]."""
 

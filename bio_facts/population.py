@@ -120,13 +120,15 @@ class Population:
         return Individual(
             int(individual_id),
             *names,
-            values=MappingProxyType({attribute: " ".join(parts) for attribute, parts in texts.items()}),
-            training_template_ids=MappingProxyType(
-                {name: tuple(order[:NUM_TRAINING_TEMPLATES]) for name, order in zip(ATTRIBUTES, orders, strict=True)}
-            ),
-            evaluation_template_ids=MappingProxyType(
-                {name: tuple(order[NUM_TRAINING_TEMPLATES:]) for name, order in zip(ATTRIBUTES, orders, strict=True)}
-            ),
+            values={attribute: " ".join(parts) for attribute, parts in texts.items()},
+            training_template_ids={
+                attribute: tuple(order[:NUM_TRAINING_TEMPLATES])
+                for attribute, order in zip(ATTRIBUTES, orders, strict=True)
+            },
+            evaluation_template_ids={
+                attribute: tuple(order[NUM_TRAINING_TEMPLATES:])
+                for attribute, order in zip(ATTRIBUTES, orders, strict=True)
+            },
         )
 
     def __len__(self) -> int:

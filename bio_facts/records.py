@@ -105,8 +105,8 @@ def canonical_json(row: dict[str, Any]) -> str:
 
 
 def content_digest(all_rows: Iterable[dict[str, Any]]) -> str:
-    """SHA-256 (hexadecimal) over the canonical JSON of rows in index order, in UTF-8, each followed by a line feed."""
+    """SHA-256 (hexadecimal) over the canonical JSON of rows in index order, in UTF-8."""
     digest = hashlib.sha256()
     for row in all_rows:
-        digest.update(canonical_json(row).encode() + b"\n")
+        digest.update(canonical_json(row).encode())
     return digest.hexdigest()

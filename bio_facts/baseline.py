@@ -1,0 +1,50 @@
+"""No-knowledge loss: what a model loses, in nats per value, that knows the statistics of the values but no individual.
+
+The paper's baseline is the entropy of the value POOLS. A model can also learn which values a POPULATION really has, and
+how often: with few people that is less. Protocol: phases are judged by the population's, hallucination by the pools'.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS, check_pool_sizes
+from bio_facts.population import Population
+
+_CHUNK = 1_000_000  # individuals whose values are held in memory at a time
+
+
+def pool_no_knowledge_losses(pool_sizes: Mapping[str, int] | None = None) -> dict[str, float]:
+    """Attribute -> log of the number of its possible values, nats per value (paper App. B.3). None: the full pools."""
+    sizes = check_pool_sizes(pool_sizes or {})
+    return {name: sum(math.log(sizes[pool]) for pool in attribute.pools) for name, attribute in ATTRIBUTES.items()}
+
+
+def pool_no_knowledge_loss(pool_sizes: Mapping[str, int] | None = None) -> float:
+    """Mean of pool_no_knowledge_losses over attributes; 6.767 nats per value with the full pools."""
+    return mean_over_attributes(pool_no_knowledge_losses(pool_sizes))
+
+
+def no_knowledge_losses(population: Population) -> dict[str, float]:
+    """Attribute -> entropy of the values that the population's people have, parts of a date taken as independent."""
+    counts = [np.zeros(population.pool_sizes[pool], dtype=np.int64) for _, pool in VALUE_PARTS]
+    for start in range(0, population.num_individuals, _CHUNK):
+        ids = np.arange(start, min(start + _CHUNK, population.num_individuals))
+        for count, items in zip(counts, population.value_parts(ids).T, strict=True):
+            count += np.bincount(items, minlength=len(count))
+    losses = dict.fromkeys(ATTRIBUTES, 0.0)
+    for (attribute, _), count in zip(VALUE_PARTS, counts, strict=True):
+        frequencies = count[count > 0] / population.num_individuals
+        losses[attribute] -= float(np.sum(frequencies * np.log(frequencies)))
+    return losses
+
+
+def no_knowledge_loss(population: Population) -> float:
+    """Mean of no_knowledge_losses over attributes, nats per value."""
+    return mean_over_attributes(no_knowledge_losses(population))
+
+
+def mean_over_attributes(losses: Mapping[str, float]) -> float:
+    """The mean that an overall loss is: every biography has each attribute once."""
+    return sum(losses.values()) / len(losses)

@@ -1,0 +1,191 @@
+"""Biographies as token ids with a value mask, from pieces that are tokenised once per tokenizer (paper App. B.2).
+
+Names and values are tokenised apart from the text around them, so a value has the same tokens in every sentence. The
+tokens of a biography are the tokens of its pieces, one after another; no special tokens are added (the paper states
+none), and padding is told by the lengths, so no pad token is needed.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS
+from bio_facts.biography import VALUE, Biographies
+from bio_facts.pieces import is_initial, piece_table, ragged_table
+from bio_facts.resources import DATA, NAME_POOLS, pools
+
+DEFAULT_TOKENIZER = "bio_facts"  # the name by which the shipped tokenizer is asked for
+TOKENIZER_FILE = DATA / "tokenizer" / "tokenizer.json"
+
+# A piece inside a text is tokenised behind one of these: the first that no token of the piece merges with.
+_ANCHORS = ("a", ".", "\n", "1", ")", "¶")
+
+
+class TokenBatch(NamedTuple):
+    """Token ids of n biographies, padded on the right to the longest, L tokens.
+
+    input_ids: int64 [n, L], 0 at padding. attribute_ids: int64 [n, L], of which attribute's value a token is part
+    (0 = none or padding, 1..6 as in ATTRIBUTES). lengths: int64 [n], tokens without padding.
+    """
+
+    input_ids: NDArray[np.int64]
+    attribute_ids: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+class BiographyTokenizer:
+    """Biographies -> tokens, for one tokenizer.
+
+    Args:
+        tokenizer: a Hugging Face fast tokenizer (see load_tokenizer). It is used here, once, and not kept.
+
+    Raises:
+        ValueError: if the tokenizer has no character offsets (a slow one), or cannot represent a piece.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ValueError(f"tokenizer {tokenizer.name_or_path!r} is a slow one; it must be a fast one, with offsets")
+        texts = piece_table().texts
+        runs: list[list[int]] = [[] for _ in texts]
+        for piece_ids, encode in (
+            (np.flatnonzero(is_initial()), _encode_alone),
+            (np.flatnonzero(~is_initial()), _encode_inside),
+        ):
+            for piece_id, run in zip(piece_ids, encode(tokenizer, [texts[k] for k in piece_ids]), strict=True):
+                runs[piece_id] = run
+        for text, run in zip(texts, runs, strict=True):
+            if text and (not run or tokenizer.unk_token_id in run):
+                raise ValueError(
+                    f"tokenizer {tokenizer.name_or_path!r} cannot represent {text!r}: its tokens are "
+                    f"{tokenizer.convert_ids_to_tokens(run)}; it must cover all names, values and templates"
+                )
+        self._table = ragged_table([np.array(run, dtype=np.int64) for run in runs])
+
+    @property
+    def max_length(self) -> int:
+        """No biography has more tokens than this."""
+        table, longest = piece_table(), self._table.lengths
+        sentences = np.maximum(longest[table.head], longest[table.initial_head]) + longest[table.cue] + longest[table.tail]
+        ends = {name: start + len(pools()[name]) for name, start in table.pools.items()}
+        pool = {name: int(longest[start : ends[name]].max()) for name, start in table.pools.items()}
+        initial = int(longest[is_initial()].max())
+        name = max(pool[NAME_POOLS[0]], initial) + sum(pool[part] for part in NAME_POOLS[1:])
+        values = sum(pool[part] for _, part in VALUE_PARTS)
+        return int(sentences.max(axis=1).sum()) + name * len(ATTRIBUTES) + values
+
+    def lengths(self, biographies: Biographies) -> NDArray[np.int64]:
+        """Number of tokens of each biography, int64 [n]."""
+        return self._table.lengths[biographies.piece_id].sum(axis=(1, 2))
+
+    def __call__(self, biographies: Biographies) -> TokenBatch:
+        """The tokens of a batch of biographies."""
+        pieces = biographies.piece_id
+        piece_attributes = np.zeros(pieces.shape, dtype=np.int64)
+        piece_attributes[:, :, VALUE] = biographies.attribute_id[:, :, None]
+        lengths = self.lengths(biographies)
+        is_token = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        input_ids, attribute_ids = np.zeros((2, *is_token.shape), dtype=np.int64)
+        input_ids[is_token] = self._table.concatenate(pieces)
+        attribute_ids[is_token] = np.repeat(piece_attributes.ravel(), self._table.lengths[pieces].ravel())
+        return TokenBatch(input_ids, attribute_ids, lengths)
+
+
+def _encode_alone(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Tokens of texts that begin a biography, so begin a text."""
+    return list(tokenizer(texts, add_special_tokens=False).input_ids) if texts else []
+
+
+def _encode_inside(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Tokens of texts that follow other text, as they come out behind an anchor that they do not merge with.
+
+    An anchor keeps a tokenizer from treating the piece as the beginning of a text (SentencePiece puts a space there).
+    """
+    runs: dict[int, list[int]] = {}
+    for anchor in _ANCHORS:
+        left = [k for k in range(len(texts)) if k not in runs]
+        if not left:
+            break
+        anchored = tokenizer(
+            [anchor + texts[k] for k in left], add_special_tokens=False, return_offsets_mapping=True
+        )
+        for k, ids, offsets in zip(left, anchored.input_ids, anchored.offset_mapping, strict=True):
+            if all(end <= len(anchor) or start >= len(anchor) for start, end in offsets):
+                first = sum(end <= len(anchor) for _, end in offsets)
+                runs[k] = ids[first:]
+    for k, text in enumerate(texts):
+        if k not in runs:
+            raise ValueError(
+                f"tokenizer {tokenizer.name_or_path!r} merges {text!r} with whatever stands before it; "
+                "it must be able to tokenise names, values and template text apart"
+            )
+    return [runs[k] for k in range(len(texts))]
+
+
+def check_tokenizer(name_or_path: str) -> None:
+    """ValueError unless load_tokenizer would find `name_or_path`. Fast: imports no torch, asks no network."""
+    if name_or_path == DEFAULT_TOKENIZER or Path(name_or_path).exists():
+        return
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        cached = [try_to_load_from_cache(name_or_path, file) for file in ("tokenizer.json", "tokenizer.model")]
+    except HFValidationError:
+        cached = []
+    if not any(isinstance(path, str) for path in cached):
+        raise ValueError(
+            f"tokenizer is {name_or_path!r}, which is no file or folder and not in the local Hugging Face cache; it must "
+            f"be {DEFAULT_TOKENIZER!r}, a path, or a Hub id fetched before with: hf download {name_or_path} --include 'tokenizer*'"
+        )
+
+
+def load_tokenizer(name_or_path: str) -> Any:
+    """A Hugging Face fast tokenizer: the shipped one, a file or folder, or a Hub id in the local cache. No network.
+
+    Args:
+        name_or_path: "bio_facts"; a folder as save_pretrained writes it; a tokenizer.json; a SentencePiece model file;
+            or a Hub id.
+
+    Raises:
+        ValueError: if it is not found, or not a tokenizer.
+    """
+    check_tokenizer(name_or_path)
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    path = Path(str(TOKENIZER_FILE) if name_or_path == DEFAULT_TOKENIZER else name_or_path)
+    try:
+        if path.suffix == ".json":
+            tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))
+        elif path.is_file():
+            tokenizer = _load_sentencepiece(path)
+        else:
+            return AutoTokenizer.from_pretrained(name_or_path, local_files_only=True)
+    except Exception as error:  # tokenizers and sentencepiece raise bare Exception and RuntimeError
+        raise ValueError(
+            f"tokenizer is {name_or_path!r}, which cannot be loaded ({error}); it must be a folder, a tokenizer.json or "
+            "a SentencePiece model"
+        ) from error
+    tokenizer.name_or_path = name_or_path
+    return tokenizer
+
+
+def _load_sentencepiece(path: Path) -> Any:
+    """A fast tokenizer that splits text as the SentencePiece model file does."""
+    import shutil
+    import tempfile
+
+    from sentencepiece import sentencepiece_model_pb2
+    from tokenizers import normalizers
+    from transformers import PreTrainedTokenizerFast
+
+    model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(path, Path(folder) / "tokenizer.model")  # the name that from_pretrained looks for
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    if model.normalizer_spec.add_dummy_prefix:  # which the conversion leaves out
+        backend = tokenizer.backend_tokenizer
+        backend.normalizer = normalizers.Sequence([backend.normalizer, normalizers.Prepend("▁")])
+    return tokenizer

@@ -1,0 +1,117 @@
+"""The output folder of a run: whose it is, which of its checkpoints are whole, and where to go on from."""
+
+import fcntl
+import json
+import platform
+import re
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+from arguments import Recipe
+
+import bio_facts
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.jsonl"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_CHECKPOINT_FILES = ("config.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "tokenizer.json")
+
+
+def lock(output_dir: Path) -> IO[str]:
+    """Take the folder for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        ValueError: if another process trains there, or the path is not a folder that can be made.
+    """
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        file = (output_dir / ".lock").open("w")
+    except OSError as error:
+        raise ValueError(f"output_dir is {str(output_dir)!r}, which cannot be written ({error.strerror})") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ValueError(f"output_dir {output_dir} is in use by another process; wait for it or choose another folder") from error
+    return file
+
+
+def claim(output_dir: Path, recipe: Recipe) -> None:
+    """Make the folder this recipe's, by a config.json that repeats the run; ValueError if it holds anything else."""
+    mine = _jsonable(recipe)
+    path = output_dir / CONFIG_FILE
+    if path.exists():
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        settings = theirs["recipe"] | {"dataset_fingerprint": theirs["dataset_fingerprint"]}
+        for key, value in (mine | {"dataset_fingerprint": recipe.data.fingerprint}).items():
+            if settings.get(key) != value:
+                raise ValueError(
+                    f"output_dir {output_dir} holds another run: its {key} is {settings.get(key)!r}, not {value!r}; "
+                    "choose another folder or the same settings"
+                )
+        return
+    foreign = sorted(file.name for file in output_dir.iterdir() if file.name not in (".lock", f"{CONFIG_FILE}.partial"))
+    if foreign:
+        raise ValueError(f"output_dir {output_dir} holds {foreign[0]!r} and no {CONFIG_FILE}; it must be empty, new, or a run to resume")
+    whole = {"recipe": mine, "dataset_fingerprint": recipe.data.fingerprint} | _provenance()
+    partial = path.with_name(f"{CONFIG_FILE}.partial")
+    partial.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _jsonable(recipe: Recipe) -> dict[str, Any]:
+    return json.loads(json.dumps(recipe.as_dict()))  # type: ignore[no-any-return]
+
+
+def _provenance() -> dict[str, Any]:
+    versions = {"python": platform.python_version(), "bio_facts": bio_facts.__version__}
+    for package in ("numpy", "torch", "transformers", "accelerate", "tokenizers"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    return {"data_version": bio_facts.DATA_VERSION, "versions": versions, "platform": platform.platform()}
+
+
+def latest_checkpoint(output_dir: Path) -> Path | None:
+    """The last checkpoint that is whole, None if there is none; those that a kill left incomplete are removed.
+
+    Trainer writes trainer_state.json last, and removes files in any order: a checkpoint is whole if it has all files and
+    the state can be read.
+    """
+    steps = {
+        int(match[1]): folder
+        for folder in output_dir.glob("checkpoint-*")
+        if (match := _CHECKPOINT.fullmatch(folder.name)) is not None
+    }
+    for step, folder in sorted(steps.items(), reverse=True):
+        if _is_whole(folder, step):
+            return folder
+        print(f"removing {folder}: the run was cut while it was written or removed", file=sys.stderr)
+        shutil.rmtree(folder)
+    return None
+
+
+def _is_whole(folder: Path, step: int) -> bool:
+    try:
+        state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return state.get("global_step") == step and all((folder / name).exists() for name in _CHECKPOINT_FILES)
+
+
+def check_shapes(checkpoint: Path, model: Any) -> None:
+    """ValueError naming the first tensor of a checkpoint that has not the shape it has in `model`."""
+    from safetensors import safe_open
+
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    with safe_open(checkpoint / "model.safetensors", framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 - not a mapping
+            found = tuple(file.get_slice(name).get_shape())
+            if expected.get(name) != found:
+                raise ValueError(
+                    f"checkpoint {checkpoint} has {name} of shape {found}, the recipe's model {expected.get(name, 'none')}; "
+                    "use the recipe it was made with, or another output_dir"
+                )

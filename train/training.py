@@ -1,0 +1,123 @@
+"""The pieces of a training run that entry points put together: model, data, Trainer."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from arguments import Recipe
+from callbacks import AttributeEvaluation
+from run_folder import METRICS_FILE
+from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainingArguments, set_seed
+
+from bio_facts.config import Config
+from bio_facts.splits import draw
+from bio_facts.tokenization import BiographyTokenizer, TokenBatch
+
+IGNORED_LABEL = -100  # of PyTorch's cross-entropy
+
+
+class BiographyDataset(torch.utils.data.Dataset[TokenBatch]):
+    """Train rows 0..size-1 of a config as tokens, made when asked for; a batch of indices is made in one go."""
+
+    def __init__(self, data: Config, tokenizer: BiographyTokenizer, size: int) -> None:
+        self.data, self.tokenizer, self.size = data, tokenizer, size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> TokenBatch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> TokenBatch:
+        return self.tokenizer(draw(self.data, "train", np.asarray(indices)))
+
+
+def collate(batch: TokenBatch) -> dict[str, torch.Tensor]:
+    """input_ids and labels [B, L]; padding is on the right and in no loss, so a causal model needs no attention mask."""
+    input_ids = torch.from_numpy(batch.input_ids)
+    is_token = torch.arange(input_ids.shape[1]) < torch.from_numpy(batch.lengths)[:, None]
+    return {"input_ids": input_ids, "labels": input_ids.masked_fill(~is_token, IGNORED_LABEL)}
+
+
+def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
+    """A freshly initialised stock model of transformers; `longest` is the tokens of the longest biography possible.
+
+    Raises:
+        ValueError: if model_config names no model or field of transformers, or its sizes do not fit the tokenizer.
+    """
+    fields = dict(recipe.model_config)
+    model_type = fields.pop("model_type")
+    try:
+        default = AutoConfig.for_model(model_type)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"model_config.model_type is {model_type!r}, which transformers does not know; try gpt_neox") from error
+    for key in fields:
+        if not hasattr(default, key):
+            raise ValueError(f"model_config.{key} is no field of {type(default).__name__}; see its documentation")
+    tokens = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
+    fields = {"vocab_size": len(tokenizer), "max_position_embeddings": longest} | tokens | fields
+    for key, least in (("vocab_size", len(tokenizer)), ("max_position_embeddings", longest)):
+        if fields[key] < least:
+            raise ValueError(f"model_config.{key} is {fields[key]}; the tokenizer needs at least {least}")
+    set_seed(recipe.seed)
+    try:
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **fields))
+    except Exception as error:  # each model checks its fields in its own way
+        raise ValueError(f"model_config {dict(recipe.model_config)} is refused by transformers: {error}") from error
+
+
+def build_trainer(recipe: Recipe, output_dir: Path, model: Any, tokenizer: Any, biographies: BiographyTokenizer) -> Trainer:
+    """A Trainer that runs the recipe: samples in index order, attribute evaluation, two checkpoints kept.
+
+    Raises:
+        ValueError: if the batch cannot be divided among the processes.
+    """
+    num_processes = PartialState().num_processes
+    arguments = TrainingArguments(
+        output_dir=str(output_dir),
+        max_steps=recipe.num_steps,
+        per_device_train_batch_size=max(1, recipe.batch_size // num_processes),
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr": recipe.final_learning_rate},
+        warmup_steps=recipe.lr_warmup_steps,
+        adam_beta1=recipe.adam_beta1,
+        adam_beta2=recipe.adam_beta2,
+        adam_epsilon=recipe.adam_epsilon,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        logging_strategy="no",
+        save_strategy="steps",
+        save_steps=recipe.save_every,
+        save_total_limit=2,
+        report_to="none",
+        seed=recipe.seed,
+    )
+    if arguments.train_batch_size * num_processes != recipe.batch_size:
+        raise ValueError(
+            f"batch_size is {recipe.batch_size}; it must be a multiple of the number of processes, {num_processes} "
+            "(several GPUs: start with accelerate launch, one process each)"
+        )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=BiographyDataset(recipe.data, biographies, recipe.num_steps * recipe.batch_size),
+        data_collator=collate,
+        processing_class=tokenizer,
+    )
+    trainer.add_callback(
+        AttributeEvaluation(
+            recipe.data,
+            biographies,
+            output_dir / METRICS_FILE,
+            recipe.eval_steps,
+            recipe.num_eval_biographies,
+            recipe.eval_batch_size,
+            recipe.batch_size,
+        )
+    )
+    return trainer
