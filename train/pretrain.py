@@ -29,7 +29,7 @@ def main() -> None:
         if processes.is_main_process:
             held = lock(output_dir)  # noqa: F841 - released when the process ends
             claim(output_dir, recipe)
-            checkpoint = latest_checkpoint(output_dir)
+            latest_checkpoint(output_dir)  # removes what a kill left incomplete
         processes.wait_for_everyone()
         checkpoint = latest_checkpoint(output_dir)
         if checkpoint is not None and checkpoint.name == f"checkpoint-{recipe.num_steps}":

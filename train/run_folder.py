@@ -66,13 +66,16 @@ def _jsonable(recipe: Recipe) -> dict[str, Any]:
 
 
 def _provenance() -> dict[str, Any]:
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
     versions = {"python": platform.python_version(), "bio_facts": bio_facts.__version__}
     for package in ("numpy", "torch", "transformers", "accelerate", "tokenizers"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "unknown"
-    return {"data_version": bio_facts.DATA_VERSION, "versions": versions, "platform": platform.platform()}
+    return {"data_version": bio_facts.DATA_VERSION, "device": device, "versions": versions}
 
 
 def latest_checkpoint(output_dir: Path) -> Path | None:

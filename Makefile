@@ -1,0 +1,37 @@
+# make demo: from nothing to the three-phase curve.   make test: everything that is tested.   make help: this list.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG := train/recipes/three_phases/mini.yaml
+
+.PHONY: help install demo test lint clean
+
+help:
+	@echo "make demo     train the mini recipe on the CPU into runs/demo and judge it (minutes; again: resume or print)"
+	@echo "make test     run all tests"
+	@echo "make lint     ruff and mypy"
+	@echo "make install  make .venv with the package and all extras"
+	@echo "make clean    remove .venv (runs/ is kept)"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "make: error: $(PYTHON) is $$($(PYTHON) --version); it must be Python 3.11 or newer: make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch hatchling editables
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[hub,train,eval,test]"
+	@touch $@
+
+demo: install
+	ACCELERATE_USE_CPU=true $(BIN)/python train/pretrain.py --config $(CONFIG) --output_dir runs/demo --seed 10
+	@$(BIN)/python eval/analysis/three_phases.py runs/demo
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean:
+	rm -rf $(VENV)

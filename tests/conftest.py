@@ -1,0 +1,43 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMOKE = ROOT / "train" / "recipes" / "three_phases" / "smoke.yaml"
+
+for folder in ("train", "eval/analysis"):  # scripts, not packages: their modules are imported as the scripts do
+    sys.path.append(str(ROOT / folder))
+
+
+def script_command(script: str, *arguments: object) -> list[str]:
+    return [sys.executable, str(ROOT / script), *map(str, arguments)]
+
+
+SCRIPT_ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def run_script(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        script_command(script, *arguments), env=SCRIPT_ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
+
+
+def assert_refused(result: subprocess.CompletedProcess[str], *fragments: str) -> None:
+    """Exit code 2 and one line on stderr that holds all fragments."""
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    for fragment in fragments:
+        assert fragment in result.stderr
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished, unbroken run of the smoke recipe. Read only."""
+    folder = tmp_path_factory.mktemp("smoke") / "run"
+    result = run_script("train/pretrain.py", "--config", SMOKE, "--output_dir", folder)
+    assert result.returncode == 0, result.stderr
+    return folder

@@ -1,0 +1,327 @@
+import hashlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, run_script, script_command
+
+from bio_facts.attributes import ATTRIBUTES
+from bio_facts.splits import draw
+from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
+
+RECIPE = yaml.safe_load(SMOKE.read_text().replace("2e-3", "0.002"))
+LAST = f"checkpoint-{RECIPE['num_steps']}"
+
+
+def weights_digest(run: Path) -> str:
+    return hashlib.sha256((run / LAST / "model.safetensors").read_bytes()).hexdigest()
+
+
+def metrics(run: Path, without: tuple[str, ...] = ()) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key not in without} for line in lines]
+
+
+def assert_same_run(run: Path, unbroken: Path) -> None:
+    assert weights_digest(run) == weights_digest(unbroken)
+    assert metrics(run, without=("seconds",)) == metrics(unbroken, without=("seconds",))
+
+
+def train(folder: Path, *overrides: object) -> subprocess.CompletedProcess[str]:
+    return run_script("train/pretrain.py", "--config", SMOKE, "--output_dir", folder, *overrides)
+
+
+def kill_when(folder: Path, reached: Callable[[], bool]) -> None:
+    """Start training and kill it, with no chance to clean up, as soon as `reached`."""
+    process = subprocess.Popen(
+        script_command("train/pretrain.py", "--config", SMOKE, "--output_dir", folder),
+        env=SCRIPT_ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not reached():
+        time.sleep(0.0002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before the moment to kill it came"
+
+
+def test_metrics_have_one_line_per_evaluated_step_and_split(smoke_run: Path) -> None:
+    expected = [(step, split) for step in range(0, 31, 5) for split in ("validation", "unseen")]
+    assert [(line["step"], line["split"]) for line in metrics(smoke_run)] == expected
+
+
+def test_metrics_have_the_documented_keys_in_order(smoke_run: Path) -> None:
+    per_attribute = [f"{key}/{name}" for key in ("attribute_loss", "attribute_accuracy") for name in ATTRIBUTES]
+    keys = ["step", "split", "attribute_loss", "attribute_accuracy", *per_attribute, "top_probability", "entropy"]
+    keys += ["no_knowledge_loss", "pool_no_knowledge_loss", "num_tokens", "seconds"]
+    assert all(list(line) == keys for line in metrics(smoke_run))
+
+
+def test_training_lowers_the_loss(smoke_run: Path) -> None:
+    losses = [line["attribute_loss"] for line in metrics(smoke_run) if line["split"] == "validation"]
+    assert losses[-1] < losses[0] - 1
+
+
+def test_num_tokens_counts_the_tokens_of_the_trained_rows_without_padding(smoke_run: Path) -> None:
+    from arguments import load_recipe
+
+    rows = draw(load_recipe(SMOKE, {}).data, "train", range(20 * RECIPE["batch_size"]))
+    lengths = BiographyTokenizer(load_tokenizer("bio_facts"))(rows).lengths
+    assert [line["num_tokens"] for line in metrics(smoke_run) if line["step"] == 20] == [lengths.sum()] * 2
+
+
+def test_two_whole_checkpoints_are_kept(smoke_run: Path) -> None:
+    assert sorted(folder.name for folder in smoke_run.glob("checkpoint-*")) == ["checkpoint-20", "checkpoint-30"]
+
+
+def test_checkpoint_loads_with_the_auto_classes_and_gives_the_logged_loss(smoke_run: Path) -> None:
+    from arguments import load_recipe
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(smoke_run / LAST)
+    tokenizer = AutoTokenizer.from_pretrained(smoke_run / LAST)
+    rows = draw(load_recipe(SMOKE, {}).data, "unseen", range(RECIPE["num_eval_biographies"]))
+    batch = BiographyTokenizer(tokenizer)(rows)
+    logits = model(torch.from_numpy(batch.input_ids)).logits.log_softmax(-1).detach()  # one row's values, token by token
+    total = sum(
+        -logits[row, position - 1, batch.input_ids[row, position]].item()
+        for row, position in zip(*batch.attribute_ids.nonzero(), strict=True)
+    )
+    logged = metrics(smoke_run)[-1]
+    assert logged["split"] == "unseen"
+    assert total / (6 * len(rows)) == pytest.approx(logged["attribute_loss"], rel=1e-5)
+
+
+def test_same_command_again_changes_nothing_in_a_complete_run(smoke_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    result = train(run)
+    assert result.returncode == 0
+    assert f"{run} is complete" in result.stdout
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+
+
+def test_config_json_repeats_the_run_and_the_launcher_gives_the_same(smoke_run: Path, tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+    script = [str(ROOT / "train/pretrain.py"), "--config", str(smoke_run / "config.json"), "--output_dir", str(tmp_path / "run")]
+    subprocess.run(launch + script, env=SCRIPT_ENVIRONMENT, check=True, capture_output=True, timeout=300)
+    assert_same_run(tmp_path / "run", smoke_run)
+
+
+def test_seed_changes_initial_weights_and_samples(smoke_run: Path, tmp_path: Path) -> None:
+    assert train(tmp_path, "--seed", 1, "--num_steps", 5, "--save_every", 5).returncode == 0
+    other, first = metrics(tmp_path), metrics(smoke_run)
+    assert other[0]["attribute_loss"] != first[0]["attribute_loss"]
+    assert other[2]["num_tokens"] != first[2]["num_tokens"]
+
+
+def test_killed_at_any_moment_and_started_again_ends_the_same(smoke_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    kill_when(run, lambda: (run / "config.json").exists())
+    kill_when(run, lambda: (run / "metrics.jsonl").exists() and len(metrics_bytes(run)) > 0)
+    kill_when(run, lambda: (run / "checkpoint-10").exists())  # while it is written
+    kill_when(run, lambda: (run / "checkpoint-10" / "trainer_state.json").exists())
+    kill_when(run, lambda: (run / "checkpoint-20" / "model.safetensors").exists())
+    kill_when(run, lambda: (run / "checkpoint-20" / "trainer_state.json").exists() and not_yet(run, 30))
+    assert train(run).returncode == 0
+    assert_same_run(run, smoke_run)
+    assert (run / "checkpoint-20").exists()
+
+
+def metrics_bytes(run: Path) -> bytes:
+    return (run / "metrics.jsonl").read_bytes()
+
+
+def not_yet(run: Path, step: int) -> bool:
+    return f'"step": {step}'.encode() not in metrics_bytes(run)
+
+
+def test_seconds_never_fall_over_a_resumption(smoke_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    shutil.rmtree(run / LAST)
+    assert train(run).returncode == 0
+    seconds = [line["seconds"] for line in metrics(run)]
+    assert seconds == sorted(seconds)
+    assert seconds[:10] == [line["seconds"] for line in metrics(smoke_run)][:10]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "trainer_state.json").unlink(),
+        lambda folder: (folder / "trainer_state.json").write_text('{"global_step": 30'),
+        lambda folder: (folder / "trainer_state.json").write_text('{"global_step": 20}'),
+        lambda folder: (folder / "model.safetensors").unlink(),
+        lambda folder: (folder / "optimizer.pt").unlink(),
+    ],
+    ids=["no state", "cut state", "other step", "no model", "no optimizer"],
+)
+def test_incomplete_checkpoint_is_removed_and_the_one_before_is_used(
+    smoke_run: Path, tmp_path: Path, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from run_folder import latest_checkpoint
+
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    damage(run / LAST)
+    assert latest_checkpoint(run) == run / "checkpoint-20"
+    assert not (run / LAST).exists()
+    assert str(run / LAST) in capsys.readouterr().err
+
+
+def test_cut_last_line_of_metrics_is_left_out(tmp_path: Path) -> None:
+    from callbacks import read_metrics
+
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"step": 5}\n{"ste')
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 0}, {"step": 5}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--learning_rte", "1"], ["--learning_rte", "learning_rate"]),
+        (["--learning_rate", "0"], ["learning_rate is 0", "above 0"]),
+        (["--learning_rate", "-1e-3"], ["learning_rate is -0.001", "above 0"]),
+        (["--learning_rate", "fast"], ["learning_rate is 'fast'", "above 0"]),
+        (["--learning_rate", ".nan"], ["learning_rate is nan", "above 0"]),
+        (["--seed", "-1"], ["seed is -1", "at least 0"]),
+        (["--seed", "1.5"], ["seed is 1.5", "an integer"]),
+        (["--num_individuals", "0"], ["num_individuals is 0", "400,000,000"]),
+        (["--num_individuals", "900000000"], ["num_individuals is 900000000", "400,000,000"]),
+        (["--dataset", "n3k"], ["config is 'n3k'", "n1k, n4k"]),
+        (["--pool_sizes", "{birth_place: 4}"], ["'birth_place'", "cities"]),
+        (["--pool_sizes.cities", "801"], ["'cities'", "801", "from 1 to 800"]),
+        (["--pool_sizes", "[1]"], ["pool_sizes is [1]", "mapping"]),
+        (["--model_config", "3"], ["model_config is 3", "mapping"]),
+        (["--tokenizer", "no/such_tokenizer"], ["'no/such_tokenizer'", "bio_facts"]),
+        (["--tokenizer", "/no/such/path.json"], ["'/no/such/path.json'", "a path"]),
+        (["--num_eval_biographies", "16001"], ["num_eval_biographies is 16001", "16,000"]),
+        (["--eval_every", "5"], ["eval_every is 5", "[[125, 2000]"]),
+        (["--save_every", "3"], ["save_every is 3", "step 3", "evaluation"]),
+        (["--batch_size", "0"], ["batch_size is 0", "at least 1"]),
+        (["--adam_beta1", "1"], ["adam_beta1 is 1", "below 1"]),
+        (["--no_dot.x", "1"], ["--no_dot.x", "recipe keys"]),
+        (["--config", "missing.yaml"], ["'missing.yaml'", "YAML file"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)
+def test_bad_arguments_are_refused_before_anything_is_written(
+    tmp_path: Path, arguments: list[str], fragments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from arguments import parse_arguments
+
+    with pytest.raises(SystemExit) as stopped:
+        parse_arguments("", ["--config", str(SMOKE), "--output_dir", str(tmp_path / "run"), *arguments])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert len(error.splitlines()) == 1
+    assert all(fragment in error for fragment in fragments), error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "fragments"),
+    [
+        ("claim: [", ["not valid YAML"]),
+        ("- 1", ["[1]", "mapping"]),
+        ("claim: x\nlearning_rat: 1", ["'learning_rat'", "learning_rate"]),
+        ("claim: x", ["lacks dataset, model_config"]),
+        ("claim: x\ndataset: n1k\nmodel_config: {hidden_size: 8}", ["model_type", "gpt_neox"]),
+    ],
+)
+def test_bad_recipe_files_are_refused(tmp_path: Path, text: str, fragments: list[str]) -> None:
+    from arguments import load_recipe
+
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(ValueError) as refused:
+        load_recipe(tmp_path / "recipe.yaml", {})
+    assert all(fragment in str(refused.value) for fragment in fragments), refused.value
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fragments"),
+    [
+        (["--learning_rate", "1e-3"], ["another run", "learning_rate is 0.002, not 0.001"]),
+        (["--seed", "3"], ["another run", "seed is 0, not 3"]),
+    ],
+)
+def test_folder_of_another_run_is_refused_and_left_as_it_is(
+    smoke_run: Path, tmp_path: Path, overrides: list[str], fragments: list[str]
+) -> None:
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    assert_refused(train(run, *overrides), *fragments)
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+
+
+def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert_refused(train(tmp_path), "'thesis.tex'", "must be empty")
+    assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+
+def test_folder_in_use_is_refused(tmp_path: Path) -> None:
+    from run_folder import lock
+
+    held = lock(tmp_path)
+    with pytest.raises(ValueError, match="in use by another process"):
+        lock(tmp_path)
+    held.close()
+    assert lock(tmp_path)
+
+
+def test_checkpoint_of_other_shape_is_refused(smoke_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    shutil.rmtree(run / LAST)
+    config = json.loads((run / "config.json").read_text())
+    config["recipe"]["model_config"]["hidden_size"] = 64
+    (run / "config.json").write_text(json.dumps(config))
+    result = train(run, "--model_config.hidden_size", 64)
+    assert_refused(result, "checkpoint-20", "(6143, 32)", "(6143, 64)")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fragments"),
+    [
+        ({"model_type": "gpt_nox"}, ["model_config.model_type is 'gpt_nox'"]),
+        ({"hiden_size": 8}, ["model_config.hiden_size", "GPTNeoXConfig"]),
+        ({"hidden_size": 33}, ["model_config", "divisible"]),
+        ({"vocab_size": 100}, ["vocab_size is 100", "6143"]),
+        ({"max_position_embeddings": 10}, ["max_position_embeddings is 10", "at least"]),
+    ],
+)
+def test_models_that_cannot_be_are_refused(overrides: dict, fragments: list[str]) -> None:
+    from arguments import load_recipe
+    from training import build_model
+
+    recipe = load_recipe(SMOKE, {f"model_config.{key}": value for key, value in overrides.items()})
+    with pytest.raises(ValueError) as refused:
+        build_model(recipe, load_tokenizer("bio_facts"), longest=172)
+    assert all(fragment in str(refused.value) for fragment in fragments), refused.value
+
+
+def test_eval_steps_follow_the_schedule_and_hold_the_first_and_last() -> None:
+    from arguments import load_recipe
+
+    recipe = load_recipe(SMOKE, {"num_steps": 33, "eval_every": [[5, 10], [10, 40]], "save_every": 10})
+    assert recipe.eval_steps == {0, 5, 10, 20, 30, 33}
+
+
+def test_the_model_is_the_stock_class_of_the_protocol() -> None:
+    from arguments import load_recipe
+    from training import build_model
+    from transformers import GPTNeoXForCausalLM
+
+    model = build_model(load_recipe(SMOKE, {}), load_tokenizer("bio_facts"), longest=172)
+    assert type(model) is GPTNeoXForCausalLM
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert not model.config.use_parallel_residual
+    assert model.config.rope_parameters["partial_rotary_factor"] == 1.0
+    assert model.gpt_neox.rotary_emb.inv_freq.numel() * 2 == model.config.hidden_size // model.config.num_attention_heads
