@@ -1,8 +1,8 @@
 """bio-facts: list the configs and print biographies of any of them.
 
-  bio-facts configs
-  bio-facts sample n64k --num 3
-  bio-facts sample n1k --split validation --start 100 --num 2 --json
+bio-facts configs
+bio-facts sample n64k --num 3
+bio-facts sample n1k --split validation --start 100 --num 2 --json
 """
 
 import argparse
@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def _whole_number(name: str) -> Callable[[str], int]:
 
 
 def _configs(arguments: argparse.Namespace) -> None:
-    listed = [
+    listed: list[dict[str, Any]] = [
         {
             "name": name,
             "splits": {split.name: split.num_rows(config) for split in SPLITS.values()},
@@ -77,7 +77,7 @@ def _sample(arguments: argparse.Namespace) -> None:
             print(canonical_json(row) if arguments.json else "\n".join(_lines(row)))
 
 
-def _lines(row: dict) -> Iterator[str]:  # type: ignore[type-arg]
+def _lines(row: dict[str, Any]) -> Iterator[str]:
     yield f"biography {row['biography_id']}, individual {row['individual_id']}"
     yield row["text"]
     yield "  ".join(f"{found['attribute']}={found['value']}" for found in row["attributes"])
@@ -105,7 +105,9 @@ def build_parser() -> argparse.ArgumentParser:
     sample.add_argument("config", metavar="CONFIG", help=", ".join(CONFIGS))
     sample.add_argument("--split", default="train", help=f"{', '.join(SPLITS)} (default: train)")
     sample.add_argument("--num", type=_whole_number("num"), default=1, metavar="K", help="how many rows (default: 1)")
-    sample.add_argument("--start", type=_whole_number("start"), default=0, metavar="I", help="index of the first row (default: 0)")
+    sample.add_argument(
+        "--start", type=_whole_number("start"), default=0, metavar="I", help="index of the first row (default: 0)"
+    )
     sample.add_argument("--seed", type=_whole_number("seed"), metavar="S", help="sampling seed in place of the config's")
     sample.add_argument("--json", action="store_true", help="one JSON object a line, the rows of the data set")
     sample.set_defaults(run=_sample)

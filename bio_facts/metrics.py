@@ -79,7 +79,7 @@ def attribute_totals(
     value_loss = np.add.reduceat(nlls[is_value].astype(np.float64), first)
     value_correct = np.logical_and.reduceat(correct[is_value], first)
     return AttributeTotals(
-        loss_sum=np.bincount(value_attribute, weights=value_loss, minlength=size),
+        loss_sum=np.bincount(value_attribute, weights=value_loss, minlength=size).astype(np.float64),
         num_correct=np.bincount(value_attribute[value_correct], minlength=size),
         num_values=np.bincount(value_attribute, minlength=size),
         top_probability_sum=float(top_probabilities[is_value].sum(dtype=np.float64)),

@@ -6,7 +6,7 @@ character spans and tokens are all made by looking up, per piece, its bytes, its
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,19 +74,20 @@ def is_initial() -> NDArray[np.bool_]:
 class RaggedTable(NamedTuple):
     """For each piece a run of items (bytes of its text, or tokens): piece p owns flat[starts[p] : starts[p] + lengths[p]]."""
 
-    flat: NDArray[np.generic]
+    flat: NDArray[Any]
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
 
-    def concatenate(self, piece_ids: NDArray[np.int64]) -> NDArray[np.generic]:
+    def concatenate(self, piece_ids: NDArray[np.int64]) -> NDArray[Any]:
         """The items of all `piece_ids` (any shape, in C order) one after another."""
         lengths = self.lengths[piece_ids].ravel()
         ends = np.cumsum(lengths)
         shift = self.starts[piece_ids].ravel() - (ends - lengths)
-        return self.flat[np.repeat(shift, lengths) + np.arange(ends[-1] if len(ends) else 0)]
+        taken: NDArray[Any] = self.flat[np.repeat(shift, lengths) + np.arange(ends[-1] if len(ends) else 0)]
+        return taken
 
 
-def ragged_table(runs: list[NDArray[np.generic]]) -> RaggedTable:
+def ragged_table(runs: list[NDArray[Any]]) -> RaggedTable:
     """A RaggedTable from one array of items per piece."""
     lengths = np.array([len(run) for run in runs], dtype=np.int64)
     return RaggedTable(np.concatenate(runs), np.cumsum(lengths) - lengths, lengths)

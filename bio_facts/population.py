@@ -118,16 +118,16 @@ class Population:
             texts[attribute].append(pools()[pool][item])
         orders = template_orders()[self.template_ranks([individual_id])[0]].tolist()
         return Individual(
-            int(individual_id),
-            *names,
+            individual_id=int(individual_id),
+            first_name=names[0],
+            middle_name=names[1],
+            last_name=names[2],
             values={attribute: " ".join(parts) for attribute, parts in texts.items()},
             training_template_ids={
-                attribute: tuple(order[:NUM_TRAINING_TEMPLATES])
-                for attribute, order in zip(ATTRIBUTES, orders, strict=True)
+                attribute: tuple(order[:NUM_TRAINING_TEMPLATES]) for attribute, order in zip(ATTRIBUTES, orders, strict=True)
             },
             evaluation_template_ids={
-                attribute: tuple(order[NUM_TRAINING_TEMPLATES:])
-                for attribute, order in zip(ATTRIBUTES, orders, strict=True)
+                attribute: tuple(order[NUM_TRAINING_TEMPLATES:]) for attribute, order in zip(ATTRIBUTES, orders, strict=True)
             },
         )
 

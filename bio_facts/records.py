@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -43,7 +44,7 @@ class Texts(NamedTuple):
     def strings(self) -> list[str]:
         """The texts."""
         joined, offsets = self.utf8.tobytes(), self.byte_offsets.tolist()
-        return [joined[start:end].decode() for start, end in zip(offsets, offsets[1:], strict=False)]
+        return [joined[start:end].decode() for start, end in itertools.pairwise(offsets)]
 
 
 def texts(biographies: Biographies) -> Texts:
@@ -55,7 +56,7 @@ def texts(biographies: Biographies) -> Texts:
     ends = np.cumsum(characters[pieces].reshape(num_rows, -1), axis=1).reshape(pieces.shape)
     starts = ends - characters[pieces] + leading_spaces[pieces]
     return Texts(
-        utf8=table.concatenate(pieces),  # type: ignore[arg-type]
+        utf8=table.concatenate(pieces),
         byte_offsets=np.concatenate([[0], np.cumsum(row_bytes)]),
         name_start=starts[:, :, NAME.start],
         name_end=ends[:, :, NAME.stop - 1],

@@ -28,7 +28,7 @@ def check_integer(name: str, value: object, minimum: int, maximum: int | None = 
     is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not is_integer or int(value) < minimum or (maximum is not None and int(value) > maximum):  # type: ignore[call-overload]
         raise ValueError(f"{name} is {value!r}; it must be {wanted}")
-    return int(value)  # type: ignore[call-overload]
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def stream_key(seed: int, stream: str) -> np.uint64:

@@ -40,7 +40,7 @@ class Template:
         if line != " ".join(line.split()) or not line.endswith("."):
             raise ValueError(f"{where} must be one sentence with single spaces that ends in a period")
         head, cue, tail = _PLACEHOLDER.split(line)
-        if head and not head.endswith(" ") or not cue.endswith(" "):
+        if (head and not head.endswith(" ")) or not cue.endswith(" "):
             raise ValueError(f"{where} must have a space before each placeholder, unless it begins the sentence")
         if cue[0].isalnum() or tail[0].isalnum():
             raise ValueError(f"{where} must have a space or punctuation after each placeholder")

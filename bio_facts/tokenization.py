@@ -78,7 +78,8 @@ class BiographyTokenizer:
 
     def lengths(self, biographies: Biographies) -> NDArray[np.int64]:
         """Number of tokens of each biography, int64 [n]."""
-        return self._table.lengths[biographies.piece_id].sum(axis=(1, 2))
+        lengths: NDArray[np.int64] = self._table.lengths[biographies.piece_id].sum(axis=(1, 2))
+        return lengths
 
     def __call__(self, biographies: Biographies) -> TokenBatch:
         """The tokens of a batch of biographies."""
@@ -108,9 +109,7 @@ def _encode_inside(tokenizer: Any, texts: list[str]) -> list[list[int]]:
         left = [k for k in range(len(texts)) if k not in runs]
         if not left:
             break
-        anchored = tokenizer(
-            [anchor + texts[k] for k in left], add_special_tokens=False, return_offsets_mapping=True
-        )
+        anchored = tokenizer([anchor + texts[k] for k in left], add_special_tokens=False, return_offsets_mapping=True)
         for k, ids, offsets in zip(left, anchored.input_ids, anchored.offset_mapping, strict=True):
             if all(end <= len(anchor) or start >= len(anchor) for start, end in offsets):
                 first = sum(end <= len(anchor) for _, end in offsets)
@@ -138,7 +137,7 @@ def check_tokenizer(name_or_path: str) -> None:
     if not any(isinstance(path, str) for path in cached):
         raise ValueError(
             f"tokenizer is {name_or_path!r}, which is no file or folder and not in the local Hugging Face cache; it must "
-            f"be {DEFAULT_TOKENIZER!r}, a path, or a Hub id fetched before with: hf download {name_or_path} --include 'tokenizer*'"
+            f"be {DEFAULT_TOKENIZER!r}, a path, or a Hub id fetched before (hf download {name_or_path})"
         )
 
 

@@ -111,7 +111,13 @@ def test_same_command_again_changes_nothing_in_a_complete_run(smoke_run: Path, t
 
 def test_config_json_repeats_the_run_and_the_launcher_gives_the_same(smoke_run: Path, tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
-    script = [str(ROOT / "train/pretrain.py"), "--config", str(smoke_run / "config.json"), "--output_dir", str(tmp_path / "run")]
+    script = [
+        str(ROOT / "train/pretrain.py"),
+        "--config",
+        str(smoke_run / "config.json"),
+        "--output_dir",
+        str(tmp_path / "run"),
+    ]
     subprocess.run(launch + script, env=SCRIPT_ENVIRONMENT, check=True, capture_output=True, timeout=300)
     assert_same_run(tmp_path / "run", smoke_run)
 

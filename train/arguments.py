@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,13 +88,14 @@ class Recipe:
         )
         if not well_formed:
             raise ValueError(
-                f"eval_every is {self.eval_every!r}; it must be a list of [interval, until step], such as [[125, 2000], [500, 16000]]"
+                f"eval_every is {self.eval_every!r}; it must be a list of [interval, until step], "
+                "such as [[125, 2000], [500, 16000]]"
             )
         unevaluated = set(range(self.save_every, self.num_steps, self.save_every)) - self.eval_steps
         if unevaluated:
             raise ValueError(
-                f"save_every is {self.save_every}, but step {min(unevaluated)} is not evaluated by eval_every {self.eval_every!r}; "
-                "a checkpoint must fall on an evaluation"
+                f"save_every is {self.save_every}, but step {min(unevaluated)} is not evaluated by eval_every "
+                f"{self.eval_every!r}; a checkpoint must fall on an evaluation"
             )
 
     @property
@@ -150,7 +152,9 @@ def load_recipe(path: Path, overrides: Mapping[str, Any]) -> Recipe:
         ValueError: if the file is missing or is no recipe, a key is unknown, or a value is not right.
     """
     if not path.is_file():
-        raise ValueError(f"recipe is {str(path)!r}, which is not a file; it must be a YAML file, such as train/recipes/*/*.yaml")
+        raise ValueError(
+            f"recipe is {str(path)!r}, which is not a file; it must be a YAML file, such as train/recipes/*/*.yaml"
+        )
     try:
         settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -189,14 +193,16 @@ def parse_arguments(description: str, argv: Sequence[str] | None = None) -> Argu
     )
     parser.error = lambda message: parser.exit(2, f"{parser.prog}: error: {message}\n")  # type: ignore[method-assign]
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="recipe (YAML), or a run's config.json")
-    parser.add_argument("--output_dir", type=Path, required=True, metavar="DIR", help="where the run is kept; resumed if it is there")
+    parser.add_argument(
+        "--output_dir", type=Path, required=True, metavar="DIR", help="where the run is kept; resumed if it is there"
+    )
     recipe_keys = parser.add_argument_group(
         "recipe keys", "Each takes the place of the recipe's value, written as YAML. A dot reaches into a mapping: "
         "--model_config.hidden_size 256"
     )  # fmt: skip
     for name in Recipe.__dataclass_fields__:
         recipe_keys.add_argument(f"--{name}", metavar="VALUE", default=None)
-    known, extra = parser.parse_known_args(argv)
+    known, extra = parser.parse_known_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         overrides = {name: value for name in Recipe.__dataclass_fields__ if (value := getattr(known, name)) is not None}
         overrides |= _dotted_overrides(extra)
@@ -205,6 +211,17 @@ def parse_arguments(description: str, argv: Sequence[str] | None = None) -> Argu
     except (ValueError, yaml.YAMLError) as error:
         parser.error(" ".join(str(error).split()))
         raise AssertionError from error  # error() does not return
+
+
+def _joined(argv: Sequence[str]) -> list[str]:
+    """`--key -1e-3` as `--key=-1e-3`: argparse takes a negative number in scientific notation for an option."""
+    joined: list[str] = []
+    for argument in argv:
+        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-[\d.]", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _dotted_overrides(arguments: list[str]) -> dict[str, str]:

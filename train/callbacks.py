@@ -112,9 +112,7 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
             processes = PartialState()
             rows = np.arange(self.num_biographies)[processes.process_index :: processes.num_processes]
             cuts = range(0, len(rows), self.batch_size)
-            self._batches[split] = [
-                self.tokenizer(draw(self.data, split, rows[cut : cut + self.batch_size])) for cut in cuts
-            ]
+            self._batches[split] = [self.tokenizer(draw(self.data, split, rows[cut : cut + self.batch_size])) for cut in cuts]
         shares = gather_object([score_tokens(model, batch) for batch in self._batches[split]])
         return functools.reduce(operator.add, shares).summary()  # type: ignore[no-any-return]
 

@@ -34,7 +34,9 @@ def lock(output_dir: Path) -> IO[str]:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise ValueError(f"output_dir {output_dir} is in use by another process; wait for it or choose another folder") from error
+        raise ValueError(
+            f"output_dir {output_dir} is in use by another process; wait for it or choose another folder"
+        ) from error
     return file
 
 
@@ -54,7 +56,9 @@ def claim(output_dir: Path, recipe: Recipe) -> None:
         return
     foreign = sorted(file.name for file in output_dir.iterdir() if file.name not in (".lock", f"{CONFIG_FILE}.partial"))
     if foreign:
-        raise ValueError(f"output_dir {output_dir} holds {foreign[0]!r} and no {CONFIG_FILE}; it must be empty, new, or a run to resume")
+        raise ValueError(
+            f"output_dir {output_dir} holds {foreign[0]!r} and no {CONFIG_FILE}; it must be empty, new, or a run to resume"
+        )
     whole = {"recipe": mine, "dataset_fingerprint": recipe.data.fingerprint} | _provenance()
     partial = path.with_name(f"{CONFIG_FILE}.partial")
     partial.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

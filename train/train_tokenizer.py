@@ -1,6 +1,8 @@
 """Make the tokenizer that bio_facts ships from the words of its own text, the same bytes every time.
 
   python train/train_tokenizer.py --output_file tokenizer.json
+
+The result is bio_facts/data/tokenizer/tokenizer.json; a test compares them.
 """
 
 import argparse
@@ -32,7 +34,9 @@ def train_tokenizer() -> Tokenizer:
 def main() -> None:
     """Make and save it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_file", type=Path, required=True, metavar="FILE", help="tokenizer.json to write; must not exist")
+    parser.add_argument(
+        "--output_file", type=Path, required=True, metavar="FILE", help="tokenizer.json to write; must not exist"
+    )
     output_file = parser.parse_args().output_file
     if output_file.exists():
         parser.error(f"--output_file is {str(output_file)!r}, which exists; remove it first or choose another name")

@@ -52,7 +52,9 @@ def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
     try:
         default = AutoConfig.for_model(model_type)
     except (KeyError, ValueError) as error:
-        raise ValueError(f"model_config.model_type is {model_type!r}, which transformers does not know; try gpt_neox") from error
+        raise ValueError(
+            f"model_config.model_type is {model_type!r}, which transformers does not know; try gpt_neox"
+        ) from error
     for key in fields:
         if not hasattr(default, key):
             raise ValueError(f"model_config.{key} is no field of {type(default).__name__}; see its documentation")

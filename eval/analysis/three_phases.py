@@ -8,6 +8,7 @@ file. Exit code 0 if every run passed, 1 if one did not, 2 if one cannot be judg
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def score(run: Run) -> dict[str, Any]:
     ratio = plateau / phase1 if plateau is not None and phase1 else None
     on_plateau = [accuracy for step, accuracy in zip(steps, accuracies, strict=True) if plateau is not None and step < plateau]
     until_plateau = [step for step in steps if plateau is not None and step <= plateau]
-    gaps = [later - earlier for earlier, later in zip(until_plateau, until_plateau[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(until_plateau)]
     excess = unseen["attribute_loss"][-1] - unseen["pool_no_knowledge_loss"][-1]
 
     def at_most(name: str, value: float | None, threshold: float) -> Check:
@@ -83,7 +84,9 @@ def plot(run: Run, path: Path) -> None:
     figure, (loss, accuracy) = pyplot.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
     labels = ("1: statistics", "2: plateau", "3: knowledge")
     for axes in (loss, accuracy):
-        for start, end, colour, label in zip(bounds, bounds[1:], ("#fdebd0", "#eaecee", "#d5f5e3"), labels, strict=False):
+        for (start, end), colour, label in zip(
+            itertools.pairwise(bounds), ("#fdebd0", "#eaecee", "#d5f5e3"), labels, strict=False
+        ):
             axes.axvspan(start, end, color=colour, lw=0)
             if axes is loss:
                 axes.annotate(

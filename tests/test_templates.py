@@ -1,0 +1,88 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bio_facts.attributes import ATTRIBUTES
+from bio_facts.resources import read_lines
+from bio_facts.templates import Template, check_templates, templates
+
+LINES = [(attribute, k, line) for attribute in ATTRIBUTES for k, line in enumerate(read_lines(f"templates/{attribute}.txt"))]
+WORDS = st.from_regex(r"[A-Za-zÀ-ž0-9]([A-Za-zÀ-ž0-9', ]{0,15}[A-Za-zÀ-ž0-9])?", fullmatch=True)
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_attribute_has_25_templates(attribute: str) -> None:
+    assert len(templates()[attribute]) == 25
+
+
+def test_all_150_templates_are_distinct() -> None:
+    assert len({template for own in templates().values() for template in own}) == 150
+
+
+def test_all_150_lines_are_distinct_without_case_and_punctuation() -> None:
+    assert len({"".join(filter(str.isalpha, line.lower())) for _, _, line in LINES}) == 150
+
+
+def test_templates_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        templates()["major"] = ()  # type: ignore[index]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.sampled_from(LINES), WORDS, WORDS)
+def test_fill_replaces_the_placeholders_of_the_line(line: tuple[str, int, str], name: str, value: str) -> None:
+    attribute, template_id, text = line
+    expected = name.join(text.split("{name}"))
+    expected = value.join(expected.split("{value}"))
+    assert templates()[attribute][template_id].fill(name, value) == expected
+
+
+@pytest.mark.parametrize(("attribute", "template_id"), [line[:2] for line in LINES])
+def test_name_and_a_cue_come_before_the_value(attribute: str, template_id: int) -> None:
+    before_value = templates()[attribute][template_id].fill("NAME", "VALUE").partition("VALUE")[0]
+    assert "NAME" in before_value
+    assert len(before_value.replace("NAME", "").split()) >= 2
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{name} was born.", "has placeholders ['{name}']; it must have {name} and {value}, once each"),
+        ("Someone lives in {value}.", "has placeholders ['{value}']"),
+        ("{name} and {name} live in {value}.", "has placeholders ['{name}', '{name}', '{value}']"),
+        ("{name} lives in {value} or {value}.", "has placeholders ['{name}', '{value}', '{value}']"),
+        ("{name} lives in {city}.", "has placeholders ['{name}', '{city}']"),
+        ("In {value} lives {name}.", "has the value before the name; the name must come first"),
+        ("{name} lives in {value}", "ends in a period"),
+        ("{name} lives in {value}!", "ends in a period"),
+        ("{name}  lives in {value}.", "must be one sentence with single spaces"),
+        (" {name} lives in {value}.", "must be one sentence with single spaces"),
+        ("Now({name} lives in {value}.", "must have a space before each placeholder"),
+        ("{name} lives in({value}.", "must have a space before each placeholder"),
+        ("{name}lives in {value}.", "must have a space or punctuation after each placeholder"),
+        ("{name} lives in {value}town.", "must have a space or punctuation after each placeholder"),
+        ("{name}, {value}.", "has no words before the value"),
+        ("{name} {value}.", "has no words before the value"),
+    ],
+)
+def test_bad_template_is_refused_with_the_line_and_what_is_wrong(line: str, problem: str) -> None:
+    with pytest.raises(ValueError) as error:
+        Template.parse(line)
+    assert str(error.value).startswith(f"template {line!r}")
+    assert problem in str(error.value)
+
+
+def test_parse_keeps_text_before_between_and_after() -> None:
+    parsed = Template.parse("Today, {name}'s home is {value}, they say.")
+    assert parsed == Template(head="Today,", cue="'s home is", tail=", they say.")
+
+
+def test_wrong_number_of_templates_is_refused() -> None:
+    with pytest.raises(ValueError, match="major has 24 templates; it must have 25"):
+        check_templates("major", templates()["major"][:24])
+
+
+def test_same_template_in_other_case_is_refused() -> None:
+    twice = (*templates()["major"][:24], Template.parse("{name} MAJORED in {value}."))
+    with pytest.raises(ValueError, match="major has the same template twice: .*MAJORED"):
+        check_templates("major", twice)
