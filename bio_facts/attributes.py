@@ -1,6 +1,6 @@
 """The six attributes of an individual, and the pools that their values are drawn from (paper section 1.2)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -45,11 +45,39 @@ def full_pool_sizes() -> dict[str, int]:
     return {name: len(items) for name, items in pools().items() if name not in NAME_POOLS}
 
 
-def check_pool_sizes(sizes: Mapping[str, int]) -> dict[str, int]:
-    """All pool sizes, with `sizes` in place of the full ones; ValueError naming a pool or size that cannot be."""
-    full = full_pool_sizes()
-    for pool, size in sizes.items():
-        if pool not in full:
-            raise ValueError(f"pool_sizes names {pool!r}; the value pools are {', '.join(full)}")
-        check_integer(f"pool_sizes[{pool!r}]", size, minimum=1, maximum=full[pool])
-    return full | dict(sizes)
+class PoolSizes(Mapping[str, int]):
+    """Pool name -> how many of its first items values are drawn from, for every value pool. Read-only and hashable.
+
+    Args:
+        sizes: pools that are not full.
+
+    Raises:
+        ValueError: naming a pool or a size that cannot be.
+    """
+
+    def __init__(self, sizes: Mapping[str, int] = MappingProxyType({})) -> None:
+        full = full_pool_sizes()
+        if not isinstance(sizes, Mapping):
+            raise ValueError(f"pool_sizes is {sizes!r}; it must be a mapping of pool names to integers")
+        for pool in sizes:
+            if pool not in full:
+                raise ValueError(f"pool_sizes names {pool!r}; the value pools are {', '.join(full)}")
+        self._sizes = {
+            pool: check_integer(f"pool_sizes[{pool!r}]", sizes.get(pool, size), minimum=1, maximum=size)
+            for pool, size in full.items()
+        }
+
+    def __getitem__(self, pool: str) -> int:
+        return self._sizes[pool]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sizes)
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._sizes.items()))
+
+    def __repr__(self) -> str:
+        return f"PoolSizes({self._sizes})"

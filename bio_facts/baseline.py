@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS, check_pool_sizes
+from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS, PoolSizes
 from bio_facts.population import Population
 
 _CHUNK = 1_000_000  # individuals whose values are held in memory at a time
@@ -17,7 +17,7 @@ _CHUNK = 1_000_000  # individuals whose values are held in memory at a time
 
 def pool_no_knowledge_losses(pool_sizes: Mapping[str, int] | None = None) -> dict[str, float]:
     """Attribute -> log of the number of its possible values, nats per value (paper App. B.3). None: the full pools."""
-    sizes = check_pool_sizes(pool_sizes or {})
+    sizes = PoolSizes(pool_sizes or {})
     return {name: sum(math.log(sizes[pool]) for pool in attribute.pools) for name, attribute in ATTRIBUTES.items()}
 
 

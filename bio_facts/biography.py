@@ -25,9 +25,9 @@ def attribute_orders() -> NDArray[np.int64]:
 
 @functools.cache
 def _value_columns() -> NDArray[np.int64]:
-    """Which columns of VALUE_PARTS each attribute's value slots show, int64 [6, 3]; -1 where a slot is empty."""
+    """Which columns of VALUE_PARTS each attribute's value slots show, int64 [6, 3]; one past the last if empty."""
     num_slots = VALUE.stop - VALUE.start
-    columns = np.full((len(ATTRIBUTES), num_slots), -1)
+    columns = np.full((len(ATTRIBUTES), num_slots), len(VALUE_PARTS))
     for row, attribute in enumerate(ATTRIBUTES):
         own = [column for column, (name, _) in enumerate(VALUE_PARTS) if name == attribute]
         columns[row, : len(own)] = own
@@ -75,11 +75,8 @@ class Biographies:
         pieces[begins_text, NAME.start] = (table.initial_first_names + names[:, 0])[begins_text.any(axis=1)]
 
         values = population.value_parts(individual_id) + [table.pools[pool] for _, pool in VALUE_PARTS]
-        with_empty = np.append(values, np.full((len(values), 1), EMPTY), axis=1)  # column -1
-        columns = _value_columns()[order]
-        pieces[:, :, VALUE] = np.take_along_axis(with_empty, columns.reshape(len(order), -1) % with_empty.shape[1], 1).reshape(
-            columns.shape
-        )
+        with_empty = np.append(values, np.full((len(values), 1), EMPTY), axis=1)
+        pieces[:, :, VALUE] = with_empty[np.arange(len(values))[:, None, None], _value_columns()[order]]
         return cls(biography_id, individual_id, order + 1, template_id, pieces)
 
     def __len__(self) -> int:

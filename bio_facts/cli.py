@@ -89,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     formatting = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     parser = _Parser(prog="bio-facts", description=__doc__, **formatting)  # type: ignore[arg-type]
     parser.add_argument("--version", action="version", version=f"bio-facts {__version__}, data {DATA_VERSION}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{configs,sample}")
 
     configs = commands.add_parser("configs", help="list the named configs", **formatting)  # type: ignore[arg-type]
     configs.add_argument("--json", action="store_true", help="as JSON, with seeds and distribution")

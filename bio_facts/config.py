@@ -8,6 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from bio_facts import seeding
+from bio_facts.attributes import PoolSizes
 from bio_facts.distributions import Distribution, Uniform
 from bio_facts.population import Population
 
@@ -33,12 +34,15 @@ class Config:
     num_biographies: int = _PAPER_BIOGRAPHIES
     seed: int = 0
     population_seed: int = 0
-    pool_sizes: Mapping[str, int] = field(default_factory=dict)
+    pool_sizes: Mapping[str, int] = field(default_factory=PoolSizes)
 
     def __post_init__(self) -> None:
-        seeding.check_integer("num_biographies", self.num_biographies, minimum=1)
-        seeding.check_seed("seed", self.seed)
-        object.__setattr__(self, "pool_sizes", self.population.pool_sizes)
+        checked = {
+            "num_biographies": seeding.check_integer("num_biographies", self.num_biographies, minimum=1),
+            "seed": seeding.check_seed("seed", self.seed),
+        } | {name: getattr(self.population, name) for name in ("num_individuals", "population_seed", "pool_sizes")}
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     @cached_property
     def population(self) -> Population:

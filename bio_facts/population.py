@@ -10,13 +10,12 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bio_facts import seeding
-from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS, check_pool_sizes
+from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS, PoolSizes
 from bio_facts.resources import NAME_POOLS, pools
 from bio_facts.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES
 
@@ -42,6 +41,10 @@ def template_orders() -> NDArray[np.uint8]:
     orders = np.argsort(is_held_out, axis=1, kind="stable").astype(np.uint8)
     orders.setflags(write=False)
     return orders
+
+
+def _check_ids(individual_ids: ArrayLike) -> NDArray[np.int64]:
+    return seeding.check_indices("individual_id", individual_ids, name_space_size())
 
 
 @dataclass(frozen=True)
@@ -74,35 +77,37 @@ class Population:
 
     num_individuals: int
     population_seed: int
-    pool_sizes: Mapping[str, int] = field(default_factory=dict)
+    pool_sizes: Mapping[str, int] = field(default_factory=PoolSizes)
 
     def __post_init__(self) -> None:
-        seeding.check_integer("num_individuals", self.num_individuals, minimum=1, maximum=MAX_INDIVIDUALS)
-        seeding.check_seed("population_seed", self.population_seed)
-        object.__setattr__(self, "pool_sizes", MappingProxyType(check_pool_sizes(self.pool_sizes)))
+        checked = {
+            "num_individuals": seeding.check_integer("num_individuals", self.num_individuals, 1, MAX_INDIVIDUALS),
+            "population_seed": seeding.check_seed("population_seed", self.population_seed),
+            "pool_sizes": PoolSizes(self.pool_sizes),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def name_parts(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
         """Items of the first-, middle- and last-name pools, int64 [n, 3]; no two individuals share all three."""
-        rank = seeding.permute(individual_ids, name_space_size(), self.population_seed, "name")
+        rank = seeding.permute(_check_ids(individual_ids), name_space_size(), self.population_seed, "name")
         first_and_middle, last = np.divmod(rank, len(pools()["last_names"]))
         first, middle = np.divmod(first_and_middle, len(pools()["middle_names"]))
         return np.stack([first, middle, last], axis=-1)
 
     def value_parts(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
         """Items of the value pools, int64 [n, 8], columns as in VALUE_PARTS, each drawn independently and uniformly."""
+        ids = _check_ids(individual_ids)
         columns = [
-            seeding.integers(self.pool_sizes[pool], self.population_seed, f"value/{attribute}/{pool}", individual_ids)
+            seeding.integers(self.pool_sizes[pool], self.population_seed, f"value/{attribute}/{pool}", ids)
             for attribute, pool in VALUE_PARTS
         ]
         return np.stack(columns, axis=-1)
 
     def template_ranks(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
         """For each attribute the row of template_orders() that is this individual's, int64 [n, 6]."""
-        num_orders = len(template_orders())
-        columns = [
-            seeding.integers(num_orders, self.population_seed, f"held_out/{attribute}", individual_ids)
-            for attribute in ATTRIBUTES
-        ]
+        num_orders, ids = len(template_orders()), _check_ids(individual_ids)
+        columns = [seeding.integers(num_orders, self.population_seed, f"held_out/{attribute}", ids) for attribute in ATTRIBUTES]
         return np.stack(columns, axis=-1)
 
     def individual(self, individual_id: int) -> Individual:
@@ -111,7 +116,7 @@ class Population:
         Raises:
             ValueError: if individual_id is not an integer from 0 to 809,999,999.
         """
-        seeding.check_integer("individual_id", individual_id, minimum=0, maximum=name_space_size() - 1)
+        individual_id = seeding.check_integer("individual_id", individual_id, 0, name_space_size() - 1)
         names = [pools()[pool][item] for pool, item in zip(NAME_POOLS, self.name_parts([individual_id])[0], strict=True)]
         texts: dict[str, list[str]] = {attribute: [] for attribute in ATTRIBUTES}
         for (attribute, pool), item in zip(VALUE_PARTS, self.value_parts([individual_id])[0], strict=True):
@@ -136,7 +141,7 @@ class Population:
 
     def __getitem__(self, index: int) -> Individual:
         if not 0 <= index < self.num_individuals:
-            raise IndexError(f"individual {index} of a population of {self.num_individuals:,}")
+            raise IndexError(f"individual {index}; this population has individuals 0 to {self.num_individuals - 1:,}")
         return self.individual(index)
 
     def __iter__(self) -> Iterator[Individual]:

@@ -51,9 +51,10 @@ def texts(biographies: Biographies) -> Texts:
     """Texts and spans of a batch of biographies."""
     pieces, num_rows = biographies.piece_id, len(biographies)
     table = _piece_bytes()
-    row_bytes = table.lengths[pieces].reshape(num_rows, -1).sum(axis=1)
+    row_bytes = table.lengths[pieces].sum(axis=(1, 2))
     characters, leading_spaces = _piece_characters()
-    ends = np.cumsum(characters[pieces].reshape(num_rows, -1), axis=1).reshape(pieces.shape)
+    row_shape = (num_rows, pieces.shape[1] * pieces.shape[2])
+    ends = np.cumsum(characters[pieces].reshape(row_shape), axis=1).reshape(pieces.shape)
     starts = ends - characters[pieces] + leading_spaces[pieces]
     return Texts(
         utf8=table.concatenate(pieces),

@@ -58,9 +58,9 @@ def check_pool(name: str, items: tuple[str, ...], size: int) -> None:
             raise ValueError(f"{where}: an item must end in a letter or a digit")
         if name in NAME_POOLS and " " in item:
             raise ValueError(f"{where}: a name part must be one word")
-        other = seen.setdefault(normalised(item), item)
-        if other is not item:
-            raise ValueError(f"{where}: duplicate of {other!r}")
+        if normalised(item) in seen:
+            raise ValueError(f"{where}: duplicate of {seen[normalised(item)]!r}")
+        seen[normalised(item)] = item
 
 
 @functools.cache

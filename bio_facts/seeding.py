@@ -31,6 +31,19 @@ def check_integer(name: str, value: object, minimum: int, maximum: int | None = 
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 
+def check_indices(name: str, indices: ArrayLike, end: int | None = None) -> NDArray[np.int64]:
+    """`indices` as int64 [n] if they are integers from 0 to end - 1 (None: no end); ValueError naming the first that is not."""
+    given = np.atleast_1d(np.asarray(indices))
+    last = np.iinfo(np.int64).max if end is None else end - 1
+    if given.size and (given.dtype.kind not in "iu" or given.ndim != 1):
+        raise ValueError(f"{name} is {indices!r}; it must be integers, one or a sequence of them")
+    wrong = given[(given < 0) | (given > last)]
+    if wrong.size:
+        wanted = "of at least 0" if end is None else f"from 0 to {last:,}"
+        raise ValueError(f"{name} is {wrong[0]}; it must be an integer {wanted}")
+    return given.astype(np.int64)
+
+
 def stream_key(seed: int, stream: str) -> np.uint64:
     """64-bit key of a stream: the first 8 bytes, little endian, of SHA-256("bio_facts/<stream>/<seed>")."""
     digest = hashlib.sha256(f"bio_facts/{stream}/{check_seed('seed', seed)}".encode()).digest()
@@ -48,7 +61,7 @@ def bits(seed: int, stream: str, *indices: ArrayLike) -> NDArray[np.uint64]:
     """64 random bits for each element of the broadcast `indices` (integers from 0)."""
     state: NDArray[np.uint64] = np.atleast_1d(stream_key(seed, stream))
     for index in indices:
-        state = _mix(state + (np.asarray(index).astype(np.uint64) + np.uint64(1)) * _GOLDEN_GAMMA)
+        state = _mix(state + (np.atleast_1d(index).astype(np.uint64) + np.uint64(1)) * _GOLDEN_GAMMA)
     return state
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from bio_facts import seeding
 from bio_facts.attributes import ATTRIBUTES
@@ -76,13 +76,8 @@ def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biograph
         ValueError: for an unknown split, or an index outside it.
     """
     split = get_split(split_name)
-    indices: NDArray[np.int64] = np.atleast_1d(np.asarray(sample_indices, dtype=np.int64))
-    num_rows = split.num_rows(config)
-    if indices.size and (indices.min() < 0 or (not split.endless and indices.max() >= num_rows)):
-        bad = indices.min() if indices.min() < 0 else indices.max()
-        wanted = "at least 0" if split.endless else f"from 0 to {num_rows - 1:,}"
-        raise ValueError(f"sample index {bad} of split {split_name}; it must be {wanted}")
-
+    end = None if split.endless else split.num_rows(config)
+    indices = seeding.check_indices(f"sample index of split {split_name}", sample_indices, end)
     stream, population = f"sample/{split_name}", config.population
     individual_ids = split.distribution(config).individual_ids(config.seed, f"{stream}/individual", indices)
     orders = attribute_orders()

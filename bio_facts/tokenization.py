@@ -5,6 +5,7 @@ tokens of a biography are the tokens of its pieces, one after another; no specia
 none), and padding is told by the lengths, so no pad token is needed.
 """
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,8 +57,9 @@ class BiographyTokenizer:
         ):
             for piece_id, run in zip(piece_ids, encode(tokenizer, [texts[k] for k in piece_ids]), strict=True):
                 runs[piece_id] = run
+        unknown = _unknown_id(tokenizer)
         for text, run in zip(texts, runs, strict=True):
-            if text and (not run or tokenizer.unk_token_id in run):
+            if text and (not run or unknown in run):
                 raise ValueError(
                     f"tokenizer {tokenizer.name_or_path!r} cannot represent {text!r}: its tokens are "
                     f"{tokenizer.convert_ids_to_tokens(run)}; it must cover all names, values and templates"
@@ -71,8 +73,8 @@ class BiographyTokenizer:
         sentences = np.maximum(longest[table.head], longest[table.initial_head]) + longest[table.cue] + longest[table.tail]
         ends = {name: start + len(pools()[name]) for name, start in table.pools.items()}
         pool = {name: int(longest[start : ends[name]].max()) for name, start in table.pools.items()}
-        initial = int(longest[is_initial()].max())
-        name = max(pool[NAME_POOLS[0]], initial) + sum(pool[part] for part in NAME_POOLS[1:])
+        initial = table.initial_first_names + np.arange(len(pools()[NAME_POOLS[0]]))
+        name = max(pool[NAME_POOLS[0]], int(longest[initial].max())) + sum(pool[part] for part in NAME_POOLS[1:])
         values = sum(pool[part] for _, part in VALUE_PARTS)
         return int(sentences.max(axis=1).sum()) + name * len(ATTRIBUTES) + values
 
@@ -92,6 +94,14 @@ class BiographyTokenizer:
         input_ids[is_token] = self._table.concatenate(pieces)
         attribute_ids[is_token] = np.repeat(piece_attributes.ravel(), self._table.lengths[pieces].ravel())
         return TokenBatch(input_ids, attribute_ids, lengths)
+
+
+def _unknown_id(tokenizer: Any) -> int | None:
+    """The id that stands for what a tokenizer cannot represent; a bare tokenizer.json has it in its model alone."""
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    token = tokenizer.unk_token or model.get("unk_token")
+    unknown: int | None = model.get("unk_id") if token is None else tokenizer.convert_tokens_to_ids(token)
+    return unknown
 
 
 def _encode_alone(tokenizer: Any, texts: list[str]) -> list[list[int]]:
@@ -125,7 +135,7 @@ def _encode_inside(tokenizer: Any, texts: list[str]) -> list[list[int]]:
 
 def check_tokenizer(name_or_path: str) -> None:
     """ValueError unless load_tokenizer would find `name_or_path`. Fast: imports no torch, asks no network."""
-    if name_or_path == DEFAULT_TOKENIZER or Path(name_or_path).exists():
+    if name_or_path == DEFAULT_TOKENIZER or (name_or_path and Path(name_or_path).exists()):
         return
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError

@@ -147,7 +147,7 @@ def test_length_is_the_number_of_individuals() -> None:
 
 @pytest.mark.parametrize("index", [-1, 10, 400_000_000])
 def test_index_outside_the_population_is_an_index_error(index: int) -> None:
-    with pytest.raises(IndexError, match=f"individual {index} of a population of 10"):
+    with pytest.raises(IndexError, match=f"individual {index}; this population has individuals 0 to 9"):
         Population(num_individuals=10, population_seed=0)[index]
 
 

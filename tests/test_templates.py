@@ -84,5 +84,5 @@ def test_wrong_number_of_templates_is_refused() -> None:
 
 def test_same_template_in_other_case_is_refused() -> None:
     twice = (*templates()["major"][:24], Template.parse("{name} MAJORED in {value}."))
-    with pytest.raises(ValueError, match="major has the same template twice: .*MAJORED"):
+    with pytest.raises(ValueError, match=r"major has the same template twice: .*MAJORED"):
         check_templates("major", twice)

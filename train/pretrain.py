@@ -36,7 +36,7 @@ def main() -> None:
             print(f"{output_dir} is complete: {checkpoint}")
             return
 
-        from training import build_model, build_trainer
+        from training import build_model, build_trainer, keep_freed_memory
 
         from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
 
@@ -48,6 +48,7 @@ def main() -> None:
         trainer = build_trainer(recipe, output_dir, model, tokenizer, biographies)
     except ValueError as error:
         sys.exit(_refusal(error))
+    keep_freed_memory()
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     print(f"{output_dir} is complete: checkpoint-{recipe.num_steps}")
 

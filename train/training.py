@@ -1,5 +1,7 @@
 """The pieces of a training run that entry points put together: model, data, Trainer."""
 
+import contextlib
+import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,19 @@ from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer, TokenBatch
 
 IGNORED_LABEL = -100  # of PyTorch's cross-entropy
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Let the C library reuse freed memory instead of giving it back to the system; without effect outside glibc.
+
+    The logits of a small model are its largest tensors by far, and are made anew in every step. By default glibc maps
+    fresh pages for them each time, which takes longer than the arithmetic: on a CPU steps become about a third faster.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 class BiographyDataset(torch.utils.data.Dataset[TokenBatch]):

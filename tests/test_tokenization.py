@@ -1,0 +1,317 @@
+import filecmp
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sentencepiece
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
+
+from bio_facts.attributes import ATTRIBUTES
+from bio_facts.biography import Biographies
+from bio_facts.config import CONFIGS, Config
+from bio_facts.pieces import piece_table
+from bio_facts.records import rows
+from bio_facts.resources import NAME_POOLS, pools
+from bio_facts.splits import draw
+from bio_facts.templates import templates
+from bio_facts.tokenization import TOKENIZER_FILE, BiographyTokenizer, check_tokenizer, load_tokenizer
+
+ROOT = Path(__file__).parent.parent
+VOCAB_SIZE = 1_500
+TRAINING_TEXTS = [row["text"] for row in rows(draw(CONFIGS["n64k"], "train", range(500)))]
+BIOGRAPHIES = draw(CONFIGS["n1k"], "validation", range(300))
+ROWS = rows(BIOGRAPHIES)
+
+
+def encoded(tokenize: BiographyTokenizer, biographies: Biographies = BIOGRAPHIES) -> list[list[int]]:
+    """Tokens of each biography from its pieces, without padding."""
+    batch = tokenize(biographies)
+    return [ids[:length].tolist() for ids, length in zip(batch.input_ids, batch.lengths, strict=True)]
+
+
+def whole_texts(tokenizer: Any) -> list[list[int]]:
+    """Tokens of each biography from its text, as the tokenizer splits it."""
+    return tokenizer([row["text"] for row in ROWS], add_special_tokens=False).input_ids
+
+
+def value_tokens(tokenizer: Any, biographies: Biographies) -> set[tuple[str, tuple[int, ...]]]:
+    """(value, its tokens) as they occur, over all sentences."""
+    batch, found = BiographyTokenizer(tokenizer)(biographies), set()
+    for row, ids, attribute_ids in zip(rows(biographies), batch.input_ids, batch.attribute_ids, strict=True):
+        for entry in row["attributes"]:
+            mask = attribute_ids == ATTRIBUTES[entry["attribute"]].attribute_id
+            found.add((entry["value"], tuple(ids[mask].tolist())))
+    return found
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tokenizers")
+
+
+@pytest.fixture(scope="session")
+def default() -> PreTrainedTokenizerFast:
+    return load_tokenizer("bio_facts")
+
+
+@pytest.fixture(scope="session")
+def tokenize(default: PreTrainedTokenizerFast) -> BiographyTokenizer:
+    return BiographyTokenizer(default)
+
+
+@pytest.fixture(scope="session", params=["unigram", "bpe"])
+def sentencepiece_file(request: pytest.FixtureRequest, folder: Path) -> Path:
+    """Digits are tokens of their own, so no token reaches from a year to the period after it."""
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TRAINING_TEXTS),
+        model_prefix=str(folder / request.param),
+        model_type=request.param,
+        vocab_size=VOCAB_SIZE,
+        byte_fallback=True,
+        split_digits=True,
+        minloglevel=2,
+    )
+    return folder / f"{request.param}.model"
+
+
+def byte_level_bpe(use_regex: bool) -> Tokenizer:
+    """Without the regular expression, merges go across words and punctuation."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(TRAINING_TEXTS, trainer)
+    return tokenizer
+
+
+def wordpiece() -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    alphabet = sorted(set("".join(TRAINING_TEXTS + [item for items in pools().values() for item in items])))
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCAB_SIZE, special_tokens=["[UNK]"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([*TRAINING_TEXTS, *piece_table().texts], trainer)
+    return tokenizer
+
+
+def saved(tokenizer: Tokenizer, path: Path) -> str:
+    tokenizer.save(str(path))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def shipped_file() -> str:
+    return str(TOKENIZER_FILE)
+
+
+@pytest.fixture(scope="session")
+def byte_level_file(folder: Path) -> str:
+    return saved(byte_level_bpe(use_regex=True), folder / "byte_level.json")
+
+
+@pytest.fixture(scope="session")
+def merging_file(folder: Path) -> str:
+    return saved(byte_level_bpe(use_regex=False), folder / "merging.json")
+
+
+@pytest.fixture(scope="session")
+def wordpiece_file(folder: Path) -> str:
+    return saved(wordpiece(), folder / "wordpiece.json")
+
+
+def test_default_tokens_decode_to_the_text(default: PreTrainedTokenizerFast, tokenize: BiographyTokenizer) -> None:
+    assert default.batch_decode(encoded(tokenize)) == [row["text"] for row in ROWS]
+
+
+def test_default_tokens_are_those_of_the_whole_text(default: PreTrainedTokenizerFast, tokenize: BiographyTokenizer) -> None:
+    assert encoded(tokenize) == whole_texts(default)
+
+
+def test_tokens_with_an_attribute_id_decode_to_its_value(
+    default: PreTrainedTokenizerFast, tokenize: BiographyTokenizer
+) -> None:
+    batch = tokenize(BIOGRAPHIES)
+    for row, ids, attribute_ids in zip(ROWS, batch.input_ids, batch.attribute_ids, strict=True):
+        for found in row["attributes"]:
+            mask = attribute_ids == ATTRIBUTES[found["attribute"]].attribute_id
+            assert default.decode(ids[mask]) == f" {found['value']}"
+
+
+def test_attributes_are_marked_in_order_of_appearance(tokenize: BiographyTokenizer) -> None:
+    for row, attribute_ids in zip(ROWS, tokenize(BIOGRAPHIES).attribute_ids, strict=True):
+        runs = attribute_ids[np.flatnonzero(np.diff(attribute_ids, prepend=0))]
+        assert runs[runs > 0].tolist() == [ATTRIBUTES[found["attribute"]].attribute_id for found in row["attributes"]]
+
+
+def test_lengths_count_the_tokens(default: PreTrainedTokenizerFast, tokenize: BiographyTokenizer) -> None:
+    expected = [len(ids) for ids in whole_texts(default)]
+    assert tokenize.lengths(BIOGRAPHIES).tolist() == tokenize(BIOGRAPHIES).lengths.tolist() == expected
+
+
+def test_batch_is_as_long_as_its_longest_biography(default: PreTrainedTokenizerFast, tokenize: BiographyTokenizer) -> None:
+    assert tokenize(BIOGRAPHIES).input_ids.shape == (300, max(map(len, whole_texts(default))))
+
+
+def test_padding_is_zero_and_no_value(tokenize: BiographyTokenizer) -> None:
+    batch = tokenize(BIOGRAPHIES)
+    is_padding = np.array([np.arange(batch.input_ids.shape[1]) >= length for length in batch.lengths])
+    assert is_padding.any()
+    assert not batch.input_ids[is_padding].any()
+    assert not batch.attribute_ids[is_padding].any()
+
+
+def test_biography_has_the_same_tokens_in_any_batch(tokenize: BiographyTokenizer) -> None:
+    whole = encoded(tokenize)
+    assert encoded(tokenize, draw(CONFIGS["n1k"], "validation", [299, 7])) == [whole[299], whole[7]]
+
+
+@pytest.mark.parametrize("file", ["byte_level_file", "wordpiece_file", "shipped_file"])
+def test_no_biography_is_longer_than_max_length(file: str, request: pytest.FixtureRequest) -> None:
+    tokenize = BiographyTokenizer(load_tokenizer(request.getfixturevalue(file)))
+    assert tokenize.lengths(draw(CONFIGS["n64k"], "train", range(5_000))).max() <= tokenize.max_length
+
+
+def test_max_length_is_that_of_the_longest_sentences_name_and_values(
+    default: PreTrainedTokenizerFast, tokenize: BiographyTokenizer
+) -> None:
+    def num_tokens(texts: list[str]) -> int:
+        return max(map(len, default([f" {text}" for text in texts]).input_ids))
+
+    parts = [num_tokens(list(pools()[pool])) for attribute in ATTRIBUTES.values() for pool in attribute.pools]
+    name = sum(num_tokens(list(pools()[pool])) for pool in NAME_POOLS)
+    two_words = num_tokens(["James"]) + num_tokens(["Shanghai"])
+    text = [num_tokens([one.fill("James", "Shanghai") for one in own]) - two_words for own in templates().values()]
+    assert tokenize.max_length == sum(text) + sum(parts) + len(ATTRIBUTES) * name
+
+
+@pytest.mark.parametrize("file", ["byte_level_file", "wordpiece_file"])
+def test_tokens_are_those_of_the_whole_text_if_none_reaches_across_pieces(file: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = load_tokenizer(request.getfixturevalue(file))
+    assert encoded(BiographyTokenizer(tokenizer)) == whole_texts(tokenizer)
+
+
+def test_sentencepiece_model_splits_as_sentencepiece_does(sentencepiece_file: Path) -> None:
+    original = sentencepiece.SentencePieceProcessor(model_file=str(sentencepiece_file))
+    expected = original.encode([row["text"] for row in ROWS])
+    tokenizer = load_tokenizer(str(sentencepiece_file))
+    assert whole_texts(tokenizer) == expected
+    assert encoded(BiographyTokenizer(tokenizer)) == expected
+
+
+def test_merging_tokenizer_would_join_a_value_and_its_surroundings(merging_file: str) -> None:
+    tokenizer = load_tokenizer(merging_file)
+    assert encoded(BiographyTokenizer(tokenizer)) != whole_texts(tokenizer)
+
+
+@pytest.mark.parametrize("file", ["merging_file", "byte_level_file", "wordpiece_file"])
+def test_value_has_the_same_tokens_in_every_sentence(file: str, request: pytest.FixtureRequest) -> None:
+    samples = draw(Config(num_individuals=20), "train", range(400))
+    found = value_tokens(load_tokenizer(request.getfixturevalue(file)), samples)
+    assert len(found) == len({value for value, _ in found})
+
+
+def test_value_of_a_sentencepiece_model_has_the_same_tokens_in_every_sentence(sentencepiece_file: Path) -> None:
+    found = value_tokens(load_tokenizer(str(sentencepiece_file)), draw(Config(num_individuals=20), "train", range(400)))
+    assert len(found) == len({value for value, _ in found})
+
+
+def test_merged_tokens_still_decode_to_the_text(merging_file: str) -> None:
+    tokenizer = load_tokenizer(merging_file)
+    assert tokenizer.batch_decode(encoded(BiographyTokenizer(tokenizer))) == [row["text"] for row in ROWS]
+
+
+def test_tokenizer_that_adds_special_tokens_adds_none_here(byte_level_file: str) -> None:
+    backend = Tokenizer.from_file(byte_level_file)
+    backend.add_special_tokens(["<s>"])
+    backend.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", backend.token_to_id("<s>"))])
+    with_start = PreTrainedTokenizerFast(tokenizer_object=backend)
+    assert with_start("A").input_ids[0] == backend.token_to_id("<s>")
+    without = load_tokenizer(byte_level_file)
+    assert encoded(BiographyTokenizer(with_start)) == encoded(BiographyTokenizer(without))
+
+
+def unknowing() -> Tokenizer:
+    """A vocabulary of words that lacks almost all of ours."""
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "James": 1}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer
+
+
+def test_tokenizer_that_lacks_a_piece_is_refused() -> None:
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=unknowing(), unk_token="[UNK]")
+    tokenizer.name_or_path = "tiny"
+    with pytest.raises(ValueError) as error:
+        BiographyTokenizer(tokenizer)
+    assert str(error.value) == (
+        "tokenizer 'tiny' cannot represent 'John': its tokens are ['[UNK]']; it must cover all names, values and templates"
+    )
+
+
+def test_tokenizer_file_that_lacks_a_piece_is_refused(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(saved(unknowing(), tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match="cannot represent 'John'"):
+        BiographyTokenizer(tokenizer)
+
+
+def test_slow_tokenizer_is_refused() -> None:
+    class Slow:
+        is_fast = False
+        name_or_path = "snail"
+
+    with pytest.raises(ValueError, match=r"^tokenizer 'snail' is a slow one; it must be a fast one, with offsets$"):
+        BiographyTokenizer(Slow())
+
+
+@pytest.mark.parametrize("name", ["./no/such/tokenizer.json", "no-such-owner/no-such-tokenizer", "no such: thing"])
+def test_tokenizer_that_is_nowhere_is_refused_with_how_to_get_it(name: str) -> None:
+    for check in (check_tokenizer, load_tokenizer):
+        with pytest.raises(ValueError) as error:
+            check(name)
+        assert str(error.value).startswith(f"tokenizer is {name!r}, which is no file or folder and not in the local")
+        assert "must be 'bio_facts', a path, or a Hub id" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.model"])
+def test_file_that_is_no_tokenizer_is_refused(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_text("not a tokenizer", encoding="utf-8")
+    with pytest.raises(ValueError) as error:
+        load_tokenizer(str(file))
+    assert str(error.value).startswith(f"tokenizer is {str(file)!r}, which cannot be loaded")
+    assert str(error.value).endswith("it must be a folder, a tokenizer.json or a SentencePiece model")
+
+
+def test_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as error:
+        load_tokenizer(str(tmp_path))
+    assert str(error.value).startswith(f"tokenizer is {str(tmp_path)!r}, which cannot be loaded")
+
+
+@pytest.mark.parametrize("name", ["bio_facts", str(TOKENIZER_FILE)])
+def test_tokenizer_that_is_there_passes_the_check(name: str) -> None:
+    check_tokenizer(name)
+
+
+def test_loaded_tokenizer_carries_the_name_it_was_asked_for(default: PreTrainedTokenizerFast, byte_level_file: str) -> None:
+    assert default.name_or_path == "bio_facts"
+    assert load_tokenizer(byte_level_file).name_or_path == byte_level_file
+
+
+def test_folder_as_save_pretrained_writes_it_gives_the_same_tokens(default: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    default.save_pretrained(tmp_path)
+    assert whole_texts(load_tokenizer(str(tmp_path))) == whole_texts(default)
+
+
+def test_shipped_tokenizer_is_what_its_script_makes(tmp_path: Path) -> None:
+    made = tmp_path / "tokenizer.json"
+    command = [sys.executable, str(ROOT / "train" / "train_tokenizer.py"), "--output_file", str(made)]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
+    assert filecmp.cmp(made, str(TOKENIZER_FILE), shallow=False)
