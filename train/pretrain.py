@@ -20,12 +20,10 @@ def main() -> None:
     arguments = parse_arguments(__doc__ or "")
     recipe, output_dir = arguments.recipe, arguments.output_dir
 
-    from run_folder import check_shapes, claim, latest_checkpoint, lock  # heavy libraries only once the input is right
+    try:  # heavy libraries are imported once the arguments are right
+        from run_folder import check_shapes, claim, join_processes, latest_checkpoint, lock
 
-    try:
-        from accelerate import PartialState
-
-        processes = PartialState()
+        processes = join_processes()
         if processes.is_main_process:
             held = lock(output_dir)  # noqa: F841 - released when the process ends
             claim(output_dir, recipe)

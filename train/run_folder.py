@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import platform
 import re
 import shutil
@@ -18,6 +19,25 @@ CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _CHECKPOINT_FILES = ("config.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "tokenizer.json")
+
+
+def join_processes() -> Any:
+    """accelerate's PartialState of this run, on the CPU if ACCELERATE_USE_CPU says so.
+
+    Raises:
+        ValueError: if the launcher started more processes than have found each other.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    processes = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if processes.num_processes != started:
+        raise ValueError(
+            f"WORLD_SIZE is {started}, but {processes.num_processes} process(es) joined; "
+            "several processes need a GPU each, or ACCELERATE_USE_CPU=true"
+        )
+    return processes
 
 
 def lock(output_dir: Path) -> IO[str]:

@@ -112,6 +112,7 @@ def build_trainer(recipe: Recipe, output_dir: Path, model: Any, tokenizer: Any, 
         save_steps=recipe.save_every,
         save_total_limit=2,
         report_to="none",
+        use_cpu=PartialState().device.type == "cpu",
         seed=recipe.seed,
     )
     if arguments.train_batch_size * num_processes != recipe.batch_size:
