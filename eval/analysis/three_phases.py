@@ -88,10 +88,8 @@ def plot(run: Run, path: Path) -> None:
             itertools.pairwise(bounds), ("#fdebd0", "#eaecee", "#d5f5e3"), labels, strict=False
         ):
             axes.axvspan(start, end, color=colour, lw=0)
-            if axes is loss:
-                axes.annotate(
-                    label, ((start + end) / 2, 0.985), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=9
-                )
+            middle = (start + end) / 2
+            axes.annotate(label, (middle, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9)
         axes.set_xlim(0, last)
         axes.set_xlabel("training step")
         axes.spines[["top", "right"]].set_visible(False)
