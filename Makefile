@@ -27,7 +27,7 @@ demo: install
 	@$(BIN)/python eval/analysis/three_phases.py runs/demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -122,6 +122,21 @@ def test_config_json_repeats_the_run_and_the_launcher_gives_the_same(smoke_run: 
     assert_same_run(tmp_path / "run", smoke_run)
 
 
+def test_two_processes_give_the_curve_of_one(smoke_run: Path, tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29577"]
+    script = [str(ROOT / "train/pretrain.py"), "--config", str(SMOKE), "--output_dir", str(tmp_path / "run")]
+    subprocess.run(launch + script, env=SCRIPT_ENVIRONMENT, check=True, capture_output=True, timeout=300)
+    for ours, theirs in zip(metrics(tmp_path / "run", ("seconds",)), metrics(smoke_run, ("seconds",)), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_processes_that_do_not_join_are_refused(tmp_path: Path) -> None:
+    command = script_command("train/pretrain.py", "--config", SMOKE, "--output_dir", tmp_path / "run")
+    environment = SCRIPT_ENVIRONMENT | {"WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "false"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert_refused(result, "WORLD_SIZE is 2", "1 process(es) joined", "ACCELERATE_USE_CPU=true")
+
+
 def test_seed_changes_initial_weights_and_samples(smoke_run: Path, tmp_path: Path) -> None:
     assert train(tmp_path, "--seed", 1, "--num_steps", 5, "--save_every", 5).returncode == 0
     other, first = metrics(tmp_path), metrics(smoke_run)

@@ -115,6 +115,7 @@ def test_results_gather_the_seeds_of_one_recipe(tmp_path: Path) -> None:
     result = run_script("eval/analysis/three_phases.py", *folders, "--results", target)
     assert result.returncode == 0, result.stderr
     gathered = json.loads(target.read_text())
+    assert target.with_suffix(".png").exists()
     assert (gathered["seeds"], gathered["scale"], gathered["passed"], gathered["device"]) == ([10, 11], "mini", True, "abacus")
     assert gathered["curves"]["11"]["validation"]["attribute_accuracy"] == ACCURACIES
     assert {check["seed"] for check in gathered["checks"]} == {10, 11}

@@ -91,7 +91,7 @@ def build_trainer(recipe: Recipe, output_dir: Path, model: Any, tokenizer: Any, 
     Raises:
         ValueError: if the batch cannot be divided among the processes.
     """
-    num_processes = PartialState().num_processes
+    num_processes, on_cpu = PartialState().num_processes, PartialState().device.type == "cpu"
     arguments = TrainingArguments(
         output_dir=str(output_dir),
         max_steps=recipe.num_steps,
@@ -112,7 +112,8 @@ def build_trainer(recipe: Recipe, output_dir: Path, model: Any, tokenizer: Any, 
         save_steps=recipe.save_every,
         save_total_limit=2,
         report_to="none",
-        use_cpu=PartialState().device.type == "cpu",
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
         seed=recipe.seed,
     )
     if arguments.train_batch_size * num_processes != recipe.batch_size:

@@ -81,8 +81,8 @@ def plot(run: Run, path: Path) -> None:
     steps, last = validation["step"], validation["step"][-1]
     phase1, plateau = phase_ends(run)
     bounds = [0, *(step for step in (phase1, plateau) if step is not None), last]
-    figure, (loss, accuracy) = pyplot.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
-    labels = ("1: statistics", "2: plateau", "3: knowledge")
+    figure, (loss, accuracy) = pyplot.subplots(1, 2, figsize=(12, 5), layout="constrained")
+    labels = ("statistics", "plateau", "knowledge")
     for axes in (loss, accuracy):
         for (start, end), colour, label in zip(
             itertools.pairwise(bounds), ("#fdebd0", "#eaecee", "#d5f5e3"), labels, strict=False
@@ -102,7 +102,7 @@ def plot(run: Run, path: Path) -> None:
     loss.set_ylabel("attribute loss (nats per value)")
     accuracy.set_ylim(0, 1)
     accuracy.set_ylabel("attribute accuracy (share of values)")
-    loss.legend(loc="lower left", fontsize=9)
+    figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     people = recipe["num_individuals"]
     figure.suptitle(
         f"How a language model learns facts, in three phases\n{recipe['dataset']}"
@@ -120,7 +120,9 @@ def main() -> int:
     """Judge the runs on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="output_dir of train/pretrain.py")
-    parser.add_argument("--results", type=Path, metavar="FILE", help="JSON file to gather the verdicts and curves in")
+    parser.add_argument(
+        "--results", type=Path, metavar="FILE", help="JSON file to gather the verdicts and curves in, with a picture beside it"
+    )
     arguments = parser.parse_args()
     runs = [read_run(folder, CLAIM) for folder in arguments.runs]
     verdicts = [score(run) for run in runs]
@@ -133,7 +135,8 @@ def main() -> int:
         gathered = results(arguments.results.stem, runs, verdicts, ["step", "attribute_loss", "attribute_accuracy"])
         arguments.results.parent.mkdir(parents=True, exist_ok=True)
         arguments.results.write_text(json.dumps(gathered) + "\n", encoding="utf-8")
-        print(f"results: {arguments.results}")
+        plot(runs[0], arguments.results.with_suffix(".png"))
+        print(f"results: {arguments.results}, with the picture of the first run beside it")
     return 0 if all(result["passed"] for result in verdicts) else 1
 
 
