@@ -49,7 +49,7 @@ def _configs(arguments: argparse.Namespace) -> None:
             "num_individuals": config.num_individuals,
             "seed": config.seed,
             "population_seed": config.population_seed,
-            "distribution": "uniform",
+            "distribution": type(config.distribution).__name__.lower(),
             "fingerprint": config.fingerprint,
         }
         for name, config in CONFIGS.items()

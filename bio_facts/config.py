@@ -58,7 +58,7 @@ class Config:
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of SHA-256 over all fields and DATA_VERSION: equal exactly when the rows are."""
+        """16 hexadecimal digits of SHA-256 over all fields and DATA_VERSION: equal for equal configs of one data version."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__} | {"data_version": DATA_VERSION}
         return hashlib.sha256(json.dumps(fields, sort_keys=True, default=dict).encode()).hexdigest()[:16]
 
@@ -71,6 +71,6 @@ CONFIGS: Mapping[str, Config] = MappingProxyType(
 
 def get_config(name: str) -> Config:
     """The config of that name; ValueError listing the names there are."""
-    if name not in CONFIGS:
+    if not isinstance(name, str) or name not in CONFIGS:
         raise ValueError(f"config is {name!r}; it must be one of {', '.join(CONFIGS)}")
     return CONFIGS[name]

@@ -140,6 +140,8 @@ class Population:
         return self.num_individuals
 
     def __getitem__(self, index: int) -> Individual:
+        if not isinstance(index, int | np.integer) or isinstance(index, bool):
+            raise TypeError(f"index is {index!r}; it must be an integer from 0 to {self.num_individuals - 1:,}")
         if not 0 <= index < self.num_individuals:
             raise IndexError(f"individual {index}; this population has individuals 0 to {self.num_individuals - 1:,}")
         return self.individual(index)

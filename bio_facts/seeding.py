@@ -39,8 +39,7 @@ def check_indices(name: str, indices: ArrayLike, end: int | None = None) -> NDAr
         raise ValueError(f"{name} is {indices!r}; it must be integers, one or a sequence of them")
     wrong = given[(given < 0) | (given > last)]
     if wrong.size:
-        wanted = "of at least 0" if end is None else f"from 0 to {last:,}"
-        raise ValueError(f"{name} is {wrong[0]}; it must be an integer {wanted}")
+        raise ValueError(f"{name} is {wrong[0]}; it must be an integer from 0 to {last:,}")
     return given.astype(np.int64)
 
 

@@ -62,7 +62,7 @@ SPLITS: Mapping[str, Split] = MappingProxyType(
 
 def get_split(name: str) -> Split:
     """The split of that name; ValueError listing the names there are."""
-    if name not in SPLITS:
+    if not isinstance(name, str) or name not in SPLITS:
         raise ValueError(f"split is {name!r}; it must be one of {', '.join(SPLITS)}")
     return SPLITS[name]
 

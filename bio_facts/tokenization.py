@@ -133,45 +133,54 @@ def _encode_inside(tokenizer: Any, texts: list[str]) -> list[list[int]]:
     return [runs[k] for k in range(len(texts))]
 
 
-def check_tokenizer(name_or_path: str) -> None:
-    """ValueError unless load_tokenizer would find `name_or_path`. Fast: imports no torch, asks no network."""
-    if name_or_path == DEFAULT_TOKENIZER or (name_or_path and Path(name_or_path).exists()):
-        return
+def check_tokenizer(name_or_path: str) -> Path:
+    """Where load_tokenizer finds `name_or_path`: a file or a folder. Fast: imports no torch, asks no network.
+
+    Raises:
+        ValueError: if it is not to be found.
+    """
+    if name_or_path == DEFAULT_TOKENIZER:
+        return Path(str(TOKENIZER_FILE))
+    if name_or_path and Path(name_or_path).exists():
+        return Path(name_or_path)
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
-    try:
-        cached = [try_to_load_from_cache(name_or_path, file) for file in ("tokenizer.json", "tokenizer.model")]
-    except HFValidationError:
-        cached = []
-    if not any(isinstance(path, str) for path in cached):
-        raise ValueError(
-            f"tokenizer is {name_or_path!r}, which is no file or folder and not in the local Hugging Face cache; it must "
-            f"be {DEFAULT_TOKENIZER!r}, a path, or a Hub id fetched before (hf download {name_or_path})"
-        )
+    for file in ("tokenizer.json", "tokenizer.model"):
+        try:
+            cached = try_to_load_from_cache(name_or_path, file)
+        except HFValidationError:  # not the form of a Hub id
+            break
+        if isinstance(cached, str):
+            return Path(cached).parent
+    raise ValueError(
+        f"tokenizer is {name_or_path!r}, which is no file or folder and not in the local Hugging Face cache; it must be "
+        f"{DEFAULT_TOKENIZER!r}, a path, or the id of a Hub repository fetched before (hf download ID)"
+    )
 
 
 def load_tokenizer(name_or_path: str) -> Any:
     """A Hugging Face fast tokenizer: the shipped one, a file or folder, or a Hub id in the local cache. No network.
 
     Args:
-        name_or_path: "bio_facts"; a folder as save_pretrained writes it; a tokenizer.json; a SentencePiece model file;
-            or a Hub id.
+        name_or_path: "bio_facts"; a tokenizer.json; a SentencePiece model file; a folder with either, or as
+            save_pretrained writes it; or a Hub id.
 
     Raises:
         ValueError: if it is not found, or not a tokenizer.
     """
-    check_tokenizer(name_or_path)
+    path = check_tokenizer(name_or_path)
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    path = Path(str(TOKENIZER_FILE) if name_or_path == DEFAULT_TOKENIZER else name_or_path)
+    if not (path / "tokenizer.json").exists() and (path / "tokenizer.model").exists():
+        path = path / "tokenizer.model"
     try:
-        if path.suffix == ".json":
+        if path.is_dir():
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        elif path.suffix == ".json":
             tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))
-        elif path.is_file():
-            tokenizer = _load_sentencepiece(path)
         else:
-            return AutoTokenizer.from_pretrained(name_or_path, local_files_only=True)
+            tokenizer = _load_sentencepiece(path)
     except Exception as error:  # tokenizers and sentencepiece raise bare Exception and RuntimeError
         raise ValueError(
             f"tokenizer is {name_or_path!r}, which cannot be loaded ({error}); it must be a folder, a tokenizer.json or "

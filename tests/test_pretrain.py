@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -182,8 +183,10 @@ def test_seconds_never_fall_over_a_resumption(smoke_run: Path, tmp_path: Path) -
         lambda folder: (folder / "trainer_state.json").write_text('{"global_step": 20}'),
         lambda folder: (folder / "model.safetensors").unlink(),
         lambda folder: (folder / "optimizer.pt").unlink(),
+        lambda folder: os.truncate(folder / "model.safetensors", 1000),
+        lambda folder: os.truncate(folder / "optimizer.pt", 1000),
     ],
-    ids=["no state", "cut state", "other step", "no model", "no optimizer"],
+    ids=["no state", "cut state", "other step", "no model", "no optimizer", "cut model", "cut optimizer"],
 )
 def test_incomplete_checkpoint_is_removed_and_the_one_before_is_used(
     smoke_run: Path, tmp_path: Path, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
@@ -198,10 +201,50 @@ def test_incomplete_checkpoint_is_removed_and_the_one_before_is_used(
 
 
 def test_cut_last_line_of_metrics_is_left_out(tmp_path: Path) -> None:
-    from callbacks import read_metrics
+    from run_folder import read_metrics
 
-    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"step": 5}\n{"ste')
-    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 0}, {"step": 5}]
+    line = '{"step": 0, "split": "unseen"}\n'
+    (tmp_path / "metrics.jsonl").write_text(line + '{"ste')
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 0, "split": "unseen"}]
+
+
+def test_broken_line_inside_metrics_is_named(tmp_path: Path) -> None:
+    from run_folder import read_metrics
+
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0, "split": "unseen"}\n{"ste\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is '\{\"ste'; it must be the JSON of an evaluation"):
+        read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_resumption_without_the_metrics_so_far_is_refused(smoke_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:4] + lines[5:]))
+    assert_refused(train(run), "lacks step 10 of validation", "another output_dir")
+
+
+def test_older_checkpoint_that_was_half_removed_is_removed(smoke_run: Path, tmp_path: Path) -> None:
+    from run_folder import latest_checkpoint
+
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    (run / "checkpoint-10").mkdir()
+    assert latest_checkpoint(run) == run / LAST
+    assert not (run / "checkpoint-10").exists()
+
+
+def test_refused_model_leaves_the_folder_free_for_the_right_one(tmp_path: Path) -> None:
+    assert_refused(train(tmp_path, "--model_config.foo", 3), "model_config.foo")
+    assert train(tmp_path, "--num_steps", 5, "--save_every", 5).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"recipe": {}}'])
+def test_config_json_that_is_none_of_ours_is_refused(tmp_path: Path, text: str) -> None:
+    from arguments import load_recipe
+    from run_folder import check_folder
+
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config\.json is not the config\.json of a run"):
+        check_folder(tmp_path, load_recipe(SMOKE, {}))
 
 
 @pytest.mark.parametrize(
@@ -229,6 +272,13 @@ def test_cut_last_line_of_metrics_is_left_out(tmp_path: Path) -> None:
         (["--batch_size", "0"], ["batch_size is 0", "at least 1"]),
         (["--adam_beta1", "1"], ["adam_beta1 is 1", "below 1"]),
         (["--no_dot.x", "1"], ["--no_dot.x", "recipe keys"]),
+        (["--seed", "4294967296"], ["seed is 4294967296", "4,294,967,295"]),
+        (["--num_steps", "1000000000000"], ["num_steps is 1000000000000", "10,000,000"]),
+        (["--dataset", "[n1k]"], ["config is ['n1k']", "n1k, n4k"]),
+        (["--model_config.hidden_size.x", "5"], ["--model_config.hidden_size.x", "32", "mapping"]),
+        (["--model_config.hidden_act", "2020-01-01"], ["JSON"]),
+        (["--eval_every", "[[5,30"], ["eval_every is '[[5,30'", "YAML"]),
+        (["--eval_every", "[[5, 30], [5, 20]]"], ["eval_every is [[5, 30], [5, 20]]", "growing"]),
         (["--config", "missing.yaml"], ["'missing.yaml'", "YAML file"]),
     ],
     ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
@@ -252,6 +302,8 @@ def test_bad_arguments_are_refused_before_anything_is_written(
     [
         ("claim: [", ["not valid YAML"]),
         ("- 1", ["[1]", "mapping"]),
+        ("recipe:", ["None", "mapping"]),
+        ("claim: x\nclaim: y", ["'claim' stands twice"]),
         ("claim: x\nlearning_rat: 1", ["'learning_rat'", "learning_rate"]),
         ("claim: x", ["lacks dataset, model_config"]),
         ("claim: x\ndataset: n1k\nmodel_config: {hidden_size: 8}", ["model_type", "gpt_neox"]),
@@ -305,7 +357,7 @@ def test_checkpoint_of_other_shape_is_refused(smoke_run: Path, tmp_path: Path) -
     config["recipe"]["model_config"]["hidden_size"] = 64
     (run / "config.json").write_text(json.dumps(config))
     result = train(run, "--model_config.hidden_size", 64)
-    assert_refused(result, "checkpoint-20", "(6143, 32)", "(6143, 64)")
+    assert_refused(result, "checkpoint-20", "(6109, 32)", "(6109, 64)")
 
 
 @pytest.mark.parametrize(
@@ -314,8 +366,10 @@ def test_checkpoint_of_other_shape_is_refused(smoke_run: Path, tmp_path: Path) -
         ({"model_type": "gpt_nox"}, ["model_config.model_type is 'gpt_nox'"]),
         ({"hiden_size": 8}, ["model_config.hiden_size", "GPTNeoXConfig"]),
         ({"hidden_size": 33}, ["model_config", "divisible"]),
-        ({"vocab_size": 100}, ["vocab_size is 100", "6143"]),
-        ({"max_position_embeddings": 10}, ["max_position_embeddings is 10", "at least"]),
+        ({"vocab_size": 100}, ["vocab_size", "is 100", "of at least 6,109"]),
+        ({"vocab_size": "many"}, ["vocab_size", "is 'many'", "integer"]),
+        ({"max_position_embeddings": 10}, ["max_position_embeddings", "is 10", "of at least 172"]),
+        ({"to_dict": 3}, ["model_config.to_dict is no field"]),
     ],
 )
 def test_models_that_cannot_be_are_refused(overrides: dict, fragments: list[str]) -> None:
@@ -326,6 +380,32 @@ def test_models_that_cannot_be_are_refused(overrides: dict, fragments: list[str]
     with pytest.raises(ValueError) as refused:
         build_model(recipe, load_tokenizer("bio_facts"), longest=172)
     assert all(fragment in str(refused.value) for fragment in fragments), refused.value
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model_type": "llama", "num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 32},
+        {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 256},
+        {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 1, "state_size": 4},
+    ],
+    ids=lambda fields: fields["model_type"],
+)
+def test_other_causal_models_are_built_from_their_own_fields(fields: dict) -> None:
+    from arguments import load_recipe
+    from training import build_model
+
+    config = build_model(load_recipe(SMOKE, {"model_config": fields}), load_tokenizer("bio_facts"), longest=172).config
+    assert {key: getattr(config, key) for key in fields} == fields
+
+
+def test_model_that_sees_later_tokens_is_refused() -> None:
+    from arguments import load_recipe
+    from training import build_model
+
+    fields = {"model_type": "bert", "num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2}
+    with pytest.raises(ValueError, match=r"model_type is 'bert', which sees later tokens; it must be a causal model"):
+        build_model(load_recipe(SMOKE, {"model_config": fields}), load_tokenizer("bio_facts"), longest=172)
 
 
 def test_eval_steps_follow_the_schedule_and_hold_the_first_and_last() -> None:

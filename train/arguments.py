@@ -2,11 +2,14 @@
 
 import argparse
 import dataclasses
+import itertools
+import json
 import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,11 @@ import yaml
 
 import bio_facts
 from bio_facts.config import get_config
-from bio_facts.seeding import check_integer, check_seed
+from bio_facts.seeding import check_integer
 from bio_facts.splits import SPLITS
 from bio_facts.tokenization import DEFAULT_TOKENIZER, check_tokenizer
+
+_MAX_STEPS = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +60,9 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_seed("seed", self.seed)
-        for name in ("batch_size", "num_steps", "num_eval_biographies", "eval_batch_size", "save_every"):
+        check_integer("seed", self.seed, minimum=0, maximum=2**32 - 1)  # what PyTorch and NumPy take
+        check_integer("num_steps", self.num_steps, minimum=1, maximum=_MAX_STEPS)
+        for name in ("batch_size", "num_eval_biographies", "eval_batch_size", "save_every"):
             check_integer(name, getattr(self, name), minimum=1)
         check_integer("lr_warmup_steps", self.lr_warmup_steps, minimum=0, maximum=self.num_steps)
         _check_number("learning_rate", self.learning_rate, "a number above 0", lambda x: x > 0)
@@ -74,6 +80,12 @@ class Recipe:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a mapping of names to values")
         if not isinstance(self.model_config.get("model_type"), str):
             raise ValueError(f"model_config is {dict(self.model_config)}; it must have a model_type, such as gpt_neox")
+        try:
+            json.dumps(self.as_dict())
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"recipe holds a value that JSON cannot ({error}); use numbers, text, lists and mappings"
+            ) from error
         if not isinstance(self.tokenizer, str):
             raise ValueError(f"tokenizer is {self.tokenizer!r}; it must be {DEFAULT_TOKENIZER!r}, a path or a Hub id")
         check_tokenizer(self.tokenizer)
@@ -82,19 +94,20 @@ class Recipe:
         self._check_schedule()
 
     def _check_schedule(self) -> None:
-        well_formed = isinstance(self.eval_every, list | tuple) and all(
-            isinstance(part, list | tuple) and len(part) == 2 and all(type(x) is int and x > 0 for x in part)
-            for part in self.eval_every
-        )
+        parts = self.eval_every if isinstance(self.eval_every, list | tuple) else [None]
+        well_formed = all(
+            isinstance(part, list | tuple) and len(part) == 2 and all(type(x) is int and x > 0 for x in part) for part in parts
+        ) and all(earlier[1] < later[1] for earlier, later in itertools.pairwise(parts))
         if not well_formed:
             raise ValueError(
-                f"eval_every is {self.eval_every!r}; it must be a list of [interval, until step], "
+                f"eval_every is {self.eval_every!r}; it must be a list of [interval, until step] with growing steps, "
                 "such as [[125, 2000], [500, 16000]]"
             )
-        unevaluated = set(range(self.save_every, self.num_steps, self.save_every)) - self.eval_steps
-        if unevaluated:
+        saved = range(self.save_every, self.num_steps, self.save_every)
+        unevaluated = next((step for step in saved if step not in self.eval_steps), None)
+        if unevaluated is not None:
             raise ValueError(
-                f"save_every is {self.save_every}, but step {min(unevaluated)} is not evaluated by eval_every "
+                f"save_every is {self.save_every}, but step {unevaluated} is not evaluated by eval_every "
                 f"{self.eval_every!r}; a checkpoint must fall on an evaluation"
             )
 
@@ -106,7 +119,7 @@ class Recipe:
             overrides["num_individuals"] = self.num_individuals
         return dataclasses.replace(get_config(self.dataset), **overrides)
 
-    @property
+    @cached_property
     def eval_steps(self) -> frozenset[int]:
         """The steps at which the model is evaluated: 0, those of eval_every, and the last."""
         steps, start = {0, self.num_steps}, 0
@@ -135,7 +148,14 @@ def _plain(value: Any) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with floats as people write them: 2e-3 is a number (YAML 1.1 wants 2.0e-3)."""
+    """YAML with floats as people write them: 2e-3 is a number (YAML 1.1 wants 2.0e-3). A key stands once in a mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -162,11 +182,15 @@ def load_recipe(path: Path, overrides: Mapping[str, Any]) -> Recipe:
     if not isinstance(settings, dict):
         raise ValueError(f"recipe {path} holds {settings!r}; it must hold a mapping of recipe keys to values")
     settings = settings.get("recipe", settings)
+    if not isinstance(settings, dict):
+        raise ValueError(f"recipe {path} holds recipe: {settings!r}; it must be a mapping of recipe keys to values")
     for key, value in overrides.items():
         target, (*parents, last) = settings, key.split(".")
         for parent in parents:
-            target[parent] = dict(target.get(parent) or {})
-            target = target[parent]
+            inner = target.get(parent) or {}
+            if not isinstance(inner, dict):
+                raise ValueError(f"--{key}: {parent} is {inner!r}, not a mapping; a dot must reach into a mapping")
+            target[parent] = target = dict(inner)
         target[last] = value
     fields = Recipe.__dataclass_fields__
     for key in settings:
@@ -198,19 +222,27 @@ def parse_arguments(description: str, argv: Sequence[str] | None = None) -> Argu
     )
     recipe_keys = parser.add_argument_group(
         "recipe keys", "Each takes the place of the recipe's value, written as YAML. A dot reaches into a mapping: "
-        "--model_config.hidden_size 256"
+        "--model_config.hidden_size 256\n\n" + (Recipe.__doc__ or "")
     )  # fmt: skip
-    for name in Recipe.__dataclass_fields__:
-        recipe_keys.add_argument(f"--{name}", metavar="VALUE", default=None)
+    for name, key in Recipe.__dataclass_fields__.items():
+        given = key.default is dataclasses.MISSING
+        recipe_keys.add_argument(f"--{name}", metavar="VALUE", help="" if given else f"default: {key.default}")
     known, extra = parser.parse_known_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         overrides = {name: value for name in Recipe.__dataclass_fields__ if (value := getattr(known, name)) is not None}
         overrides |= _dotted_overrides(extra)
-        values = {key: yaml.load(value, _Loader) for key, value in overrides.items()}
+        values = {key: _parse_value(key, value) for key, value in overrides.items()}
         return Arguments(load_recipe(known.config, values), known.output_dir)
-    except (ValueError, yaml.YAMLError) as error:
+    except ValueError as error:
         parser.error(" ".join(str(error).split()))
         raise AssertionError from error  # error() does not return
+
+
+def _parse_value(key: str, text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{key} is {text!r}, which is not valid YAML; it must be a number, text, list or mapping") from error
 
 
 def _joined(argv: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from run_folder import EVALUATED_SPLITS, read_metrics
 from tqdm import tqdm
 from transformers import TrainerCallback
 
@@ -20,16 +21,7 @@ from bio_facts.scoring import score_tokens
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer
 
-EVALUATED_SPLITS = ("validation", "unseen")
 _COUNTED_ROWS = 10_000  # biographies whose tokens are counted at a time
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last line that was cut in the middle is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
 
 
 class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]

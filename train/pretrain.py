@@ -21,18 +21,29 @@ def main() -> None:
     recipe, output_dir = arguments.recipe, arguments.output_dir
 
     try:  # heavy libraries are imported once the arguments are right
-        from run_folder import check_shapes, claim, join_processes, latest_checkpoint, lock
+        from run_folder import (
+            check_folder,
+            check_metrics,
+            check_shapes,
+            join_processes,
+            latest_checkpoint,
+            lock,
+            write_config,
+        )
 
         processes = join_processes()
         if processes.is_main_process:
+            check_folder(output_dir, recipe)
             held = lock(output_dir)  # noqa: F841 - released when the process ends
-            claim(output_dir, recipe)
             latest_checkpoint(output_dir)  # removes what a kill left incomplete
         processes.wait_for_everyone()
         checkpoint = latest_checkpoint(output_dir)
-        if checkpoint is not None and checkpoint.name == f"checkpoint-{recipe.num_steps}":
-            print(f"{output_dir} is complete: {checkpoint}")
-            return
+        if checkpoint is not None:
+            done = int(checkpoint.name.removeprefix("checkpoint-"))
+            check_metrics(output_dir, recipe, done)
+            if done == recipe.num_steps:
+                print(f"{output_dir} is complete: {checkpoint}")
+                return
 
         from training import build_model, build_trainer, keep_freed_memory
 
@@ -44,6 +55,8 @@ def main() -> None:
         if checkpoint is not None:
             check_shapes(checkpoint, model)
         trainer = build_trainer(recipe, output_dir, model, tokenizer, biographies)
+        if processes.is_main_process:
+            write_config(output_dir, recipe)
     except ValueError as error:
         sys.exit(_refusal(error))
     keep_freed_memory()

@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import sys
+import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
@@ -17,8 +18,9 @@ import bio_facts
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
+EVALUATED_SPLITS = ("validation", "unseen")
+_LOCK_FILE = ".lock"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-_CHECKPOINT_FILES = ("config.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "tokenizer.json")
 
 
 def join_processes() -> Any:
@@ -40,15 +42,50 @@ def join_processes() -> Any:
     return processes
 
 
+def check_folder(output_dir: Path, recipe: Recipe) -> None:
+    """ValueError unless the folder is new, empty or a run of this very recipe. Writes nothing."""
+    try:
+        found = sorted(file.name for file in output_dir.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ValueError(
+            f"output_dir is {str(output_dir)!r}, which is no folder that can be read ({error.strerror})"
+        ) from error
+    if CONFIG_FILE in found:
+        _check_same_run(output_dir, recipe)
+        return
+    foreign = [name for name in found if name not in (_LOCK_FILE, f"{CONFIG_FILE}.partial")]
+    if foreign:
+        raise ValueError(
+            f"output_dir {output_dir} holds {foreign[0]!r} and no {CONFIG_FILE}; it must be empty, new, or a run to resume"
+        )
+
+
+def _check_same_run(output_dir: Path, recipe: Recipe) -> None:
+    path = output_dir / CONFIG_FILE
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        settings = theirs["recipe"] | {"dataset_fingerprint": theirs["dataset_fingerprint"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is not the config.json of a run ({error!r}); choose another output_dir") from error
+    for key, value in (_jsonable(recipe) | {"dataset_fingerprint": recipe.data.fingerprint}).items():
+        if settings.get(key) != value:
+            raise ValueError(
+                f"output_dir {output_dir} holds another run: its {key} is {settings.get(key)!r}, not {value!r}; "
+                "choose another folder or the same settings"
+            )
+
+
 def lock(output_dir: Path) -> IO[str]:
-    """Take the folder for this process; the lock goes with the process, however it ends.
+    """Take the folder, made if it is not there, for this process; the lock goes with the process, however it ends.
 
     Raises:
-        ValueError: if another process trains there, or the path is not a folder that can be made.
+        ValueError: if another process trains there, or the folder cannot be written.
     """
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        file = (output_dir / ".lock").open("w")
+        file = (output_dir / _LOCK_FILE).open("a")
     except OSError as error:
         raise ValueError(f"output_dir is {str(output_dir)!r}, which cannot be written ({error.strerror})") from error
     try:
@@ -60,26 +97,12 @@ def lock(output_dir: Path) -> IO[str]:
     return file
 
 
-def claim(output_dir: Path, recipe: Recipe) -> None:
-    """Make the folder this recipe's, by a config.json that repeats the run; ValueError if it holds anything else."""
-    mine = _jsonable(recipe)
+def write_config(output_dir: Path, recipe: Recipe) -> None:
+    """Write the config.json that repeats the run, unless it is there."""
     path = output_dir / CONFIG_FILE
     if path.exists():
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-        settings = theirs["recipe"] | {"dataset_fingerprint": theirs["dataset_fingerprint"]}
-        for key, value in (mine | {"dataset_fingerprint": recipe.data.fingerprint}).items():
-            if settings.get(key) != value:
-                raise ValueError(
-                    f"output_dir {output_dir} holds another run: its {key} is {settings.get(key)!r}, not {value!r}; "
-                    "choose another folder or the same settings"
-                )
         return
-    foreign = sorted(file.name for file in output_dir.iterdir() if file.name not in (".lock", f"{CONFIG_FILE}.partial"))
-    if foreign:
-        raise ValueError(
-            f"output_dir {output_dir} holds {foreign[0]!r} and no {CONFIG_FILE}; it must be empty, new, or a run to resume"
-        )
-    whole = {"recipe": mine, "dataset_fingerprint": recipe.data.fingerprint} | _provenance()
+    whole = {"recipe": _jsonable(recipe), "dataset_fingerprint": recipe.data.fingerprint} | _provenance()
     partial = path.with_name(f"{CONFIG_FILE}.partial")
     partial.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
@@ -113,20 +136,56 @@ def latest_checkpoint(output_dir: Path) -> Path | None:
         for folder in output_dir.glob("checkpoint-*")
         if (match := _CHECKPOINT.fullmatch(folder.name)) is not None
     }
-    for step, folder in sorted(steps.items(), reverse=True):
-        if _is_whole(folder, step):
-            return folder
-        print(f"removing {folder}: the run was cut while it was written or removed", file=sys.stderr)
-        shutil.rmtree(folder)
-    return None
+    whole = {step for step, folder in steps.items() if _is_whole(folder, step)}
+    for step in steps.keys() - whole:
+        print(f"removing {steps[step]}: the run was cut while it was written or removed", file=sys.stderr)
+        shutil.rmtree(steps[step])
+    return steps[max(whole)] if whole else None
 
 
 def _is_whole(folder: Path, step: int) -> bool:
+    from safetensors import SafetensorError, safe_open
+
     try:
         state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with safe_open(folder / "model.safetensors", framework="numpy"):
+            pass
+    except (OSError, ValueError, SafetensorError):
         return False
-    return state.get("global_step") == step and all((folder / name).exists() for name in _CHECKPOINT_FILES)
+    return (
+        state.get("global_step") == step
+        and all((folder / name).exists() for name in ("config.json", "tokenizer.json"))
+        and all(zipfile.is_zipfile(folder / name) for name in ("optimizer.pt", "scheduler.pt"))
+    )
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; a last line that was cut in the middle is left out.
+
+    Raises:
+        ValueError: naming the first line that is not one of ours.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    metrics = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            metrics.append(json.loads(line))
+            metrics[-1]["step"], metrics[-1]["split"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path}, line {number} is {line!r}; it must be the JSON of an evaluation") from error
+    return metrics
+
+
+def check_metrics(output_dir: Path, recipe: Recipe, last_step: int) -> None:
+    """ValueError naming the first evaluation up to `last_step` that metrics.jsonl lacks."""
+    found = {(line["step"], line["split"]) for line in read_metrics(output_dir / METRICS_FILE)}
+    for step in sorted(step for step in recipe.eval_steps if step <= last_step):
+        for split in EVALUATED_SPLITS:
+            if (step, split) not in found:
+                raise ValueError(
+                    f"{output_dir / METRICS_FILE} lacks step {step} of {split}, before the checkpoint of step {last_step}; "
+                    "restore it, or choose another output_dir"
+                )
 
 
 def check_shapes(checkpoint: Path, model: Any) -> None:

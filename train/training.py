@@ -14,6 +14,7 @@ from run_folder import METRICS_FILE
 from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainingArguments, set_seed
 
 from bio_facts.config import Config
+from bio_facts.seeding import check_integer
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer, TokenBatch
 
@@ -70,19 +71,36 @@ def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
         raise ValueError(
             f"model_config.model_type is {model_type!r}, which transformers does not know; try gpt_neox"
         ) from error
+    standard_names = {own: standard for standard, own in default.attribute_map.items()}  # n_positions of GPT-2, say
+    fields = {standard_names.get(key, key): value for key, value in fields.items()}
     for key in fields:
-        if not hasattr(default, key):
+        if key not in default.to_dict() and key not in default.attribute_map:
             raise ValueError(f"model_config.{key} is no field of {type(default).__name__}; see its documentation")
     tokens = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
     fields = {"vocab_size": len(tokenizer), "max_position_embeddings": longest} | tokens | fields
     for key, least in (("vocab_size", len(tokenizer)), ("max_position_embeddings", longest)):
-        if fields[key] < least:
-            raise ValueError(f"model_config.{key} is {fields[key]}; the tokenizer needs at least {least}")
+        check_integer(f"model_config.{key} (for this tokenizer)", fields[key], minimum=least)
     set_seed(recipe.seed)
     try:
-        return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **fields))
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **fields))
     except Exception as error:  # each model checks its fields in its own way
         raise ValueError(f"model_config {dict(recipe.model_config)} is refused by transformers: {error}") from error
+
+    _check_causal(model, model_type)
+    return model
+
+
+def _check_causal(model: Any, model_type: str) -> None:
+    """ValueError if what a model says at a position depends on later tokens: it would read the values it is to recall."""
+    input_ids = torch.arange(8)[None] % model.config.vocab_size
+    changed = input_ids.clone()
+    changed[0, -1] += 1
+    model.eval()
+    with torch.inference_mode():
+        before, after = (model(input_ids=ids, use_cache=False).logits[0, :-1] for ids in (input_ids, changed))
+    model.train()
+    if not torch.allclose(before, after, atol=1e-4):
+        raise ValueError(f"model_config.model_type is {model_type!r}, which sees later tokens; it must be a causal model")
 
 
 def build_trainer(recipe: Recipe, output_dir: Path, model: Any, tokenizer: Any, biographies: BiographyTokenizer) -> Trainer:

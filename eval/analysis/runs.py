@@ -37,21 +37,36 @@ def read_run(folder: Path, claim: str) -> Run:
     for name in ("config.json", "metrics.jsonl"):
         if not (folder / name).is_file():
             raise ValueError(f"run is {str(folder)!r}, which has no {name}; it must be the output_dir of train/pretrain.py")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _read_json(folder / "config.json", (folder / "config.json").read_text(encoding="utf-8"), "recipe")
     recipe = config["recipe"]
     if recipe["claim"] != claim:
         raise ValueError(f"run {folder} is for the claim {recipe['claim']!r}; it must be for {claim!r}")
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
-    last = max((line["step"] for line in lines), default=None)
-    if last != recipe["num_steps"]:
-        raise ValueError(f"run {folder} is evaluated up to step {last}; it must be finished, up to step {recipe['num_steps']}")
-    splits = dict.fromkeys(line["split"] for line in lines)
-    return Run(folder, config, {split: Curve([line for line in lines if line["split"] == split]) for split in splits})
+    path = folder / "metrics.jsonl"
+    lines = [_read_json(path, line, "step") for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    curves = {split: Curve([line for line in lines if line["split"] == split]) for split in ("validation", "unseen")}
+    for split, curve in curves.items():
+        last = max(curve["step"], default=None)
+        if last != recipe["num_steps"]:
+            raise ValueError(
+                f"run {folder} is evaluated on {split} up to step {last}; it must be finished, up to step {recipe['num_steps']}"
+            )
+    return Run(folder, config, curves)
+
+
+def _read_json(path: Path, text: str, key: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(text)
+        found[key]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} holds {text[:80]!r}; it must hold JSON with {key!r}, as train/pretrain.py writes it"
+        ) from error
+    return found
 
 
 @dataclass(frozen=True)
 class Check:
-    """One named comparison of a verdict. value: what was measured; None if it could not be. threshold: what it is held to."""
+    """One comparison of a verdict. name: what is measured and how it is compared; value: None if there was none to measure."""
 
     name: str
     value: float | None
@@ -102,7 +117,7 @@ def print_verdict(result: dict[str, Any]) -> None:
     """The verdict as lines to read."""
     for check in result["checks"]:
         value = "none" if check["value"] is None else f"{check['value']:g}"
-        print(f"  {'pass' if check['passed'] else 'FAIL'}  {check['name']}: {value} (threshold {check['threshold']:g})")
+        print(f"  {'pass' if check['passed'] else 'FAIL'}  {check['name']} {check['threshold']:g}: {value}")
     print(f"{result['claim']}: {'passed' if result['passed'] else 'NOT PASSED'}")
 
 

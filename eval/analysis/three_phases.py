@@ -59,13 +59,17 @@ def score(run: Run) -> dict[str, Any]:
     return verdict(
         CLAIM,
         [
-            at_least("phase1_end (step)", phase1, 0),
-            below("validation accuracy at phase1_end", at_phase1, MAX_ACCURACY_AT_PHASE1_END),
-            at_least("plateau_end / phase1_end", ratio, MIN_PLATEAU_RATIO),
-            below("highest validation accuracy before plateau_end", max(on_plateau, default=None), MAX_ACCURACY_ON_PLATEAU),
-            Check("final validation accuracy", final, MIN_FINAL_ACCURACY, final > MIN_FINAL_ACCURACY),
-            at_least("final unseen loss above pool_no_knowledge_loss (nats per value)", excess, MIN_UNSEEN_EXCESS),
-            at_most("steps between evaluations until plateau_end", max(gaps, default=None), MAX_EVALUATION_GAP),
+            at_least("phase1_end (step) is at least", phase1, 1),
+            below("validation accuracy at phase1_end is below", at_phase1, MAX_ACCURACY_AT_PHASE1_END),
+            at_least("plateau_end / phase1_end is at least", ratio, MIN_PLATEAU_RATIO),
+            below(
+                "highest validation accuracy before plateau_end is below",
+                max(on_plateau, default=None),
+                MAX_ACCURACY_ON_PLATEAU,
+            ),
+            Check("final validation accuracy is above", final, MIN_FINAL_ACCURACY, final > MIN_FINAL_ACCURACY),
+            at_least("final unseen loss minus pool_no_knowledge_loss (nats per value) is at least", excess, MIN_UNSEEN_EXCESS),
+            at_most("steps between evaluations until plateau_end is at most", max(gaps, default=None), MAX_EVALUATION_GAP),
         ],
     )
 
@@ -126,13 +130,16 @@ def main() -> int:
     arguments = parser.parse_args()
     runs = [read_run(folder, CLAIM) for folder in arguments.runs]
     verdicts = [score(run) for run in runs]
+    gathered = None
+    if arguments.results is not None:
+        keys = ["step", "attribute_loss", "attribute_accuracy"]
+        gathered = results(arguments.results.stem, runs, verdicts, keys)
     for run, result in zip(runs, verdicts, strict=True):
         (run.folder / "verdict.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         plot(run, run.folder / "three_phases.png")
         print_verdict(result)
         print(f"picture: {run.folder / 'three_phases.png'}")
-    if arguments.results is not None:
-        gathered = results(arguments.results.stem, runs, verdicts, ["step", "attribute_loss", "attribute_accuracy"])
+    if gathered is not None:
         arguments.results.parent.mkdir(parents=True, exist_ok=True)
         arguments.results.write_text(json.dumps(gathered) + "\n", encoding="utf-8")
         plot(runs[0], arguments.results.with_suffix(".png"))
