@@ -26,7 +26,7 @@ def keep_freed_memory() -> None:
     """Let the C library reuse freed memory instead of giving it back to the system; without effect outside glibc.
 
     The logits of a small model are its largest tensors by far, and are made anew in every step. By default glibc maps
-    fresh pages for them each time, which takes longer than the arithmetic: on a CPU steps become about a third faster.
+    fresh pages for them each time, which on a CPU takes a good part of a step.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
