@@ -21,6 +21,7 @@ from bio_facts.seeding import check_integer
 from bio_facts.splits import SPLITS
 from bio_facts.tokenization import DEFAULT_TOKENIZER, check_tokenizer
 
+EVALUATED_SPLITS = ("validation", "unseen")
 _MAX_STEPS = 10_000_000
 
 
@@ -89,7 +90,7 @@ class Recipe:
         if not isinstance(self.tokenizer, str):
             raise ValueError(f"tokenizer is {self.tokenizer!r}; it must be {DEFAULT_TOKENIZER!r}, a path or a Hub id")
         check_tokenizer(self.tokenizer)
-        rows = min(SPLITS[split].num_rows(self.data) for split in ("validation", "unseen"))
+        rows = min(SPLITS[split].num_rows(self.data) for split in EVALUATED_SPLITS)
         check_integer("num_eval_biographies", self.num_eval_biographies, minimum=1, maximum=rows)
         self._check_schedule()
 

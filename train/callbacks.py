@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from run_folder import EVALUATED_SPLITS, read_metrics
+from arguments import EVALUATED_SPLITS
+from run_folder import read_metrics
 from tqdm import tqdm
 from transformers import TrainerCallback
 
@@ -79,7 +80,7 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
     def _evaluate(self, state: Any, model: Any) -> None:
         was_training = model.training
         model.eval()
-        summaries = {split: self._score(split, model, state) for split in EVALUATED_SPLITS}
+        summaries = {split: self._score(split, model) for split in EVALUATED_SPLITS}
         model.train(was_training)
         self._count_tokens(state.global_step)
         if not state.is_world_process_zero:
@@ -98,7 +99,7 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
             file=sys.stderr,
         )
 
-    def _score(self, split: str, model: Any, state: Any) -> dict[str, float]:
+    def _score(self, split: str, model: Any) -> dict[str, float]:
         """Summary of a split; each process scores its share of the rows."""
         if split not in self._batches:
             processes = PartialState()

@@ -12,13 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
-from arguments import Recipe
+from arguments import EVALUATED_SPLITS, Recipe
 
 import bio_facts
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
-EVALUATED_SPLITS = ("validation", "unseen")
 _LOCK_FILE = ".lock"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -114,8 +113,10 @@ def _jsonable(recipe: Recipe) -> dict[str, Any]:
 
 def _provenance() -> dict[str, Any]:
     import torch
+    from accelerate import PartialState
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    on_gpu = PartialState().device.type == "cuda"
+    device = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} CPU threads"
     versions = {"python": platform.python_version(), "bio_facts": bio_facts.__version__}
     for package in ("numpy", "torch", "transformers", "accelerate", "tokenizers"):
         try:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -74,9 +75,17 @@ class Check:
     passed: bool
 
 
+_COMPARISONS = {"is at least": operator.ge, "is at most": operator.le, "is above": operator.gt, "is below": operator.lt}
+
+
+def check(measured: str, comparison: str, threshold: float, value: float | None) -> Check:
+    """A Check whose `comparison` is "is at least", "is at most", "is above" or "is below"; without a value it fails."""
+    return Check(f"{measured} {comparison}", value, threshold, value is not None and _COMPARISONS[comparison](value, threshold))
+
+
 def verdict(claim: str, checks: list[Check]) -> dict[str, Any]:
     """{"claim", "passed", "checks"}: passed if every check is."""
-    return {"claim": claim, "passed": all(check.passed for check in checks), "checks": [asdict(check) for check in checks]}
+    return {"claim": claim, "passed": all(one.passed for one in checks), "checks": [asdict(one) for one in checks]}
 
 
 def results(scale: str, runs: list[Run], verdicts: list[dict[str, Any]], keys: list[str]) -> dict[str, Any]:

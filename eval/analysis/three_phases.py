@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from runs import Check, Run, exit_with, print_verdict, read_run, results, verdict
+from runs import Run, check, exit_with, print_verdict, read_run, results, verdict
 
 from bio_facts.phases import phase1_end, plateau_end
 
@@ -46,30 +46,21 @@ def score(run: Run) -> dict[str, Any]:
     gaps = [later - earlier for earlier, later in itertools.pairwise(until_plateau)]
     excess = unseen["attribute_loss"][-1] - unseen["pool_no_knowledge_loss"][-1]
 
-    def at_most(name: str, value: float | None, threshold: float) -> Check:
-        return Check(name, value, threshold, value is not None and value <= threshold)
-
-    def at_least(name: str, value: float | None, threshold: float) -> Check:
-        return Check(name, value, threshold, value is not None and value >= threshold)
-
-    def below(name: str, value: float | None, threshold: float) -> Check:
-        return Check(name, value, threshold, value is not None and value < threshold)
-
-    final = accuracies[-1]
     return verdict(
         CLAIM,
         [
-            at_least("phase1_end (step) is at least", phase1, 1),
-            below("validation accuracy at phase1_end is below", at_phase1, MAX_ACCURACY_AT_PHASE1_END),
-            at_least("plateau_end / phase1_end is at least", ratio, MIN_PLATEAU_RATIO),
-            below(
-                "highest validation accuracy before plateau_end is below",
-                max(on_plateau, default=None),
+            check("phase1_end (step)", "is at least", 1, phase1),
+            check("validation accuracy at phase1_end", "is below", MAX_ACCURACY_AT_PHASE1_END, at_phase1),
+            check("plateau_end / phase1_end", "is at least", MIN_PLATEAU_RATIO, ratio),
+            check(
+                "highest validation accuracy before plateau_end",
+                "is below",
                 MAX_ACCURACY_ON_PLATEAU,
+                max(on_plateau, default=None),
             ),
-            Check("final validation accuracy is above", final, MIN_FINAL_ACCURACY, final > MIN_FINAL_ACCURACY),
-            at_least("final unseen loss minus pool_no_knowledge_loss (nats per value) is at least", excess, MIN_UNSEEN_EXCESS),
-            at_most("steps between evaluations until plateau_end is at most", max(gaps, default=None), MAX_EVALUATION_GAP),
+            check("final validation accuracy", "is above", MIN_FINAL_ACCURACY, accuracies[-1]),
+            check("final unseen loss minus pool_no_knowledge_loss (nats per value)", "is at least", MIN_UNSEEN_EXCESS, excess),
+            check("steps between evaluations until plateau_end", "is at most", MAX_EVALUATION_GAP, max(gaps, default=None)),
         ],
     )
 
