@@ -4,14 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := train/recipes/three_phases/mini.yaml
 
-.PHONY: help install demo test lint clean
+.PHONY: help install demo test compat lint clean
 
 help:
 	@echo "make demo     train the mini recipe on the CPU into runs/demo and judge it (minutes; again: resume or print)"
 	@echo "make test     run all tests"
+	@echo "make compat   compare all bytes across versions of Python, NumPy, pyarrow and datasets"
 	@echo "make lint     ruff and mypy"
 	@echo "make install  make .venv with the package and all extras"
-	@echo "make clean    remove .venv (runs/ is kept)"
+	@echo "make clean    remove .venv and .compat (runs/ is kept)"
 
 install: $(VENV)/.installed
 
@@ -19,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "make: error: $(PYTHON) is $$($(PYTHON) --version); it must be Python 3.11 or newer: make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable ".[hub,train,eval,test]"
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --editable ".[hub,datatrove,train,eval,test]"
 	@touch $@
 
 demo: install
@@ -29,8 +30,11 @@ demo: install
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
+compat:
+	$(PYTHON) tests/compat.py
+
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .compat

@@ -1,27 +1,37 @@
-"""bio-facts: list the configs and print biographies of any of them.
+"""bio-facts: look at the data, build it for the Hugging Face Hub, verify and publish it.
 
 bio-facts configs
 bio-facts sample n64k --num 3
-bio-facts sample n1k --split validation --start 100 --num 2 --json
+bio-facts sample n64k-alpha0.6 --alpha 0.7 --seed 1 --json
+bio-facts build n1k individuals templates --out export
+bio-facts verify export
+bio-facts push you/bio_facts --from export
+bio-facts order n64k --batch-size 128 --out order.parquet
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from tqdm import tqdm
 
 from bio_facts import __version__
-from bio_facts.config import CONFIGS, DATA_VERSION, get_config
-from bio_facts.records import canonical_json, rows
+from bio_facts.config import CONFIGS, DATA_VERSION, BaseConfig, Config, get_config
+from bio_facts.export import build, is_built, verify
+from bio_facts.hub import push
+from bio_facts.order import write_order
+from bio_facts.records import canonical_json, num_rows, record_batch
 from bio_facts.seeding import check_integer
-from bio_facts.splits import SPLITS, draw, get_split
+from bio_facts.shards import cut
 
 _ROWS_AT_A_TIME = 1_000
+_CONFIG_HELP = "n64k, n64k-alpha0.6, individuals, ...; bio-facts configs lists all"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,86 +41,223 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def _whole_number(name: str) -> Callable[[str], int]:
+def _whole_number(name: str, minimum: int = 0) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:
-            return check_integer(name, int(text), minimum=0)
+            return check_integer(name, int(text), minimum=minimum)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"it is {text!r}; it must be an integer of at least 0") from None
+            raise argparse.ArgumentTypeError(f"it is {text!r}; it must be an integer of at least {minimum}") from None
 
     return parse
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be a number") from None
+
+
+def _pool_sizes(text: str) -> dict[str, int]:
+    try:
+        return {pool: int(size) for pool, size in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be like cities=32,years=4") from None
+
+
+# Parameter of a config -> how to read it, and what it is; each is a flag of sample, build and order.
+_PARAMETERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "num_individuals": (_whole_number("num_individuals"), "people of pre-training"),
+    "num_biographies": (_whole_number("num_biographies"), "rows of the train split"),
+    "seed": (_whole_number("seed"), "of the samples: whom they are about, their templates and order"),
+    "population_seed": (_whole_number("population_seed"), "of the people: names, values and held-out templates"),
+    "pool_sizes": (_pool_sizes, "draw values from the first items of a pool: cities=32,years=4"),
+    "alpha": (_number, "exponent of the power law (alpha configs)"),
+    "num_celebrities": (_whole_number("num_celebrities"), "how many are likelier (celebrities configs)"),
+    "celebrity_weight": (_whole_number("celebrity_weight"), "how much likelier (celebrities configs)"),
+    "num_warmup_individuals": (_whole_number("num_warmup_individuals"), "who comes first (warmup configs)"),
+    "num_warmup_biographies": (_whole_number("num_warmup_biographies"), "for how many rows (warmup configs)"),
+    "num_fine_tuning_individuals": (_whole_number("num_fine_tuning_individuals"), "new people (finetune configs)"),
+    "replay_weight": (_number, "of each pre-training person against 1 of a new one (finetune configs)"),
+}
+
+
+def _chosen(name: str, arguments: argparse.Namespace) -> BaseConfig:
+    given = {key: getattr(arguments, key) for key in _PARAMETERS if getattr(arguments, key) is not None}
+    config: BaseConfig = get_config(name).replace(**given)
+    return config
+
+
 def _configs(arguments: argparse.Namespace) -> None:
-    listed: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "splits": {split.name: split.num_rows(config) for split in SPLITS.values()},
-            "num_individuals": config.num_individuals,
-            "seed": config.seed,
-            "population_seed": config.population_seed,
-            "distribution": type(config.distribution).__name__.lower(),
-            "fingerprint": config.fingerprint,
-        }
-        for name, config in CONFIGS.items()
-    ]
     if arguments.json:
+        listed = [
+            {"name": name, "table": config.table, "splits": num_rows(config)}
+            | config.parameters
+            | {"fingerprint": config.fingerprint}
+            for name, config in CONFIGS.items()
+        ]
         print(json.dumps(listed, indent=2))
         return
-    print(f"{'config':<8} {'individuals':>12} " + " ".join(f"{split:>12}" for split in SPLITS) + "  fingerprint")
-    for entry in listed:
-        counts = " ".join(f"{count:>12,}" for count in entry["splits"].values())
-        print(f"{entry['name']:<8} {entry['num_individuals']:>12,} {counts}  {entry['fingerprint']}")
+    print(f"{'config':<27} {'individuals':>11}  {'distribution':<12} {'fingerprint':<16}  rows")
+    for name, config in CONFIGS.items():
+        parameters = config.parameters
+        people = f"{parameters['num_individuals']:,}" if "num_individuals" in parameters else ""
+        counts = ", ".join(f"{split} {count:,}" for split, count in num_rows(config).items())
+        print(f"{name:<27} {people:>11}  {parameters.get('distribution', ''):<12} {config.fingerprint}  {counts}")
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    config, split = get_config(arguments.config), get_split(arguments.split)
-    if arguments.seed is not None:
-        config = dataclasses.replace(config, seed=arguments.seed)
-    start, end, num_rows = arguments.start, arguments.start + arguments.num, split.num_rows(config)
-    if end > num_rows:
+    config = _chosen(arguments.config, arguments)
+    counts = num_rows(config)
+    split = next(iter(counts)) if arguments.split is None else arguments.split
+    if split not in counts:
+        raise ValueError(f"split is {split!r}; {arguments.config} has {', '.join(counts)}")
+    start, end = arguments.start, arguments.start + arguments.num
+    if end > counts[split]:
         raise ValueError(
-            f"start + num is {end:,}, beyond the {num_rows:,} rows of {arguments.config}/{split.name}; it must be at most that"
+            f"start + num is {end:,}, beyond the {counts[split]:,} rows of {arguments.config}/{split}; it must be at most that"
         )
-    for first in range(start, end, _ROWS_AT_A_TIME):
-        for row in rows(draw(config, split.name, np.arange(first, min(first + _ROWS_AT_A_TIME, end)))):
-            print(canonical_json(row) if arguments.json else "\n".join(_lines(row)))
+    for part in cut(range(start, end), _ROWS_AT_A_TIME):
+        batch = record_batch(config, split, np.asarray(part))
+        for line in canonical_json(batch).to_pylist() if arguments.json else _lines(batch.to_pylist()):
+            print(line)
 
 
-def _lines(row: dict[str, Any]) -> Iterator[str]:
-    yield f"biography {row['biography_id']}, individual {row['individual_id']}"
-    yield row["text"]
-    yield "  ".join(f"{found['attribute']}={found['value']}" for found in row["attributes"])
-    yield ""
+def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        if "text" in row:
+            yield f"biography {row['biography_id']}, individual {row['individual_id']}"
+            yield row["text"]
+            yield "  ".join(f"{found['attribute']}={found['value']}" for found in row["attributes"])
+        else:
+            yield "  ".join(f"{column}={value}" for column, value in row.items() if not isinstance(value, dict))
+        yield ""
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    configs = {}
+    for name in arguments.config:
+        config = _chosen(name, arguments)
+        configs[name if config == get_config(name) else f"{name}-{config.fingerprint[:8]}"] = config
+    if is_built(configs, arguments.out):
+        print(f"{arguments.out}: already built")
+        return
+    start = time.perf_counter()
+    count = build(configs, arguments.out, arguments.num_workers)
+    seconds = time.perf_counter() - start
+    print(f"{arguments.out}: {', '.join(configs)}; {count:,} rows in {seconds:.1f} s ({count / seconds:,.0f} rows/s)")
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    count = verify(arguments.folder, arguments.num_workers)
+    print(f"{arguments.folder}: {count:,} rows, each as it must be")
+
+
+def _push(arguments: argparse.Namespace) -> None:
+    print(push(arguments.repo_id, arguments.folder, private=arguments.private, num_workers=arguments.num_workers))
+
+
+def _order(arguments: argparse.Namespace) -> None:
+    config = _chosen(arguments.config, arguments)
+    if not isinstance(config, Config):
+        raise ValueError(f"config is {arguments.config!r}, which has no biographies; it must be one such as n64k")
+    with tqdm(total=config.num_biographies, desc="order", unit=" rows", unit_scale=True, disable=None) as bar:
+        for count in write_order(config, arguments.batch_size, arguments.out):
+            bar.update(count)
+    num_steps = -(-config.num_biographies // arguments.batch_size)
+    print(f"{arguments.out}: {config.num_biographies:,} biographies in {num_steps:,} steps")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of bio-facts."""
-    formatting = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = _Parser(prog="bio-facts", description=__doc__, **formatting)  # type: ignore[arg-type]
+    formatting: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
+    parser = _Parser(prog="bio-facts", description=__doc__, **formatting)
     parser.add_argument("--version", action="version", version=f"bio-facts {__version__}, data {DATA_VERSION}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{configs,sample}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    configs = commands.add_parser("configs", help="list the named configs", **formatting)  # type: ignore[arg-type]
-    configs.add_argument("--json", action="store_true", help="as JSON, with seeds and distribution")
-    configs.set_defaults(run=_configs)
+    def add(name: str, run: Callable[[argparse.Namespace], None], summary: str, description: str, examples: str) -> _Parser:
+        command: _Parser = commands.add_parser(
+            name, help=summary, description=description, epilog=f"examples:\n{examples}", **formatting
+        )
+        command.set_defaults(run=run)
+        return command
 
-    sample = commands.add_parser(
+    configs = add("configs", _configs, "list the named configs", "List the named configs.", "  bio-facts configs --json")
+    configs.add_argument("--json", action="store_true", help="as JSON, with all parameters")
+
+    sample = add(
         "sample",
-        help="print biographies",
-        description="Print rows of a split, made on the spot.",
-        epilog="  bio-facts sample n64k --num 3\n  bio-facts sample n1k --split unseen --start 100 --num 2 --json",
-        **formatting,  # type: ignore[arg-type]
+        _sample,
+        "print rows",
+        "Print rows of a split, made on the spot.",
+        "  bio-facts sample n64k --num 3\n  bio-facts sample n1k --split unseen --start 100 --num 2 --json\n"
+        "  bio-facts sample individuals --split finetune",
     )
-    sample.add_argument("config", metavar="CONFIG", help=", ".join(CONFIGS))
-    sample.add_argument("--split", default="train", help=f"{', '.join(SPLITS)} (default: train)")
+    sample.add_argument("config", metavar="CONFIG", help=_CONFIG_HELP)
+    sample.add_argument("--split", help="default: the config's first, which is train but for individuals")
     sample.add_argument("--num", type=_whole_number("num"), default=1, metavar="K", help="how many rows (default: 1)")
-    sample.add_argument(
-        "--start", type=_whole_number("start"), default=0, metavar="I", help="index of the first row (default: 0)"
-    )
-    sample.add_argument("--seed", type=_whole_number("seed"), metavar="S", help="sampling seed in place of the config's")
+    sample.add_argument("--start", type=_whole_number("start"), default=0, metavar="I", help="index of the first row (default: 0)")
     sample.add_argument("--json", action="store_true", help="one JSON object a line, the rows of the data set")
-    sample.set_defaults(run=_sample)
+
+    making = add(
+        "build",
+        _build,
+        "write configs as Parquet, with card and manifest",
+        "Write configs to a folder as the Hugging Face Hub wants it: data/<config>/<split>-*.parquet, README.md (the card) and\n"
+        "manifest.json (row counts and content digests). The folder is whole or absent: until all is complete it is\n"
+        "DIR.partial, and the same command again goes on from there.",
+        "  bio-facts build n1k individuals templates --out export\n"
+        "  bio-facts build n64k-alpha0.6 --alpha 0.7 --num-biographies 100000 --out export",
+    )
+    making.add_argument("config", metavar="CONFIG", nargs="+", help=_CONFIG_HELP)
+    making.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; must not exist")
+
+    checking = add(
+        "verify",
+        _verify,
+        "compare an export with its definition",
+        "Make every row of an export anew and compare; names the first file and row that differ.",
+        "  bio-facts verify export",
+    )
+    checking.add_argument("folder", type=Path, metavar="DIR", help="what bio-facts build wrote")
+
+    pushing = add(
+        "push",
+        _push,
+        "publish an export on the Hub",
+        f"Verify an export, upload it as a data set, and set the tag v{DATA_VERSION} last. A tag that exists is never moved.\n"
+        "Log in first (hf auth login).",
+        "  bio-facts push you/bio_facts --from export",
+    )
+    pushing.add_argument("repo_id", metavar="REPO_ID", help="you/bio_facts; created if it is not there")
+    pushing.add_argument("--from", dest="folder", type=Path, required=True, metavar="DIR", help="what bio-facts build wrote")
+    pushing.add_argument("--private", action="store_true", help="a repository that is created is private")
+
+    ordering = add(
+        "order",
+        _order,
+        "write which biography stands in which batch",
+        "Write (step, slot, biography_id, individual_id, exposure) of a training run. step is from 1 on, slot from 0 on, and\n"
+        "exposure is 1 for the first biography of an individual, 2 for the second, and so on.",
+        "  bio-facts order n64k --batch-size 128 --out order.parquet\n"
+        "  bio-facts order n1k --num-biographies 36800 --batch-size 16 --seed 10 --out order.csv",
+    )
+    ordering.add_argument("config", metavar="CONFIG", help=_CONFIG_HELP)
+    ordering.add_argument("--batch-size", type=_whole_number("batch_size", 1), required=True, metavar="B", help="of a step")
+    ordering.add_argument("--out", type=Path, required=True, metavar="FILE", help=".parquet or .csv; must not exist")
+
+    for command in (making, checking, pushing):
+        command.add_argument(
+            "--num-workers",
+            type=_whole_number("num_workers", 1),
+            default=os.cpu_count() or 1,
+            metavar="K",
+            help="threads that make rows (default: one for each core)",
+        )
+    for command in (sample, making, ordering):
+        group = command.add_argument_group("parameters", "in place of those of the named config")
+        for name, (parse, meaning) in _PARAMETERS.items():
+            group.add_argument(f"--{name.replace('_', '-')}", type=parse, metavar="X", help=meaning)
     return parser
 
 
@@ -125,6 +272,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     except BrokenPipeError:  # the reader, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        parser.error(f"{where}{error.strerror or error}; nothing is left half-written, the same command again goes on")
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted; the same command again goes on", file=sys.stderr)
+        return 130
     return 0
 
 

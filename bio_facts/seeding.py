@@ -65,14 +65,20 @@ def bits(seed: int, stream: str, *indices: ArrayLike) -> NDArray[np.uint64]:
 
 
 def integers(high: ArrayLike, seed: int, stream: str, *indices: ArrayLike) -> NDArray[np.int64]:
-    """Uniform integers in [0, high) for each element of the broadcast `indices`; `high` is at most 2**32.
+    """Uniform integers in [0, high) for each element of the broadcast `indices`; `high` is at most 2**63.
 
     Computes floor(bits * high / 2**64) exactly, so no value is likelier than another by more than high / 2**64.
     """
     random_bits = bits(seed, stream, *indices)
     bound = np.asarray(high).astype(np.uint64)
-    carry = ((random_bits & _LOW_32_BITS) * bound) >> np.uint64(32)
-    return (((random_bits >> np.uint64(32)) * bound + carry) >> np.uint64(32)).astype(np.int64)
+    bits_high, bits_low = random_bits >> np.uint64(32), random_bits & _LOW_32_BITS
+    bound_high, bound_low = bound >> np.uint64(32), bound & _LOW_32_BITS
+    middle = bits_high * bound_low + ((bits_low * bound_low) >> np.uint64(32))
+    product = middle >> np.uint64(32)
+    if bound_high.any():  # seldom: costs as much again
+        other_middle = bits_low * bound_high + (middle & _LOW_32_BITS)
+        product = product + bits_high * bound_high + (other_middle >> np.uint64(32))
+    return product.astype(np.int64)
 
 
 def permute(indices: ArrayLike, size: int, seed: int, stream: str) -> NDArray[np.int64]:

@@ -1,70 +1,95 @@
-"""SPLITS: which people x which templates x how many rows; and what row k of a split says."""
+"""Splits: which people x which templates x how many rows; and what row k of a split says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bio_facts import seeding
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.biography import Biographies, attribute_orders
 from bio_facts.config import Config
-from bio_facts.distributions import Distribution, Uniform
-from bio_facts.population import FIRST_UNSEEN_INDIVIDUAL, NUM_UNSEEN_INDIVIDUALS, template_orders
+from bio_facts.distributions import Distribution, FineTuning, Uniform
+from bio_facts.population import (
+    FIRST_FINE_TUNING_INDIVIDUAL,
+    FIRST_UNSEEN_INDIVIDUAL,
+    NUM_UNSEEN_INDIVIDUALS,
+    template_orders,
+)
 from bio_facts.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES
 
 _EVALUATION_ROWS = 16_000  # paper section 1.4
-
-
-@dataclass(frozen=True)
-class Split:
-    """One split. `templates` is the range of positions in an individual's template order that its rows draw from."""
-
-    name: str
-    distribution: Callable[[Config], Distribution]
-    templates: range
-    num_rows: Callable[[Config], int]
-    endless: bool = False  # rows beyond num_rows exist too
-
-
 _TRAINING_TEMPLATES = range(NUM_TRAINING_TEMPLATES)
 _HELD_OUT_TEMPLATES = range(NUM_TRAINING_TEMPLATES, NUM_TEMPLATES)
 
-SPLITS: Mapping[str, Split] = MappingProxyType(
-    {
-        split.name: split
-        for split in (
-            Split(
-                "train",
-                distribution=lambda config: config.distribution,
-                templates=_TRAINING_TEMPLATES,
-                num_rows=lambda config: config.num_biographies,
-                endless=True,
-            ),
-            Split(
-                "validation",
-                distribution=lambda config: Uniform(config.num_individuals),
-                templates=_HELD_OUT_TEMPLATES,
-                num_rows=lambda config: _EVALUATION_ROWS,
-            ),
-            Split(
-                "unseen",
-                distribution=lambda config: Uniform(NUM_UNSEEN_INDIVIDUALS, FIRST_UNSEEN_INDIVIDUAL),
-                templates=_HELD_OUT_TEMPLATES,
-                num_rows=lambda config: _EVALUATION_ROWS,
-            ),
-        )
-    }
-)
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One split: `distribution` over `num_individuals` people, by default uniform, whose ids begin at `first_individual`.
+
+    `templates` is the range of positions in an individual's template order that the rows draw from; `stream` names the
+    draws. An endless split has rows beyond the `num_rows` that are exported.
+    """
+
+    stream: str
+    num_rows: int = _EVALUATION_ROWS
+    templates: range = _HELD_OUT_TEMPLATES
+    distribution: Distribution = Uniform()
+    num_individuals: int
+    first_individual: int = 0
+    endless: bool = False
 
 
-def get_split(name: str) -> Split:
+def splits(config: Config) -> Mapping[str, Split]:
+    """Split name -> Split, of a config of biographies. Whatever the distribution of train, the others are uniform over people.
+
+    train: training templates. validation: the people that train teaches, held-out templates. pretrain_validation (with
+    fine-tuning only): the validation split of pre-training, row for row. unseen: people never trained on.
+    """
+    if not isinstance(config, Config):
+        raise ValueError(f"config is {config!r}; it must be one of biographies, such as CONFIGS['n64k']")
+    people = config.num_individuals
+    fine_tuning = isinstance(config.distribution, FineTuning)
+    train = Split(
+        stream="fine_tuning_train" if fine_tuning else "train",
+        num_rows=config.num_biographies,
+        templates=_TRAINING_TEMPLATES,
+        distribution=config.distribution,
+        num_individuals=people,
+        endless=True,
+    )
+    validation = Split(stream="validation", num_individuals=people)
+    unseen = Split(stream="unseen", num_individuals=NUM_UNSEEN_INDIVIDUALS, first_individual=FIRST_UNSEEN_INDIVIDUAL)
+    if not isinstance(config.distribution, FineTuning):
+        return {"train": train, "validation": validation, "unseen": unseen}
+    new_validation = Split(
+        stream="fine_tuning_validation",
+        num_individuals=config.distribution.num_fine_tuning_individuals,
+        first_individual=FIRST_FINE_TUNING_INDIVIDUAL,
+    )
+    return {"train": train, "validation": new_validation, "pretrain_validation": validation, "unseen": unseen}
+
+
+def get_split(config: Config, name: str) -> Split:
     """The split of that name; ValueError listing the names there are."""
-    if not isinstance(name, str) or name not in SPLITS:
-        raise ValueError(f"split is {name!r}; it must be one of {', '.join(SPLITS)}")
-    return SPLITS[name]
+    known = splits(config)
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"split is {name!r}; it must be one of {', '.join(known)}")
+    return known[name]
+
+
+def individual_ids(config: Config, split_name: str, sample_indices: ArrayLike) -> NDArray[np.int64]:
+    """Whom the rows at `sample_indices` (int [n]) are about, int64 [n], without making the rows; raises as draw does."""
+    split = get_split(config, split_name)
+    indices = _check_indices(split, split_name, sample_indices)
+    stream = f"sample/{split.stream}/individual"
+    drawn = split.distribution.individual_ids(split.num_individuals, config.seed, stream, indices)
+    return split.first_individual + drawn
+
+
+def _check_indices(split: Split, name: str, sample_indices: ArrayLike) -> NDArray[np.int64]:
+    return seeding.check_indices(f"sample index of split {name}", sample_indices, None if split.endless else split.num_rows)
 
 
 def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biographies:
@@ -75,15 +100,14 @@ def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biograph
     Raises:
         ValueError: for an unknown split, or an index outside it.
     """
-    split = get_split(split_name)
-    end = None if split.endless else split.num_rows(config)
-    indices = seeding.check_indices(f"sample index of split {split_name}", sample_indices, end)
-    stream, population = f"sample/{split_name}", config.population
-    individual_ids = split.distribution(config).individual_ids(config.seed, f"{stream}/individual", indices)
+    split = get_split(config, split_name)
+    indices = _check_indices(split, split_name, sample_indices)
+    stream, population = f"sample/{split.stream}", config.population
+    people = individual_ids(config, split_name, indices)
     orders = attribute_orders()
     order = orders[seeding.integers(len(orders), config.seed, f"{stream}/order", indices)]
     position = split.templates.start + seeding.integers(
         len(split.templates), config.seed, f"{stream}/template", indices[:, None], np.arange(len(ATTRIBUTES))
     )
-    template_ids = template_orders()[population.template_ranks(individual_ids), position].astype(np.int64)
-    return Biographies.assemble(indices, individual_ids, population, order, template_ids)
+    template_ids = template_orders()[population.template_ranks(people), position].astype(np.int64)
+    return Biographies.assemble(indices, people, population, order, template_ids)

@@ -18,7 +18,7 @@ import yaml
 import bio_facts
 from bio_facts.config import get_config
 from bio_facts.seeding import check_integer
-from bio_facts.splits import SPLITS
+from bio_facts.splits import splits
 from bio_facts.tokenization import DEFAULT_TOKENIZER, check_tokenizer
 
 EVALUATED_SPLITS = ("validation", "unseen")
@@ -90,7 +90,7 @@ class Recipe:
         if not isinstance(self.tokenizer, str):
             raise ValueError(f"tokenizer is {self.tokenizer!r}; it must be {DEFAULT_TOKENIZER!r}, a path or a Hub id")
         check_tokenizer(self.tokenizer)
-        rows = min(SPLITS[split].num_rows(self.data) for split in EVALUATED_SPLITS)
+        rows = min(splits(self.data)[split].num_rows for split in EVALUATED_SPLITS)
         check_integer("num_eval_biographies", self.num_eval_biographies, minimum=1, maximum=rows)
         self._check_schedule()
 
@@ -118,7 +118,10 @@ class Recipe:
         overrides: dict[str, Any] = {"seed": self.seed, "pool_sizes": self.pool_sizes}
         if self.num_individuals is not None:
             overrides["num_individuals"] = self.num_individuals
-        return dataclasses.replace(get_config(self.dataset), **overrides)
+        config = get_config(self.dataset)
+        if not isinstance(config, bio_facts.Config):
+            raise ValueError(f"dataset is {self.dataset!r}, which has no biographies; it must be a config such as 'n64k'")
+        return config.replace(**overrides)
 
     @cached_property
     def eval_steps(self) -> frozenset[int]:

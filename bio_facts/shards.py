@@ -1,0 +1,151 @@
+"""Shards: how the rows of a split are cut into Parquet files, and the writing and reading of one such file."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bio_facts.config import BaseConfig
+from bio_facts.records import SCHEMAS, num_rows, record_batch
+
+ROWS_PER_BATCH = 16_000  # a row group, some 15 MB in memory
+ROWS_PER_SHARD = 512_000  # some 70 MB, far below the Hub's 500 MB
+UNFINISHED = ".unfinished"  # ends the name of a file that is being written
+
+_PLAIN_COLUMNS = ("biography_id", "individual_id", "text")  # hardly a value twice: a dictionary would only grow
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows `rows` of a split of the config that an export calls `config_name`."""
+
+    config_name: str
+    config: BaseConfig
+    split: str
+    rows: range
+    index: int
+    num_shards: int
+
+    @property
+    def path(self) -> Path:
+        """Path within the export: data/<config>/<split>-00000-of-00004.parquet, as the Hub expects."""
+        return Path("data") / self.config_name / f"{self.split}-{self.index:05d}-of-{self.num_shards:05d}.parquet"
+
+    @property
+    def batches(self) -> list[range]:
+        """The rows, ROWS_PER_BATCH at a time."""
+        return cut(self.rows, ROWS_PER_BATCH)
+
+
+def cut(rows: range, size: int = ROWS_PER_BATCH) -> list[range]:
+    """Consecutive parts of `rows`, `size` long but for the last."""
+    return [range(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
+
+
+def shards(config_name: str, config: BaseConfig) -> list[Shard]:
+    """All shards of a config, split by split, in row order."""
+    found = []
+    for split, count in num_rows(config).items():
+        parts = cut(range(count), ROWS_PER_SHARD)
+        found += [Shard(config_name, config, split, part, index, len(parts)) for index, part in enumerate(parts)]
+    return found
+
+
+@contextlib.contextmanager
+def unfinished_file(path: Path) -> Iterator[Path]:
+    """A file to write in place of `path`, which gets that name once all of it is on the disk, and is removed on any error.
+
+    What a killed process leaves behind ends in UNFINISHED.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
+    try:
+        yield unfinished
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    if os.name == "posix":
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def shard_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Writes a shard, a row group with every batch, which is there once the context is left without an error.
+
+    Raises:
+        OSError: if the disk is full or not writable.
+    """
+    ids = [name for name in schema.names if name in _PLAIN_COLUMNS and pa.types.is_integer(schema.field(name).type)]
+    with (
+        unfinished_file(path) as unfinished,
+        pq.ParquetWriter(
+            unfinished,
+            schema,
+            compression="zstd",
+            use_dictionary=[leaf for leaf in _leaves(schema) if leaf not in _PLAIN_COLUMNS],
+            column_encoding=dict.fromkeys(ids, "DELTA_BINARY_PACKED") or None,
+            write_page_index=True,
+            write_page_checksum=True,
+            use_content_defined_chunking=True,
+        ) as writer,
+    ):
+        yield writer
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Paths of all Parquet columns, such as attributes.list.element.value."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), buffer)
+    columns = pq.ParquetFile(buffer.getvalue()).schema
+    return [columns.column(index).path for index in range(len(columns))]
+
+
+def write_shard(shard: Shard, folder: Path) -> Iterator[int]:
+    """Write one shard of an export in `folder`, unless it is there; yields the number of rows of each batch written."""
+    if (folder / shard.path).exists():
+        return
+    with shard_writer(folder / shard.path, SCHEMAS[shard.config.table]) as writer:
+        for rows in shard.batches:
+            writer.write_batch(record_batch(shard.config, shard.split, np.asarray(rows)))
+            yield len(rows)
+
+
+def read_shard(shard: Shard, folder: Path) -> Iterator[tuple[range, pa.RecordBatch]]:
+    """The batches of a shard from its file, checksums verified, with the rows that they must hold.
+
+    Raises:
+        ValueError: if the file is missing, cannot be read, or holds other columns or another number of rows.
+    """
+    path, schema = folder / shard.path, SCHEMAS[shard.config.table]
+    row = 0
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if not file.schema_arrow.equals(schema):
+                raise ValueError(f"{path} has columns {file.schema_arrow.names}, or types, that differ from {schema.names}")
+            if file.metadata.num_rows != len(shard.rows):
+                raise ValueError(f"{path} has {file.metadata.num_rows:,} rows; it must have {len(shard.rows):,}")
+            for rows, batch in zip(shard.batches, file.iter_batches(ROWS_PER_BATCH), strict=True):
+                row = rows.start - shard.rows.start
+                yield rows, batch
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing") from error
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} cannot be read, in one of the {ROWS_PER_BATCH:,} rows from row {row:,} on: {reason}") from error
