@@ -2,9 +2,9 @@
 
   python benchmarks/build.py --config n64k --output_file benchmarks/build.json
 
-Builds the config twice, with an eighth of its rows and with all, in processes of their own; then times the stages on one thread, and
-the first row of a stream. Ratios compare within the run: memory of the whole to memory of the eighth; the time of all cores to
-what hashing and compressing alone would take.
+Builds the config twice, with an eighth of its rows and with all, in processes of their own; has datatrove tasks write the
+same shards; times the stages on one thread, and the first row of a stream after imports. Ratios compare within the run:
+memory of the whole to memory of the eighth; tasks to build; all cores to what hashing and compressing alone would take.
 """
 
 import argparse
@@ -30,11 +30,37 @@ from bio_facts.splits import draw
 
 _REPEATS = 5
 FIRST_ROW = """
-import time, bio_facts, bio_facts.builder
+import contextlib, time, bio_facts.builder
+with contextlib.suppress(ImportError):
+    import torch  # datasets imports it, where it is installed, when the first stream is made
 start = time.perf_counter()
 next(iter(bio_facts.load_dataset("{config}", split="train", streaming=True)))
 print(time.perf_counter() - start)
 """
+
+
+TASKS = """
+import sys
+import bio_facts
+from bio_facts.pipeline import WriteShards
+from datatrove.executor import LocalPipelineExecutor
+config, out, logs, workers = sys.argv[1:]
+if __name__ == "__main__":
+    step = WriteShards({config: bio_facts.CONFIGS[config]}, out)
+    LocalPipelineExecutor([step], tasks=4, workers=int(workers), logging_dir=logs).run()
+"""
+
+
+def build_by_tasks(config: str, folder: Path) -> dict[str, float]:
+    """Seconds of four datatrove tasks that write the shards, and of the build that finds them and finishes the export."""
+    program = folder / "tasks.py"
+    program.write_text(TASKS, encoding="utf-8")
+    out = folder / "by_tasks"
+    start = time.perf_counter()
+    subprocess.run([sys.executable, program, config, out, folder / "logs", str(os.cpu_count())], check=True)
+    written = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "bio_facts.cli", "build", config, "--out", out], check=True)
+    return {"tasks_seconds": written - start, "finishing_seconds": time.perf_counter() - written}
 
 
 def build(config: str, num_biographies: int, folder: Path) -> dict[str, float]:
@@ -97,10 +123,13 @@ def main() -> None:
     parser.add_argument("--output_file", type=Path, metavar="FILE", help="JSON file to write the figures to")
     arguments = parser.parse_args()
     config = get_config(arguments.config)
-    first_row = subprocess.run([sys.executable, "-c", FIRST_ROW.format(config=arguments.config)], capture_output=True, check=True)
+    first_row = subprocess.run(
+        [sys.executable, "-c", FIRST_ROW.format(config=arguments.config)], capture_output=True, check=True
+    )
     with tempfile.TemporaryDirectory() as folder:
         eighth = build(arguments.config, num_rows(config)["train"] // 8, Path(folder))
         whole = build(arguments.config, num_rows(config)["train"], Path(folder))
+        by_tasks = build_by_tasks(arguments.config, Path(folder))
         by_stage = stages(config, Path(folder))
     cores = os.cpu_count() or 1
     floor = (by_stage["sha256"] + by_stage["parquet"]) * whole["rows"] / 1e6
@@ -110,8 +139,10 @@ def main() -> None:
         "versions": {"python": platform.python_version(), "numpy": np.__version__, "pyarrow": pa.__version__},
         "an_eighth": eighth,
         "whole": whole,
+        "by_datatrove_tasks": by_tasks,
         "microseconds_per_row": by_stage,
         "first_streamed_row_seconds": float(first_row.stdout),
+        "time_of_tasks_to_build": by_tasks["tasks_seconds"] / whole["seconds"],
         "memory_of_whole_to_eighth": whole["peak_memory_MB"] / eighth["peak_memory_MB"],
         "time_of_all_cores_to_hashing_and_compressing": whole["seconds"] * cores / floor,
     }

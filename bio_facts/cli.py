@@ -10,6 +10,8 @@ bio-facts order n64k --batch-size 128 --out order.parquet
 """
 
 import argparse
+import fnmatch
+import itertools
 import json
 import os
 import sys
@@ -136,9 +138,10 @@ def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def _build(arguments: argparse.Namespace) -> None:
     configs = {}
-    for name in arguments.config:
+    for name in itertools.chain.from_iterable(fnmatch.filter(CONFIGS, pattern) or [pattern] for pattern in arguments.config):
         config = _chosen(name, arguments)
-        configs[name if config == get_config(name) else f"{name}-{config.fingerprint[:8]}"] = config
+        same = config.fingerprint == get_config(name).fingerprint
+        configs[name if same else f"{name}-{config.fingerprint[:8]}"] = config
     if is_built(configs, arguments.out):
         print(f"{arguments.out}: already built")
         return
@@ -196,20 +199,23 @@ def build_parser() -> argparse.ArgumentParser:
     sample.add_argument("config", metavar="CONFIG", help=_CONFIG_HELP)
     sample.add_argument("--split", help="default: the config's first, which is train but for individuals")
     sample.add_argument("--num", type=_whole_number("num"), default=1, metavar="K", help="how many rows (default: 1)")
-    sample.add_argument("--start", type=_whole_number("start"), default=0, metavar="I", help="index of the first row (default: 0)")
+    sample.add_argument(
+        "--start", type=_whole_number("start"), default=0, metavar="I", help="index of the first row (default: 0)"
+    )
     sample.add_argument("--json", action="store_true", help="one JSON object a line, the rows of the data set")
 
     making = add(
         "build",
         _build,
         "write configs as Parquet, with card and manifest",
-        "Write configs to a folder as the Hugging Face Hub wants it: data/<config>/<split>-*.parquet, README.md (the card) and\n"
-        "manifest.json (row counts and content digests). The folder is whole or absent: until all is complete it is\n"
-        "DIR.partial, and the same command again goes on from there.",
+        "Write configs to a folder as the Hugging Face Hub wants it: data/<config>/<split>-*.parquet, README.md (the\n"
+        "card) and manifest.json (row counts and content digests). The folder is whole or absent: until all is complete\n"
+        "it is DIR.partial, and the same command again goes on from there.",
         "  bio-facts build n1k individuals templates --out export\n"
+        "  bio-facts build 'n64k*' --out export\n"
         "  bio-facts build n64k-alpha0.6 --alpha 0.7 --num-biographies 100000 --out export",
     )
-    making.add_argument("config", metavar="CONFIG", nargs="+", help=_CONFIG_HELP)
+    making.add_argument("config", metavar="CONFIG", nargs="+", help=f"{_CONFIG_HELP}; * stands for anything")
     making.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; must not exist")
 
     checking = add(

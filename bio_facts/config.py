@@ -119,8 +119,8 @@ class Config(IndividualsConfig):
     @property
     def parameters(self) -> dict[str, Any]:
         """See BaseConfig."""
-        known = self.distribution.resolved(self.num_individuals)
-        return super().parameters | {"distribution": known.name} | dataclasses.asdict(known)  # type: ignore[call-overload]
+        known: Any = self.distribution.resolved(self.num_individuals)
+        return super().parameters | {"distribution": known.name} | dataclasses.asdict(known)
 
     def replace(self, **parameters: Any) -> Self:
         """See BaseConfig; parameters of the distribution are given by their own names."""
@@ -188,5 +188,7 @@ def get_config(name: str) -> Any:
     """The config of that name (see CONFIGS); ValueError naming those that are near."""
     if not isinstance(name, str) or name not in CONFIGS:
         near = difflib.get_close_matches(str(name), CONFIGS, n=3, cutoff=0) or list(CONFIGS)[:3]
-        raise ValueError(f"config is {name!r}; it must be one of {len(CONFIGS)} such as {', '.join(near)} (list: bio-facts configs)")
+        raise ValueError(
+            f"config is {name!r}; it must be one of {len(CONFIGS)} such as {', '.join(near)} (list: bio-facts configs)"
+        )
     return CONFIGS[name]

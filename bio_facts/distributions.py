@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import ClassVar, Protocol, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from bio_facts import seeding
 from bio_facts.population import FIRST_FINE_TUNING_INDIVIDUAL, FIRST_UNSEEN_INDIVIDUAL
@@ -33,7 +33,9 @@ class Distribution(Protocol):
         """This distribution for so many individuals, with derived parameters filled in; ValueError if they do not fit."""
         ...
 
-    def individual_ids(self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    def individual_ids(
+        self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """The individual of each sample (int64 [n] -> int64 [n]), a pure function of (seed, stream, sample index)."""
         ...
 
@@ -48,7 +50,9 @@ class Uniform:
         """See Distribution."""
         return self
 
-    def individual_ids(self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    def individual_ids(
+        self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """See Distribution."""
         return seeding.integers(num_individuals, seed, stream, sample_indices)
 
@@ -67,7 +71,9 @@ class PowerLaw:
         """See Distribution."""
         return self
 
-    def individual_ids(self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    def individual_ids(
+        self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """See Distribution."""
         cumulative = np.cumsum(power_law_weights(self.alpha, num_individuals))
         drawn = seeding.integers(cumulative[-1], seed, stream, sample_indices)
@@ -90,7 +96,9 @@ class Celebrities:
             seeding.check_integer("celebrity_weight", self.celebrity_weight, 1, _MAX_WEIGHT),
         )
 
-    def individual_ids(self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    def individual_ids(
+        self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """See Distribution."""
         known = self.resolved(num_individuals)
         assert known.num_celebrities is not None
@@ -117,11 +125,16 @@ class WarmUp:
             seeding.check_integer("num_warmup_biographies", biographies, 0),
         )
 
-    def individual_ids(self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    def individual_ids(
+        self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """See Distribution."""
         known = self.resolved(num_individuals)
+        assert known.num_warmup_individuals is not None and known.num_warmup_biographies is not None
         warming_up = sample_indices < known.num_warmup_biographies
-        return seeding.integers(np.where(warming_up, known.num_warmup_individuals, num_individuals), seed, stream, sample_indices)
+        return seeding.integers(
+            np.where(warming_up, known.num_warmup_individuals, num_individuals), seed, stream, sample_indices
+        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +161,9 @@ class FineTuning:
         """See Distribution."""
         return self
 
-    def individual_ids(self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    def individual_ids(
+        self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """See Distribution."""
         replay, new = Fraction(repr(self.replay_weight)).as_integer_ratio()
         replayed = replay * num_individuals

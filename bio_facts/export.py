@@ -16,6 +16,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
+
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
@@ -112,11 +117,12 @@ def open_partial(configs: Mapping[str, BaseConfig], out: Path) -> Path:
     """
     folder, wanted = partial_folder(out), specification(configs)
     folder.mkdir(parents=True, exist_ok=True)
+    is_used = any(not path.name.endswith(UNFINISHED) for path in folder.iterdir())  # before another task makes the manifest
     if (folder / MANIFEST).exists():
         found = read_manifest(folder)
         if _without_digests(found) != wanted:
             raise ValueError(f"{folder} is an unfinished build of {_described(found)}; finish that one or remove it")
-    elif any(folder.iterdir()) and not all(path.name.endswith(UNFINISHED) for path in folder.iterdir()):
+    elif is_used:
         raise ValueError(f"{folder} exists and is no unfinished build of bio-facts; choose another --out or move it away")
     else:
         _write_json(folder / MANIFEST, wanted)
@@ -133,23 +139,23 @@ def _write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone, where the system can.
+def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a folder for this process alone, or along with others that share it, on systems and disks that can lock.
 
     Raises:
         ValueError: if another process holds it.
     """
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system
+    if fcntl is None:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            try:
+                fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(f"{folder} is being written by another process; wait for it to end") from error
         yield
-    except BlockingIOError as error:
-        raise ValueError(f"{folder} is being written by another process; wait for it to end") from error
     finally:
         os.close(descriptor)
 

@@ -71,7 +71,9 @@ def _is_published(hub: Any, repo: dict[str, str], tag: str, manifest: dict[str, 
         return False
     if tag in tags:
         if MANIFEST in hub.list_repo_files(**repo, revision=tag):
-            published = json.loads(Path(hub.hf_hub_download(**repo, filename=MANIFEST, revision=tag)).read_text(encoding="utf-8"))
+            published = json.loads(
+                Path(hub.hf_hub_download(**repo, filename=MANIFEST, revision=tag)).read_text(encoding="utf-8")
+            )
             if published == manifest:
                 return True
         raise ValueError(f"{repo['repo_id']} has tag {tag} with other content, and a tag is never moved; push to another repo")

@@ -14,7 +14,7 @@ from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
 from bio_facts.config import BaseConfig, Config
-from bio_facts.export import all_shards, is_built, open_partial
+from bio_facts.export import all_shards, is_built, locked, open_partial
 from bio_facts.records import num_rows, record_batch
 from bio_facts.shards import ROWS_PER_BATCH, write_shard
 
@@ -40,10 +40,11 @@ class WriteShards(PipelineStep):  # type: ignore[misc]
         if is_built(self.configs, self.out):
             return
         folder = open_partial(self.configs, self.out)
-        for shard in all_shards(self.configs)[rank::world_size]:
-            with self.track_time():
-                for count in write_shard(shard, folder):
-                    self.stat_update("rows", value=count)
+        with locked(folder, shared=True):
+            for shard in all_shards(self.configs)[rank::world_size]:
+                with self.track_time():
+                    for count in write_shard(shard, folder):
+                        self.stat_update("rows", value=count)
 
 
 class ReadBiographies(PipelineStep):  # type: ignore[misc]

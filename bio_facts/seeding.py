@@ -78,7 +78,8 @@ def integers(high: ArrayLike, seed: int, stream: str, *indices: ArrayLike) -> ND
     if bound_high.any():  # seldom: costs as much again
         other_middle = bits_low * bound_high + (middle & _LOW_32_BITS)
         product = product + bits_high * bound_high + (other_middle >> np.uint64(32))
-    return product.astype(np.int64)
+    drawn: NDArray[np.int64] = product.astype(np.int64)
+    return drawn
 
 
 def permute(indices: ArrayLike, size: int, seed: int, stream: str) -> NDArray[np.int64]:

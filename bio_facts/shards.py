@@ -148,4 +148,6 @@ def read_shard(shard: Shard, folder: Path) -> Iterator[tuple[range, pa.RecordBat
         raise ValueError(f"{path} is missing") from error
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path} cannot be read, in one of the {ROWS_PER_BATCH:,} rows from row {row:,} on: {reason}") from error
+        raise ValueError(
+            f"{path} cannot be read, in one of the {ROWS_PER_BATCH:,} rows from row {row:,} on: {reason}"
+        ) from error

@@ -41,8 +41,8 @@ def newest_interpreter() -> Path | None:
     folders += sorted((pyenv_root / "versions").glob("*/bin"))
     found = {}
     for candidate in {path for folder in folders for path in folder.glob("python3.[0-9]*") if path.name.count(".") == 1}:
-        command = [str(candidate), "-c", "import sys, venv, ensurepip; print(*sys.version_info[:3], sys.version_info.releaselevel)"]
-        result = subprocess.run(command, capture_output=True, text=True)
+        program = "import sys, venv, ensurepip; print(*sys.version_info[:3], sys.version_info.releaselevel)"
+        result = subprocess.run([str(candidate), "-c", program], capture_output=True, text=True)
         *version, level = result.stdout.split() or ["", ""]
         if result.returncode == 0 and level == "final":
             found[tuple(map(int, version))] = candidate
@@ -80,7 +80,7 @@ def main() -> None:
         environment |= {"HF_HOME": str(folder / f"cache-{number}"), "HF_HUB_OFFLINE": "1"}
         shutil.rmtree(folder / f"cache-{number}", ignore_errors=True)
         versions = run(python, ROOT / "tests" / "compat_check.py", folder / f"cache-{number}", environment=environment)
-        print(f"{name}: {versions.strip()} ({time.monotonic() - start:.0f} s)", flush=True)
+        print(f"{name}: {versions.splitlines()[-1]} ({time.monotonic() - start:.0f} s)", flush=True)
 
 
 if __name__ == "__main__":

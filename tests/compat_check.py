@@ -48,5 +48,5 @@ check("Parquet", datasets.load_dataset(str(scratch / "export"), CONFIG, split=SP
 check("Parquet, streamed", datasets.load_dataset(str(scratch / "export"), CONFIG, split=SPLIT, streaming=True))
 if int(datasets.__version__.split(".")[0]) < 4:
     check("loading_script", datasets.load_dataset(str(SHIM), CONFIG, split=SPLIT, trust_remote_code=True))
-versions = {"Python": platform.python_version(), "numpy": numpy.__version__, "pyarrow": pa.__version__}
-print("same bytes with", ", ".join(f"{name} {version}" for name, version in versions.items()), f"datasets {datasets.__version__}")
+versions = [f"Python {platform.python_version()}", *(f"{it.__name__} {it.__version__}" for it in (numpy, pa, datasets))]
+print("same bytes with", ", ".join(versions))
