@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from bio_facts.config import CONFIGS, DATA_VERSION, BaseConfig, get_config
+from bio_facts.distributions import Distribution
 from bio_facts.records import SCHEMAS, num_rows, record_batch
 from bio_facts.shards import cut
 
@@ -30,6 +31,7 @@ class BioFactsConfig(datasets.BuilderConfig):  # type: ignore[misc]
     seed: int | None = None
     population_seed: int | None = None
     pool_sizes: dict[str, int] | None = None
+    distribution: Distribution | None = None
     alpha: float | None = None
     num_celebrities: int | None = None
     celebrity_weight: int | None = None

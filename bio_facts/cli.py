@@ -100,12 +100,12 @@ def _configs(arguments: argparse.Namespace) -> None:
         ]
         print(json.dumps(listed, indent=2))
         return
-    print(f"{'config':<27} {'individuals':>11}  {'distribution':<12} {'fingerprint':<16}  rows")
+    print(f"{'config':<29} {'individuals':>11}  {'distribution':<12} {'fingerprint':<16}  rows")
     for name, config in CONFIGS.items():
         parameters = config.parameters
         people = f"{parameters['num_individuals']:,}" if "num_individuals" in parameters else ""
         counts = ", ".join(f"{split} {count:,}" for split, count in num_rows(config).items())
-        print(f"{name:<27} {people:>11}  {parameters.get('distribution', ''):<12} {config.fingerprint}  {counts}")
+        print(f"{name:<29} {people:>11}  {parameters.get('distribution', ''):<12} {config.fingerprint}  {counts}")
 
 
 def _sample(arguments: argparse.Namespace) -> None:

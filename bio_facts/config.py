@@ -111,10 +111,7 @@ class Config(IndividualsConfig):
         super().__post_init__()
         object.__setattr__(self, "num_biographies", seeding.check_integer("num_biographies", self.num_biographies, minimum=1))
         object.__setattr__(self, "seed", seeding.check_seed("seed", self.seed))
-        if not isinstance(self.distribution, tuple(DISTRIBUTIONS.values())):
-            kinds = ", ".join(f"{kind.__name__}(...)" for kind in DISTRIBUTIONS.values())
-            raise ValueError(f"distribution is {self.distribution!r}; it must be one of {kinds}")
-        self.distribution.resolved(self.num_individuals)
+        _check_distribution(self.distribution).resolved(self.num_individuals)
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -125,12 +122,18 @@ class Config(IndividualsConfig):
     def replace(self, **parameters: Any) -> Self:
         """See BaseConfig; parameters of the distribution are given by their own names."""
         own = {item.name for item in dataclasses.fields(self)}
-        _check_names(parameters, own | set(self.parameters), f"config with {self.distribution.name} distribution")
-        of_distribution = {name: value for name, value in parameters.items() if name not in own}
-        if of_distribution:
-            given = parameters.get("distribution", self.distribution)
-            parameters["distribution"] = dataclasses.replace(given, **of_distribution)
-        return dataclasses.replace(self, **{name: value for name, value in parameters.items() if name in own})
+        distribution: Any = _check_distribution(parameters.pop("distribution", self.distribution))
+        of_distribution = {item.name for item in dataclasses.fields(distribution)}
+        _check_names(parameters, own | of_distribution, f"config with {distribution.name} distribution")
+        changed = {name: parameters.pop(name) for name in of_distribution & parameters.keys()}
+        return dataclasses.replace(self, distribution=dataclasses.replace(distribution, **changed), **parameters)
+
+
+def _check_distribution(distribution: object) -> Distribution:
+    if not isinstance(distribution, tuple(DISTRIBUTIONS.values())):
+        kinds = ", ".join(f"{kind.__name__}(...)" for kind in DISTRIBUTIONS.values())
+        raise ValueError(f"distribution is {distribution!r}; it must be one of {kinds}")
+    return distribution  # type: ignore[return-value]
 
 
 def _check_names(given: Mapping[str, Any], known: Mapping[str, Any] | set[str], what: str) -> None:

@@ -75,7 +75,7 @@ class PowerLaw:
         self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """See Distribution."""
-        cumulative = np.cumsum(power_law_weights(self.alpha, num_individuals))
+        cumulative = _cumulative_weights(self.alpha, num_individuals)
         drawn = seeding.integers(cumulative[-1], seed, stream, sample_indices)
         return np.searchsorted(cumulative, drawn.astype(np.uint64), side="right").astype(np.int64)
 
@@ -178,12 +178,16 @@ DISTRIBUTIONS: Mapping[str, type[Distribution]] = MappingProxyType(
 
 
 @functools.lru_cache(maxsize=8)
+def _cumulative_weights(alpha: float, num_individuals: int) -> NDArray[np.uint64]:
+    return np.cumsum(power_law_weights(alpha, num_individuals))
+
+
 def power_law_weights(alpha: float, num_individuals: int) -> NDArray[np.uint64]:
-    """Integer weights in proportion to (i + 1)^-alpha, uint64 [num_individuals], their sum below 2**62. Read-only.
+    """Integer weights in proportion to (i + 1)^-alpha, uint64 [num_individuals], their sum below 2**62.
 
     2^(-alpha log2(i + 1)) in fixed-point arithmetic on 64-bit integers: floating-point pow and log differ in their last bit
-    between platforms and builds of NumPy, which would move single draws. True to about 1e-8 of each weight, as long as
-    that is more than 1.
+    between platforms and builds of NumPy, which would move single draws. True to some 1e-8 of each weight and one unit,
+    which is below 1e-6 of any weight of the named configs.
     """
     logarithm = _log2(np.arange(1, num_individuals + 1, dtype=np.uint64))
     factor, fraction = np.uint64(round(alpha * 2**_BITS)), np.uint64(2**_BITS - 1)
@@ -192,7 +196,6 @@ def power_law_weights(alpha: float, num_individuals: int) -> NDArray[np.uint64]:
     halvings = np.minimum(exponent >> np.uint64(_BITS), np.uint64(63))
     shift = np.uint64(62 - int((mantissa >> halvings).sum() + num_individuals).bit_length())
     weights: NDArray[np.uint64] = (mantissa << shift) >> halvings
-    weights.setflags(write=False)
     return weights
 
 
@@ -222,6 +225,6 @@ def _exp2_negative(fraction: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _check_number(name: str, value: object, minimum: float, maximum: float) -> float:
     is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not is_number or not minimum <= float(value) <= maximum:  # type: ignore[arg-type]
+    if not is_number or not minimum <= value <= maximum:  # type: ignore[operator]
         raise ValueError(f"{name} is {value!r}; it must be a number from {minimum:g} to {maximum:,g}")
-    return float(value)  # type: ignore[arg-type]
+    return float(value) + 0.0  # type: ignore[arg-type]  # no -0.0, which would have a fingerprint of its own

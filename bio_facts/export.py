@@ -65,7 +65,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         _without_digests(manifest)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(f"{folder} is no export of bio-facts: it has no {MANIFEST}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: it is no manifest of bio-facts") from error
@@ -221,6 +221,8 @@ def verify(folder: Path, num_workers: int) -> int:
     configs = configs_of(manifest, folder)
     parts = all_shards(configs)
     _check_files(folder, parts, {MANIFEST, CARD})
+    if not (folder / CARD).is_file():
+        raise ValueError(f"{folder / CARD} is missing")
     digests = _Digests()
     with _progress("verify", parts) as bar:
         tasks = (_Task(shard, rows, batch) for shard in parts for rows, batch in read_shard(shard, folder))

@@ -1,6 +1,6 @@
 """Publishing an export on the Hugging Face Hub, under a tag for its data version that is set last and never moved."""
 
-import json
+import re
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -24,41 +24,35 @@ def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
         from huggingface_hub import errors
     except ImportError as error:
         raise ValueError('push needs huggingface_hub: pip install "bio-facts[hub]"') from error
-    hub, repo = huggingface_hub.HfApi(), {"repo_id": repo_id, "repo_type": "dataset"}
-    try:
-        huggingface_hub.utils.validate_repo_id(repo_id)
-    except errors.HFValidationError as error:
-        raise ValueError(f"repo_id is {repo_id!r}; it must be like you/bio_facts") from error
+    hub: Any = huggingface_hub.HfApi()
+    repo = {"repo_id": repo_id, "repo_type": "dataset"}
+    if not re.fullmatch(r"[^/\s]+/[^/\s]+", repo_id):
+        raise ValueError(f"repo_id is {repo_id!r}; it must be like you/bio_facts")
     manifest = read_manifest(folder)
     tag = f"v{manifest['data_version']}"
+    http_errors: Any = errors.HfHubHTTPError.__bases__  # of the HTTP library that huggingface_hub uses; not all are OSError
     try:
         if _is_published(hub, repo, tag, manifest):
             return f"{repo_id} has {tag} with these rows already"
         verify(folder, num_workers)
         hub.create_repo(**repo, private=private, exist_ok=True)
-        commit = hub.upload_folder(
+        # First what makes the repository ours: upload_folder commits large exports in several parts and may be cut.
+        hub.upload_file(
+            **repo, path_or_fileobj=folder / MANIFEST, path_in_repo=MANIFEST, commit_message=f"bio_facts {tag}, manifest"
+        )
+        last_commit = hub.upload_folder(
             **repo,
             folder_path=folder,
             allow_patterns=[CARD, MANIFEST, "data/**"],
             delete_patterns=["data/**"],
             commit_message=f"bio_facts {tag}",
         )
-        hub.create_tag(**repo, tag=tag, revision=commit.oid)
-    except (OSError, RuntimeError, *_http_errors()) as error:  # what huggingface_hub raises, from no network to no permission
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise ValueError(f"push to {repo_id} did not complete, {tag} is not set; push again: {reason}") from error
+        hub.create_tag(**repo, tag=tag, revision=last_commit.oid)
+    except (OSError, RuntimeError, *http_errors) as error:  # what huggingface_hub raises, from no network to no permission
+        reason = error.__cause__ or error if isinstance(error, RuntimeError) else error
+        message = " ".join(str(reason).split())
+        raise ValueError(f"push to {repo_id} did not complete, {tag} is not set; push again: {message}") from error
     return f"{repo_id} has {tag} now"
-
-
-def _http_errors() -> list[type[Exception]]:
-    """Errors of the HTTP library that the installed huggingface_hub uses, which are not all OSError."""
-    found: list[type[Exception]] = []
-    for name in ("httpx", "httpx2"):
-        try:
-            found.append(__import__(name).HTTPError)
-        except ImportError:
-            continue
-    return found
 
 
 def _is_published(hub: Any, repo: dict[str, str], tag: str, manifest: dict[str, Any]) -> bool:
@@ -70,18 +64,25 @@ def _is_published(hub: Any, repo: dict[str, str], tag: str, manifest: dict[str, 
     except errors.RepositoryNotFoundError:
         return False
     if tag in tags:
-        if MANIFEST in hub.list_repo_files(**repo, revision=tag):
-            published = json.loads(
-                Path(hub.hf_hub_download(**repo, filename=MANIFEST, revision=tag)).read_text(encoding="utf-8")
-            )
-            if published == manifest:
-                return True
+        if _manifest(hub, repo, tag) == manifest:
+            return True
         raise ValueError(f"{repo['repo_id']} has tag {tag} with other content, and a tag is never moved; push to another repo")
-    files = hub.list_repo_files(**repo)
-    strange = [file for file in files if not any(fnmatch(file, pattern) for pattern in _OWN_FILES)]
-    if strange or (CARD in files and MANIFEST not in files):
+    own = _OWN_FILES if _manifest(hub, repo, "main") else (".gitattributes",)
+    strange = [file for file in hub.list_repo_files(**repo) if not any(fnmatch(file, pattern) for pattern in own)]
+    if strange:
         raise ValueError(
-            f"{repo['repo_id']} holds {(strange or [CARD])[0]}, which is no part of an export of bio-facts and would be "
+            f"{repo['repo_id']} holds {strange[0]}, which is no part of an export of bio-facts and would be "
             "overwritten or stand beside it; push to another repo"
         )
     return False
+
+
+def _manifest(hub: Any, repo: dict[str, str], revision: str) -> dict[str, Any] | None:
+    """The manifest of the export that is at a revision of the repository, or None if there is none."""
+    if MANIFEST not in hub.list_repo_files(**repo, revision=revision):
+        return None
+    file = Path(hub.hf_hub_download(**repo, filename=MANIFEST, revision=revision))
+    try:
+        return read_manifest(file.parent)
+    except ValueError:
+        return None

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from bio_facts.attributes import ATTRIBUTES
-from bio_facts.biography import NAME, VALUE, Biographies
+from bio_facts.biography import NAME, NUM_SLOTS, VALUE, Biographies
 from bio_facts.config import BaseConfig, Config, IndividualsConfig, TemplatesConfig
 from bio_facts.pieces import piece_table
 from bio_facts.population import (
@@ -69,7 +69,9 @@ def num_rows(config: BaseConfig) -> dict[str, int]:
         return {name: split.num_rows for name, split in splits(config).items()}
     if isinstance(config, IndividualsConfig):
         return {name: len(ids) for name, ids in _individual_ids(config).items()}
-    return {"train": len(ATTRIBUTES) * NUM_TEMPLATES}
+    if isinstance(config, TemplatesConfig):
+        return {"train": len(ATTRIBUTES) * NUM_TEMPLATES}
+    raise ValueError(f"config is {config!r}; it must be one such as CONFIGS['n64k']")
 
 
 def record_batch(config: BaseConfig, split: str, indices: ArrayLike) -> pa.RecordBatch:
@@ -81,7 +83,7 @@ def record_batch(config: BaseConfig, split: str, indices: ArrayLike) -> pa.Recor
     if isinstance(config, Config):
         return _biographies_batch(draw(config, split, indices))
     known = num_rows(config)
-    if split not in known:
+    if not isinstance(split, str) or split not in known:
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(known)}")
     checked = check_indices(f"row index of split {split}", indices, known[split])
     if isinstance(config, IndividualsConfig):
@@ -136,7 +138,8 @@ def _biographies_batch(biographies: Biographies) -> pa.RecordBatch:
     pieces, num_attributes = biographies.piece_id, len(ATTRIBUTES)
     characters, leading_spaces = _piece_characters()
     lengths = characters[pieces]
-    ends = np.cumsum(lengths.reshape(len(pieces), -1), axis=1).reshape(pieces.shape)
+    flat = (len(pieces), num_attributes * NUM_SLOTS)
+    ends = np.cumsum(lengths.reshape(flat), axis=1).reshape(pieces.shape)
     starts = ends - lengths
     starts[:, :, [NAME.start, VALUE.start]] += leading_spaces[pieces[:, :, [NAME.start, VALUE.start]]]
     values = pieces[:, :, VALUE].reshape(-1, VALUE.stop - VALUE.start).copy()
@@ -153,7 +156,7 @@ def _biographies_batch(biographies: Biographies) -> pa.RecordBatch:
         [
             pa.array(biographies.biography_id),
             pa.array(biographies.individual_id),
-            _joined(pieces.reshape(len(pieces), -1)),
+            _joined(pieces.reshape(flat)),
             _lists(_structs(spans), num_attributes),
             _lists(_structs(attributes), num_attributes),
         ],

@@ -1,6 +1,7 @@
 """Shards: how the rows of a split are cut into Parquet files, and the writing and reading of one such file."""
 
 import contextlib
+import itertools
 import os
 import uuid
 from collections.abc import Iterator
@@ -141,9 +142,11 @@ def read_shard(shard: Shard, folder: Path) -> Iterator[tuple[range, pa.RecordBat
                 raise ValueError(f"{path} has columns {file.schema_arrow.names}, or types, that differ from {schema.names}")
             if file.metadata.num_rows != len(shard.rows):
                 raise ValueError(f"{path} has {file.metadata.num_rows:,} rows; it must have {len(shard.rows):,}")
-            for rows, batch in zip(shard.batches, file.iter_batches(ROWS_PER_BATCH), strict=True):
-                row = rows.start - shard.rows.start
+            for rows, batch in itertools.zip_longest(shard.batches, file.iter_batches(ROWS_PER_BATCH), fillvalue=range(0)):
+                if len(batch) != len(rows):
+                    raise pa.ArrowInvalid("there are other rows than the footer says")
                 yield rows, batch
+                row += len(rows)
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing") from error
     except (OSError, pa.ArrowException) as error:

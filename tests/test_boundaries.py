@@ -11,17 +11,34 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = {"torch", "transformers", "datasets", "evaluate", "tokenizers", "matplotlib"}
-SCRIPT_FOLDERS = ("train", "eval")
+HEAVY = {
+    *("torch", "transformers", "tokenizers", "accelerate", "sentencepiece", "evaluate", "matplotlib"),
+    *("datasets", "huggingface_hub", "datatrove", "pandas", "polars", "duckdb"),
+}
+TABLES = {"pyarrow", "yaml", "tqdm"}  # needed to write and read tables and their card, not to draw biographies
+FOR_LIBRARIES = {"builder": "datasets", "pipeline": "datatrove"}  # module -> the library that it is for
+SCRIPT_FOLDERS = ("train", "eval", "loading_script")
 MODULES = sorted((ROOT / "bio_facts").rglob("*.py"))
+SCRIPTS = {folder: sorted((ROOT / folder).rglob("*.py")) for folder in SCRIPT_FOLDERS}
+EVERY_MODULE = pytest.mark.parametrize("module", MODULES, ids=[str(file.relative_to(ROOT)) for file in MODULES])
 
-IMPORT_ALL = """
-import importlib, json, pkgutil, sys
+IMPORT_ALL = f"""
+import importlib, pkgutil
 import bio_facts
 for module in pkgutil.walk_packages(bio_facts.__path__, "bio_facts."):
-    importlib.import_module(module.name)
+    if module.name not in {[f"bio_facts.{name}" for name in FOR_LIBRARIES]}:
+        importlib.import_module(module.name)
 """
-REPORT = "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+WHAT_TRAINING_NEEDS = """
+import bio_facts
+from bio_facts import ATTRIBUTES, CONFIGS, Population, draw, get_config
+from bio_facts import baseline, metrics, phases, tokenization
+config = get_config("n1k-alpha0.6")
+bio_facts.splits(config)
+draw(config, "train", range(10))
+draw(config, "unseen", range(10))
+"""
+REPORT = "\nimport json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 
 
 def loaded_by(program: str) -> set[str]:
@@ -31,58 +48,134 @@ def loaded_by(program: str) -> set[str]:
     return set(json.loads(subprocess.run(command, env=environment, capture_output=True, check=True).stdout))
 
 
-def imported_by(source: str) -> set[str]:
-    """Top-level names of all modules that `source` imports, wherever the import stands."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
+def imported_by(source: str, anywhere: bool = True) -> set[str]:
+    """Top-level names of all modules that `source` imports, wherever the import stands, or only outside of functions."""
+    found, nodes = set(), [ast.parse(source)]
+    while nodes:
+        node = nodes.pop()
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add("." if node.level else str(node.module).partition(".")[0])
+        if anywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            nodes += ast.iter_child_nodes(node)
     return found
 
 
 def script_modules() -> set[str]:
-    """Names by which something of train/ or eval/ could be imported."""
-    return set(SCRIPT_FOLDERS) | {file.stem for folder in SCRIPT_FOLDERS for file in (ROOT / folder).rglob("*.py")}
+    """Names by which something of the outer folders could be imported."""
+    return set(SCRIPT_FOLDERS) | {file.stem for files in SCRIPTS.values() for file in files}
 
 
 def test_importing_every_module_loads_nothing_heavy() -> None:
     loaded = loaded_by(IMPORT_ALL)
-    assert "bio_facts" in loaded
+    assert {"bio_facts", *TABLES} <= loaded
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("module", ["tokenizers", "matplotlib"])
+@pytest.mark.parametrize("module", ["tokenizers", "matplotlib", "datasets"])
 def test_heavy_import_would_be_noticed(module: str) -> None:
-    assert loaded_by(f"{IMPORT_ALL}\nimport {module}\n") & HEAVY == {module}
+    assert module in loaded_by(f"{IMPORT_ALL}\nimport {module}\n") & HEAVY
 
 
-@pytest.mark.parametrize("module", MODULES, ids=[str(file.relative_to(ROOT)) for file in MODULES])
-def test_package_imports_nothing_from_train_or_eval(module: Path) -> None:
+def test_drawing_biographies_loads_no_library_of_tables() -> None:
+    """As training does: it must run without pyarrow and datasets."""
+    loaded = loaded_by(WHAT_TRAINING_NEEDS)
+    assert "numpy" in loaded
+    assert not loaded & (HEAVY | TABLES)
+
+
+@pytest.mark.parametrize(
+    ("use", "library"), [("bio_facts.rows", "pyarrow"), ("bio_facts.load_dataset", "datasets"), ("import yaml", "yaml")]
+)
+def test_library_of_tables_would_be_noticed(use: str, library: str) -> None:
+    assert library in loaded_by(f"{WHAT_TRAINING_NEEDS}\n{use}\n") & (HEAVY | TABLES)
+
+
+def test_names_that_load_a_library_are_there_when_asked_for() -> None:
+    import bio_facts
+
+    assert bio_facts.rows.__module__ == "bio_facts.records"
+    assert bio_facts.load_dataset.__module__ == "bio_facts.builder"
+    with pytest.raises(AttributeError, match=r"^module 'bio_facts' has no attribute 'row'$"):
+        bio_facts.row  # noqa: B018
+
+
+def test_every_public_name_is_there() -> None:
+    import bio_facts
+
+    assert all(hasattr(bio_facts, name) for name in bio_facts.__all__)
+
+
+@EVERY_MODULE
+def test_library_is_imported_by_the_module_that_is_for_it_alone(module: Path) -> None:
+    libraries = {FOR_LIBRARIES[module.stem]} if module.stem in FOR_LIBRARIES else set()
+    assert imported_by(module.read_text(encoding="utf-8"), anywhere=False) & HEAVY == libraries
+
+
+@pytest.mark.parametrize(
+    ("source", "noticed"),
+    [
+        ("import datasets", {"datasets"}),
+        ("from datasets.features import Value", {"datasets"}),
+        ("if True:\n    import datasets", {"datasets"}),
+        ("try:\n    import torch\nexcept ImportError:\n    torch = None", {"torch"}),
+        ("class A:\n    import datasets", {"datasets"}),
+        ("def f():\n    import datasets", set()),
+        ("class A:\n    def f(self):\n        import datasets", set()),
+    ],
+)
+def test_import_at_module_level_would_be_noticed(source: str, noticed: set[str]) -> None:
+    assert imported_by(source, anywhere=False) & HEAVY == noticed
+
+
+@EVERY_MODULE
+def test_package_imports_nothing_from_outer_folders(module: Path) -> None:
     assert not imported_by(module.read_text(encoding="utf-8")) & script_modules()
 
 
 @pytest.mark.parametrize(
-    "source", ["import train", "from train.arguments import Recipe", "def f():\n    import arguments", "import eval.analysis"]
+    "source",
+    [
+        "import train",
+        "from train.arguments import Recipe",
+        "def f():\n    import arguments",
+        "import eval.analysis",
+        "from bio_facts_script import BioFactsScript",
+    ],
 )
-def test_import_from_train_or_eval_would_be_noticed(source: str) -> None:
+def test_import_from_outer_folders_would_be_noticed(source: str) -> None:
     assert imported_by(source) & script_modules()
 
 
 @pytest.mark.parametrize("folder", SCRIPT_FOLDERS)
-def test_train_and_eval_do_not_import_each_other(folder: str) -> None:
-    others = {file.stem for other in SCRIPT_FOLDERS if other != folder for file in (ROOT / other).rglob("*.py")}
-    others -= {file.stem for file in (ROOT / folder).rglob("*.py")}
-    for file in (ROOT / folder).rglob("*.py"):
+def test_outer_folders_do_not_import_each_other(folder: str) -> None:
+    others = {file.stem for other, files in SCRIPTS.items() if other != folder for file in files}
+    others -= {file.stem for file in SCRIPTS[folder]}
+    assert SCRIPTS[folder]
+    for file in SCRIPTS[folder]:
         assert not imported_by(file.read_text(encoding="utf-8")) & (others | set(SCRIPT_FOLDERS))
 
 
-def test_wheel_holds_the_package_only() -> None:
+def test_wheel_holds_the_package_and_the_card() -> None:
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
-    assert build == {"targets": {"wheel": {"packages": ["bio_facts"]}}}
+    card = {"dataset_card.md": "bio_facts/data/dataset_card.md"}
+    assert build == {"targets": {"wheel": {"packages": ["bio_facts"], "force-include": card}}}
+    assert (ROOT / "dataset_card.md").is_file()
+    assert not (ROOT / "bio_facts" / "data" / "dataset_card.md").exists()  # one copy in the repository
+
+
+def test_libraries_of_table_modules_are_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {name.partition(">")[0] for name in project["dependencies"]}
+    assert declared == {"numpy", "pyyaml", *TABLES - {"yaml"}}
 
 
 @pytest.mark.parametrize("folder", [*SCRIPT_FOLDERS, "tests"])
 def test_outer_folder_is_no_package(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("path", ["bio_facts.py", "train/datasets.py", "eval/evaluate.py", "loading_script/bio_facts.py"])
+def test_no_script_hides_a_library(path: str) -> None:
+    assert not (ROOT / path).exists()

@@ -1,12 +1,23 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import bio_facts
 from bio_facts.cli import main
-from bio_facts.config import CONFIGS, Config
-from bio_facts.records import rows
-from bio_facts.splits import SPLITS, draw
+from bio_facts.config import CONFIGS, Config, IndividualsConfig
+from bio_facts.distributions import Celebrities, FineTuning, PowerLaw, WarmUp
+from bio_facts.records import num_rows, record_batch, rows
+from bio_facts.splits import draw
+
+EVERY_KIND_OF_SPLIT = [
+    *(("n1k", split) for split in ("train", "validation", "unseen")),
+    ("n4k-alpha0.6", "train"),
+    *(("n1k-finetune1k", split) for split in ("train", "validation", "pretrain_validation", "unseen")),
+    *(("individuals", split) for split in ("pretrain", "finetune", "unseen")),
+    ("templates", "train"),
+]
 
 
 def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -16,35 +27,90 @@ def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return captured.out
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_sample_json_prints_the_rows(split: str, capsys: pytest.CaptureFixture[str]) -> None:
-    printed = output(capsys, "sample", "n1k", "--split", split, "--num", "3", "--json")
-    assert [json.loads(line) for line in printed.splitlines()] == rows(draw(CONFIGS["n1k"], split, range(3)))
+def printed_rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output(capsys, "sample", *arguments, "--json").splitlines()]
 
 
-def test_sample_prints_one_row_of_train_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
-    printed = output(capsys, "sample", "n64k", "--json")
-    assert [json.loads(line) for line in printed.splitlines()] == rows(draw(CONFIGS["n64k"], "train", 0))
+# sample
+
+
+@pytest.mark.parametrize(("config", "split"), EVERY_KIND_OF_SPLIT)
+def test_sample_json_prints_the_rows(config: str, split: str, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = output(capsys, "sample", config, "--split", split, "--num", "3", "--json")
+    expected = record_batch(CONFIGS[config], split, range(3)).to_pylist()
+    assert printed == "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in expected)
+
+
+@pytest.mark.parametrize(
+    ("config", "first"), [("n64k", "train"), ("n1k-finetune1k", "train"), ("individuals", "pretrain"), ("templates", "train")]
+)
+def test_sample_prints_one_row_of_the_first_split_unless_told_otherwise(
+    config: str, first: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert printed_rows(capsys, config) == record_batch(CONFIGS[config], first, 0).to_pylist()
 
 
 def test_sample_begins_at_start(capsys: pytest.CaptureFixture[str]) -> None:
-    printed = output(capsys, "sample", "n1k", "--start", "15", "--num", "2", "--json")
-    assert [json.loads(line) for line in printed.splitlines()] == rows(draw(CONFIGS["n1k"], "train", [15, 16]))
+    assert printed_rows(capsys, "n1k", "--start", "15", "--num", "2") == rows(draw(CONFIGS["n1k"], "train", [15, 16]))
 
 
 def test_sample_prints_more_rows_than_are_made_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
-    printed = output(capsys, "sample", "n1k", "--start", "5", "--num", "2001", "--json")
-    assert [json.loads(line)["biography_id"] for line in printed.splitlines()] == list(range(5, 2_006))
+    printed = printed_rows(capsys, "n1k", "--start", "5", "--num", "2001")
+    assert [row["biography_id"] for row in printed] == list(range(5, 2_006))
 
 
-def test_sample_reaches_the_last_row(capsys: pytest.CaptureFixture[str]) -> None:
-    printed = output(capsys, "sample", "n1k", "--start", "127999", "--json")
-    assert json.loads(printed)["biography_id"] == 127_999
+@pytest.mark.parametrize(
+    ("config", "split", "last", "ids"),
+    [
+        ("n1k", "train", 127_999, {"biography_id": 127_999}),
+        ("n1k", "unseen", 15_999, {"biography_id": 15_999}),
+        ("individuals", "pretrain", 255_999, {"individual_id": 255_999}),
+        ("individuals", "finetune", 15_999, {"individual_id": 400_015_999}),
+        ("templates", "train", 149, {"attribute": "birth_date", "template_id": 24}),
+    ],
+)
+def test_sample_reaches_the_last_row(
+    config: str, split: str, last: int, ids: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = printed_rows(capsys, config, "--split", split, "--start", str(last))
+    assert row == row | ids
 
 
-def test_sample_seed_stands_in_for_that_of_the_config(capsys: pytest.CaptureFixture[str]) -> None:
-    printed = output(capsys, "sample", "n1k", "--seed", "5", "--json")
-    assert json.loads(printed) == rows(draw(Config(num_individuals=1_000, seed=5), "train", 0))[0]
+def test_sample_of_no_rows_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert output(capsys, "sample", "n1k", "--num", "0") == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config"),
+    [
+        ("n1k --seed 5", Config(num_individuals=1_000, seed=5)),
+        ("n1k --population-seed 5", Config(num_individuals=1_000, population_seed=5)),
+        ("n1k --num-individuals 7", Config(num_individuals=7)),
+        ("n1k --pool-sizes cities=1,years=4", Config(num_individuals=1_000, pool_sizes={"cities": 1, "years": 4})),
+        ("n1k-alpha0.6 --alpha 1.5", Config(num_individuals=1_000, distribution=PowerLaw(1.5))),
+        ("n1k-celebrities --num-celebrities 2", Config(num_individuals=1_000, distribution=Celebrities(2))),
+        ("n1k-celebrities --celebrity-weight 900", Config(num_individuals=1_000, distribution=Celebrities(62, 900))),
+        ("n1k-warmup --num-warmup-individuals 2", Config(num_individuals=1_000, distribution=WarmUp(2))),
+        ("n1k-warmup --num-warmup-biographies 3", Config(num_individuals=1_000, distribution=WarmUp(125, 3))),
+        ("n1k-finetune1k --num-fine-tuning-individuals 2", Config(num_individuals=1_000, distribution=FineTuning(2))),
+        ("n1k-finetune1k --replay-weight 2", Config(num_individuals=1_000, distribution=FineTuning(1_000, 2))),
+    ],
+)
+def test_parameter_stands_in_for_that_of_the_config(arguments: str, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed_rows(capsys, *arguments.split(), "--num", "8") == rows(draw(config, "train", range(8)))
+
+
+def test_num_biographies_is_where_train_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(printed_rows(capsys, "n1k", "--num-biographies", "12", "--num", "12")) == 12
+    with pytest.raises(SystemExit):
+        main(["sample", "n1k", "--num-biographies", "12", "--num", "13"])
+    assert "beyond the 12 rows of n1k/train" in capsys.readouterr().err
+
+
+def test_parameters_of_individuals_can_be_changed_too(capsys: pytest.CaptureFixture[str]) -> None:
+    config = IndividualsConfig(num_individuals=30, population_seed=2, pool_sizes={"majors": 1})
+    given = "individuals --num-individuals 30 --population-seed 2 --pool-sizes majors=1 --num 30"
+    assert printed_rows(capsys, *given.split()) == record_batch(config, "pretrain", range(30)).to_pylist()
 
 
 def test_sample_for_reading_shows_text_and_values(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,27 +122,110 @@ def test_sample_for_reading_shows_text_and_values(capsys: pytest.CaptureFixture[
     assert empty.strip() == ""
 
 
-def test_configs_json_lists_every_config(capsys: pytest.CaptureFixture[str]) -> None:
-    listed = {entry["name"]: entry for entry in json.loads(output(capsys, "configs", "--json"))}
+def test_sample_of_individuals_for_reading_shows_names_and_values(capsys: pytest.CaptureFixture[str]) -> None:
+    person = CONFIGS["individuals"].population.individual(400_000_000)
+    printed = output(capsys, "sample", "individuals", "--split", "finetune")
+    assert printed.startswith(f"individual_id=400000000  first_name={person.first_name}  ")
+    assert f"  name={person.name}  " in printed
+    for attribute, value in person.values.items():
+        assert f"  {attribute}={value}" in printed
+    assert "template_ids" not in printed
+
+
+def test_sample_of_templates_for_reading_shows_the_template(capsys: pytest.CaptureFixture[str]) -> None:
+    template = record_batch(CONFIGS["templates"], "train", 3).to_pylist()[0]["template"]
+    expected = f"attribute=birth_place  template_id=3  template={template}\n\n"
+    assert output(capsys, "sample", "templates", "--start", "3") == expected
+
+
+# configs
+
+
+@pytest.fixture
+def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
+    return {entry["name"]: entry for entry in json.loads(output(capsys, "configs", "--json"))}
+
+
+POOL_SIZES = dict(cities=800, universities=200, majors=100, companies=500, months=12, days=28, years=200)
+EVALUATION = {"validation": 16_000, "unseen": 16_000}
+
+
+def test_configs_json_lists_every_config(listed: dict[str, dict[str, Any]]) -> None:
     assert list(listed) == list(CONFIGS)
-    assert listed["n1k"] == {
-        "name": "n1k",
-        "splits": {"train": 128_000, "validation": 16_000, "unseen": 16_000},
-        "num_individuals": 1_000,
-        "seed": 0,
-        "population_seed": 0,
-        "distribution": "uniform",
-        "fingerprint": CONFIGS["n1k"].fingerprint,
+    assert {name: entry["fingerprint"] for name, entry in listed.items()} == {
+        name: config.fingerprint for name, config in CONFIGS.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "n1k",
+            {
+                "table": "biographies",
+                "splits": {"train": 128_000} | EVALUATION,
+                "num_individuals": 1_000,
+                "num_biographies": 128_000,
+                "seed": 0,
+                "population_seed": 0,
+                "pool_sizes": POOL_SIZES,
+                "distribution": "uniform",
+            },
+        ),
+        (
+            "n64k-finetune4k-replay0.5",
+            {
+                "table": "biographies",
+                "splits": {"train": 512_000, "pretrain_validation": 16_000} | EVALUATION,
+                "num_individuals": 64_000,
+                "num_biographies": 512_000,
+                "seed": 0,
+                "population_seed": 0,
+                "pool_sizes": POOL_SIZES,
+                "distribution": "fine_tuning",
+                "num_fine_tuning_individuals": 4_000,
+                "replay_weight": 0.5,
+            },
+        ),
+        (
+            "individuals",
+            {
+                "table": "individuals",
+                "splits": {"pretrain": 256_000, "finetune": 16_000, "unseen": 16_000},
+                "num_individuals": 256_000,
+                "population_seed": 0,
+                "pool_sizes": POOL_SIZES,
+            },
+        ),
+        ("templates", {"table": "templates", "splits": {"train": 150}}),
+    ],
+)
+def test_configs_json_has_all_parameters(name: str, expected: dict[str, Any], listed: dict[str, dict[str, Any]]) -> None:
+    assert listed[name] == {"name": name, "fingerprint": CONFIGS[name].fingerprint} | expected
 
 
 def test_configs_has_a_heading_and_a_line_for_each_config(capsys: pytest.CaptureFixture[str]) -> None:
     heading, *lines = output(capsys, "configs").splitlines()
-    assert heading.split() == ["config", "individuals", *SPLITS, "fingerprint"]
-    fields = [line.split() for line in lines]
-    assert [(line[0], line[1], line[-1]) for line in fields] == [
-        (name, f"{config.num_individuals:,}", config.fingerprint) for name, config in CONFIGS.items()
-    ]
+    assert heading.split() == ["config", "individuals", "distribution", "fingerprint", "rows"]
+    assert [line.split()[0] for line in lines] == list(CONFIGS)
+    for line, config in zip(lines, CONFIGS.values(), strict=True):
+        assert f"  {config.fingerprint}  " in line
+        assert all(f"{split} {count:,}" in line for split, count in num_rows(config).items())
+
+
+def test_configs_has_columns_that_stand_below_one_another(capsys: pytest.CaptureFixture[str]) -> None:
+    heading, *lines = output(capsys, "configs").splitlines()
+    by_name = {line.split()[0]: line for line in [heading, *lines]}
+    start = heading.index("fingerprint")
+    assert {line[start : start + 16] for line in lines} == {config.fingerprint for config in CONFIGS.values()}
+    end = heading.index("individuals") + len("individuals")
+    assert by_name["n256k-alpha0.6"][:end].split() == ["n256k-alpha0.6", "256,000"]
+    assert by_name["n256k-alpha0.6"][end:].split()[0] == "power_law"
+    assert by_name["templates"].split() == ["templates", CONFIGS["templates"].fingerprint, "train", "150"]
+
+
+# Whole program
 
 
 def test_version_names_package_and_data(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,19 +235,57 @@ def test_version_names_package_and_data(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == f"bio-facts {bio_facts.__version__}, data {bio_facts.DATA_VERSION}\n"
 
 
-CONFIG_NAMES = "n1k, n4k, n8k, n16k, n32k, n64k, n128k, n256k"
+@pytest.mark.parametrize("command", ["configs", "sample", "build", "verify", "push", "order"])
+def test_help_of_every_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([command, "--help"])
+    assert exit_.value.code == 0
+    assert f"\n  bio-facts {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["sample", "build", "order"])
+def test_every_parameter_of_every_config_is_a_flag(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    printed = capsys.readouterr().out.split()
+    parameters = {name for config in CONFIGS.values() for name in config.parameters} - {"distribution"}
+    assert len(parameters) == 12
+    assert {f"--{name.replace('_', '-')}" for name in parameters} <= set(printed)
+
+
+KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, population_seed, seed"
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("sample n2k", f"config is 'n2k'; it must be one of {CONFIG_NAMES}"),
-        ("sample n1k --split test", "split is 'test'; it must be one of train, validation, unseen"),
+        ("sample n2k", "config is 'n2k'; it must be one of 106 such as "),
+        ("sample n1k --split test", "split is 'test'; n1k has train, validation, unseen"),
+        ("sample n1k --split pretrain_validation", "split is 'pretrain_validation'; n1k has train, validation, unseen"),
+        ("sample individuals --split train", "split is 'train'; individuals has pretrain, finetune, unseen"),
+        ("sample templates --split unseen", "split is 'unseen'; templates has train"),
         ("sample n1k --num -1", "argument --num: it is '-1'; it must be an integer of at least 0"),
         ("sample n1k --num many", "argument --num: it is 'many'; it must be an integer of at least 0"),
         ("sample n1k --num 1.5", "argument --num: it is '1.5'; it must be an integer of at least 0"),
         ("sample n1k --start -1", "argument --start: it is '-1'; it must be an integer of at least 0"),
         ("sample n1k --seed -1", "argument --seed: it is '-1'; it must be an integer of at least 0"),
+        ("sample n1k --population-seed x", "argument --population-seed: it is 'x'; it must be an integer of at least 0"),
+        ("sample n1k --num-individuals 0", "num_individuals is 0; it must be an integer from 1 to 400,000,000"),
+        ("sample n1k --num-biographies 0", "num_biographies is 0; it must be an integer of at least 1"),
+        ("sample n1k --alpha 0.6", f"unknown parameter 'alpha' of a config with uniform distribution; {KNOWN}"),
+        ("sample n1k-alpha0.6 --alpha x", "argument --alpha: it is 'x'; it must be a number"),
+        ("sample n1k-alpha0.6 --alpha 4", "alpha is 4.0; it must be a number from 0 to 3"),
+        ("sample n1k-alpha0.6 --alpha nan", "alpha is nan; it must be a number from 0 to 3"),
+        ("sample n1k-alpha0.6 --replay-weight 1", "unknown parameter 'replay_weight' of a config with power_law distribution"),
+        ("sample n1k-celebrities --num-celebrities 0", "num_celebrities is 0; it must be an integer from 1 to 1,000"),
+        ("sample n1k-celebrities --celebrity-weight 1.5", "argument --celebrity-weight: it is '1.5'; it must be an integer"),
+        ("sample n1k-warmup --num-warmup-individuals 1001", "num_warmup_individuals is 1001; it must be an integer from 1"),
+        ("sample n1k-finetune1k --replay-weight -1", "replay_weight is -1.0; it must be a number from 0 to 1,000"),
+        ("sample templates --seed 1", "unknown parameter 'seed' of a config of templates; it has none"),
+        ("sample n1k --pool-sizes cities", "argument --pool-sizes: it is 'cities'; it must be like cities=32,years=4"),
+        ("sample n1k --pool-sizes cities=x", "argument --pool-sizes: it is 'cities=x'; it must be like cities=32,years=4"),
+        ("sample n1k --pool-sizes towns=3", "pool_sizes names 'towns'; the value pools are cities, universities, "),
+        ("sample n1k --pool-sizes cities=801", "pool_sizes['cities'] is 801; it must be an integer from 1 to 800"),
         (
             "sample n1k --start 128000",
             "start + num is 128,001, beyond the 128,000 rows of n1k/train; it must be at most that",
@@ -107,17 +294,41 @@ CONFIG_NAMES = "n1k, n4k, n8k, n16k, n32k, n64k, n128k, n256k"
             "sample n1k --split unseen --num 16001",
             "start + num is 16,001, beyond the 16,000 rows of n1k/unseen; it must be at most that",
         ),
+        ("sample templates --num 151", "start + num is 151, beyond the 150 rows of templates/train; it must be at most that"),
         ("sample n1k --num 99999999999999999999", "beyond the 128,000 rows of n1k/train"),
         ("sample", "the following arguments are required: CONFIG"),
         ("sample n1k --num", "argument --num: expected one argument"),
         ("sample n1k --sed 5", "unrecognized arguments: --sed 5"),
         ("sample n1k --js", "unrecognized arguments: --js"),
+        ("sample n1k n4k", "unrecognized arguments: n4k"),
         ("configs --num 3", "unrecognized arguments: --num 3"),
+        ("build", "the following arguments are required: CONFIG, --out"),
+        ("build n1k", "the following arguments are required: --out"),
+        ("build n1k --out x --num-workers 0", "argument --num-workers: it is '0'; it must be an integer of at least 1"),
+        ("build n2k --out x", "config is 'n2k'; it must be one of 106 such as "),
+        ("build n1k templates --out x --seed 1", "unknown parameter 'seed' of a config of templates; it has none"),
+        ("verify", "the following arguments are required: DIR"),
+        ("verify x --num-workers many", "argument --num-workers: it is 'many'; it must be an integer of at least 1"),
+        ("push you/bio_facts", "the following arguments are required: --from"),
+        ("push --from x", "the following arguments are required: REPO_ID"),
+        ("order n1k --out x.csv", "the following arguments are required: --batch-size"),
+        ("order n1k --batch-size 128", "the following arguments are required: --out"),
+        (
+            "order n1k --batch-size 0 --out x.csv",
+            "argument --batch-size: it is '0'; it must be an integer of at least 1",
+        ),
+        (
+            "order templates --batch-size 8 --out x.csv",
+            "config is 'templates', which has no biographies; it must be one such as n64k",
+        ),
         ("smaple n1k", "invalid choice: 'smaple' (choose from"),
-        ("", "the following arguments are required: {configs,sample}"),
+        ("", "the following arguments are required: COMMAND"),
     ],
 )
-def test_bad_input_is_one_line_on_stderr(arguments: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line_on_stderr(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as exit_:
         main(arguments.split())
     captured = capsys.readouterr()
@@ -126,3 +337,4 @@ def test_bad_input_is_one_line_on_stderr(arguments: str, said: str, capsys: pyte
     assert captured.err.count("\n") == 1
     assert captured.err.startswith("bio-facts")
     assert said in captured.err
+    assert list(tmp_path.iterdir()) == []

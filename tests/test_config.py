@@ -1,19 +1,103 @@
 import dataclasses
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bio_facts import config as config_module
-from bio_facts.config import CONFIGS, Config, get_config
+from bio_facts.config import CONFIGS, Config, IndividualsConfig, TemplatesConfig, config_from, get_config
+from bio_facts.distributions import Celebrities, FineTuning, PowerLaw, Uniform, WarmUp
+from bio_facts.population import NUM_FINE_TUNING_INDIVIDUALS
+
+CARD = Path(__file__).parent.parent / "dataset_card.md"
+CONFIG = Config(num_individuals=80, num_biographies=10)
+BIOGRAPHIES = {name: config for name, config in CONFIGS.items() if name not in ("individuals", "templates")}
+
+SIZES = (1, 4, 8, 16, 32, 64, 128, 256)
+ALPHAS = ("0.2", "0.4", "0.6", "0.8", "1.0")
+FINE_TUNING_SIZES = (1, 2, 4, 8, 16)
+REPLAY_WEIGHTS = ("2", "1", "0.5", "0.25", "0.125", "0.0625", "0.03125")
 
 
-def test_named_configs_are_the_populations_of_the_paper_and_a_small_one() -> None:
-    sizes = {"n1k": 1, "n4k": 4, "n8k": 8, "n16k": 16, "n32k": 32, "n64k": 64, "n128k": 128, "n256k": 256}
-    assert {name: config.num_individuals for name, config in CONFIGS.items()} == {k: v * 1_000 for k, v in sizes.items()}
+# Named configs
 
 
-def test_named_configs_have_the_biographies_of_16k_steps_of_128() -> None:
-    assert {config.num_biographies for name, config in CONFIGS.items() if name != "n1k"} == {16_000 * 128}
+def expected_names() -> set[str]:
+    variants = ["", *(f"-alpha{alpha}" for alpha in ALPHAS), "-celebrities", "-warmup"]
+    return {
+        *(f"n{size}k{variant}" for size in SIZES for variant in variants),
+        *(f"n{size}k-finetune{new}k" for size in SIZES for new in FINE_TUNING_SIZES if new <= size),
+        *(f"n64k-finetune4k-replay{weight}" for weight in REPLAY_WEIGHTS),
+        "individuals",
+        "templates",
+    }
+
+
+def test_names_are_all_sizes_times_all_variants() -> None:
+    assert len(CONFIGS) == 106
+    assert set(CONFIGS) == expected_names()
+
+
+def test_names_are_those_of_the_card() -> None:
+    card = CARD.read_text(encoding="utf-8")
+    assert f"A size is a number of people: {', '.join(f'n{size}k' for size in SIZES[:5])}, n64k" in card
+    for row in (
+        "`n{size}`",
+        f"`n{{size}}-alpha{{{', '.join(ALPHAS)}}}`",
+        "`n{size}-celebrities`",
+        "`n{size}-warmup`",
+        f"`n{{size}}-finetune{{{', '.join(f'{new}k' for new in FINE_TUNING_SIZES)}}}`",
+        f"`n64k-finetune4k-replay{{{', '.join(REPLAY_WEIGHTS)}}}`",
+        "`individuals`",
+        "`templates`",
+    ):
+        assert card.count(f"| {row} |") == 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_name_says_the_number_of_people(size: int) -> None:
+    of_size = [config for name, config in BIOGRAPHIES.items() if name.partition("-")[0] == f"n{size}k"]
+    assert len(of_size) >= 9
+    assert {config.num_individuals for config in of_size} == {size * 1_000}
+
+
+def test_individuals_are_those_of_the_largest_size() -> None:
+    assert CONFIGS["individuals"] == IndividualsConfig(num_individuals=256_000)
+
+
+@pytest.mark.parametrize("name", BIOGRAPHIES)
+def test_name_says_the_distribution(name: str) -> None:
+    variant = name.partition("-")[2]
+    expected: Any
+    if variant.startswith("alpha"):
+        expected = PowerLaw(float(variant.removeprefix("alpha")))
+    elif variant.startswith("finetune"):
+        new, _, weight = variant.removeprefix("finetune").partition("k")
+        expected = FineTuning(int(new) * 1_000, float(weight.removeprefix("-replay") or 0))
+    else:
+        expected = {"": Uniform(), "celebrities": Celebrities(), "warmup": WarmUp()}[variant]
+    assert BIOGRAPHIES[name].distribution == expected
+
+
+@pytest.mark.parametrize("name", BIOGRAPHIES)
+def test_named_config_has_the_biographies_of_the_paper(name: str) -> None:
+    """16k steps of 128, of which fine-tuning is 4k (sections 1.4 and 4); the smallest is for demonstrations."""
+    expected = 4_000 * 128 if "finetune" in name else 1_000 * 128 if name.startswith("n1k") else 16_000 * 128
+    assert BIOGRAPHIES[name].num_biographies == expected
+
+
+def test_named_configs_share_seeds_and_pools() -> None:
+    assert {(config.seed, config.population_seed) for config in BIOGRAPHIES.values()} == {(0, 0)}
+    assert {config.pool_sizes for config in BIOGRAPHIES.values()} == {CONFIG.pool_sizes}
+
+
+def test_individuals_table_has_the_new_people_of_every_named_config() -> None:
+    counts = [config.parameters.get("num_fine_tuning_individuals", 0) for config in CONFIGS.values()]
+    assert max(counts) == NUM_FINE_TUNING_INDIVIDUALS
 
 
 def test_named_configs_cannot_be_changed() -> None:
@@ -21,28 +105,72 @@ def test_named_configs_cannot_be_changed() -> None:
         CONFIGS["n2k"] = CONFIGS["n1k"]  # type: ignore[index]
 
 
-def test_fields_cannot_be_changed() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        CONFIGS["n1k"].seed = 1  # type: ignore[misc]
+def test_name_gives_its_config() -> None:
+    assert get_config("n4k-alpha0.6") is CONFIGS["n4k-alpha0.6"]
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "message"),
+    ("name", "near"),
     [
-        ("num_individuals", 0, "num_individuals is 0; it must be an integer from 1 to 400,000,000"),
-        ("num_individuals", "10", "num_individuals is '10'; it must be an integer from 1 to 400,000,000"),
-        ("num_biographies", 0, "num_biographies is 0; it must be an integer of at least 1"),
-        ("num_biographies", True, "num_biographies is True; it must be an integer of at least 1"),
-        ("seed", -1, "seed is -1; it must be an integer of at least 0"),
-        ("seed", None, "seed is None; it must be an integer of at least 0"),
-        ("population_seed", 1.5, "population_seed is 1.5; it must be an integer of at least 0"),
-        ("pool_sizes", {"majors": 101}, "pool_sizes['majors'] is 101; it must be an integer from 1 to 100"),
-        ("pool_sizes", {"city": 3}, "pool_sizes names 'city'; the value pools are cities, universities, majors, companies,"),
+        ("n64", "n64k"),
+        ("n64k-alpha0.7", "n64k-alpha0.6"),
+        ("n8k-celebrity", "n8k-celebrities"),
+        ("n4k-finetune8k", "n4k-finetune4k"),
+        ("individual", "individuals"),
+        ("N1K", "n"),
+        ("", "n"),
+        (None, "n"),
+        (["n1k"], "n"),
     ],
 )
+def test_unknown_name_is_refused_with_some_that_are_near(name: Any, near: str) -> None:
+    with pytest.raises(ValueError) as error:
+        get_config(name)
+    before, _, choice = str(error.value).partition(" such as ")
+    assert before == f"config is {name!r}; it must be one of 106"
+    names, listed, _ = choice.partition(" (list: bio-facts configs)")
+    assert listed
+    assert near in names
+    assert len(names.split(", ")) == 3
+    assert set(names.split(", ")) <= set(CONFIGS)
+
+
+# Fields
+
+
+@pytest.mark.parametrize("name", ["n1k", "n1k-warmup", "individuals"])
+def test_fields_cannot_be_changed(name: str) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        CONFIGS[name].num_individuals = 1
+
+
+BAD_BIOGRAPHIES = [
+    ("num_biographies", 0, "num_biographies is 0; it must be an integer of at least 1"),
+    ("num_biographies", True, "num_biographies is True; it must be an integer of at least 1"),
+    ("seed", -1, "seed is -1; it must be an integer of at least 0"),
+    ("seed", None, "seed is None; it must be an integer of at least 0"),
+]
+BAD_PEOPLE = [
+    ("num_individuals", 0, "num_individuals is 0; it must be an integer from 1 to 400,000,000"),
+    ("num_individuals", "10", "num_individuals is '10'; it must be an integer from 1 to 400,000,000"),
+    ("population_seed", 1.5, "population_seed is 1.5; it must be an integer of at least 0"),
+    ("pool_sizes", {"majors": 101}, "pool_sizes['majors'] is 101; it must be an integer from 1 to 100"),
+    ("pool_sizes", {"city": 3}, "pool_sizes names 'city'; the value pools are cities, universities, majors, companies,"),
+    ("pool_sizes", 3, "pool_sizes is 3; it must be a mapping of pool names to integers"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "message"), BAD_BIOGRAPHIES + BAD_PEOPLE)
 def test_bad_config_is_refused(field: str, value: object, message: str) -> None:
     with pytest.raises(ValueError) as error:
-        dataclasses.replace(CONFIGS["n1k"], **{field: value})
+        CONFIG.replace(**{field: value})
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("field", "value", "message"), BAD_PEOPLE)
+def test_bad_config_of_individuals_is_refused(field: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        IndividualsConfig(**{"num_individuals": 10, field: value})
     assert message in str(error.value)
 
 
@@ -51,23 +179,232 @@ def test_misspelt_field_is_refused() -> None:
         Config(num_individual=10)  # type: ignore[call-arg]
 
 
-def test_unknown_name_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"^config is 'n2k'; it must be one of n1k, n4k, n8k, n16k, n32k, n64k, n128k, n256k$"):
-        get_config("n2k")
+# Replacing parameters
 
 
-def test_name_gives_its_config() -> None:
-    assert get_config("n4k") is CONFIGS["n4k"]
+def test_replace_changes_what_is_named_and_nothing_else() -> None:
+    changed = CONFIGS["n64k-alpha0.6"].replace(num_individuals=500, seed=1, pool_sizes={"cities": 3})
+    assert changed == Config(
+        num_individuals=500, num_biographies=2_048_000, seed=1, pool_sizes={"cities": 3}, distribution=PowerLaw(0.6)
+    )
+    assert CONFIGS["n64k-alpha0.6"].num_individuals == 64_000
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "distribution"),
+    [
+        ("n1k-alpha0.6", {"alpha": 0.7}, PowerLaw(0.7)),
+        ("n1k-celebrities", {"num_celebrities": 3}, Celebrities(3, 8)),
+        ("n1k-celebrities", {"celebrity_weight": 2, "num_celebrities": 5}, Celebrities(5, 2)),
+        ("n1k-warmup", {"num_warmup_individuals": 9}, WarmUp(9, None)),
+        ("n1k-warmup", {"num_warmup_biographies": 9}, WarmUp(None, 9)),
+        ("n1k-finetune1k", {"replay_weight": 0.5}, FineTuning(1_000, 0.5)),
+        ("n1k-finetune1k", {"num_fine_tuning_individuals": 3}, FineTuning(3, 0)),
+        ("n1k", {"distribution": PowerLaw(0.7)}, PowerLaw(0.7)),
+        ("n1k-celebrities", {"distribution": Celebrities(9, 3), "num_celebrities": 5}, Celebrities(5, 3)),
+    ],
+)
+def test_replace_reaches_the_parameters_of_the_distribution(name: str, given: dict[str, Any], distribution: Any) -> None:
+    assert CONFIGS[name].replace(**given) == dataclasses.replace(CONFIGS[name], distribution=distribution)
+
+
+def test_replace_with_nothing_gives_the_same() -> None:
+    for config in CONFIGS.values():
+        assert config.replace() == config
+
+
+CONFIG_FIELDS = ["distribution", "num_biographies", "num_individuals", "pool_sizes", "population_seed", "seed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "what", "known"),
+    [
+        ("n1k", "alpha", "config with uniform distribution", CONFIG_FIELDS),
+        ("n1k-alpha0.6", "alhpa", "config with power_law distribution", [*CONFIG_FIELDS, "alpha"]),
+        (
+            "n1k-celebrities",
+            "alpha",
+            "config with celebrities distribution",
+            [*CONFIG_FIELDS, "num_celebrities", "celebrity_weight"],
+        ),
+        (
+            "n1k-warmup",
+            "num_warmups",
+            "config with warm_up distribution",
+            [*CONFIG_FIELDS, "num_warmup_individuals", "num_warmup_biographies"],
+        ),
+        (
+            "n1k-finetune1k",
+            "alpha",
+            "config with fine_tuning distribution",
+            [*CONFIG_FIELDS, "num_fine_tuning_individuals", "replay_weight"],
+        ),
+        ("individuals", "seed", "config of individuals", ["num_individuals", "pool_sizes", "population_seed"]),
+    ],
+)
+def test_unknown_parameter_is_refused_with_those_there_are(name: str, parameter: str, what: str, known: list[str]) -> None:
+    with pytest.raises(ValueError) as error:
+        CONFIGS[name].replace(num_individuals=10, **{parameter: 1})
+    assert str(error.value) == f"unknown parameter {parameter!r} of a {what}; it has {', '.join(sorted(known))}"
+
+
+def test_templates_have_no_parameters() -> None:
+    with pytest.raises(ValueError, match=r"^unknown parameter 'seed' of a config of templates; it has none$"):
+        CONFIGS["templates"].replace(seed=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("n1k-alpha0.6", {"alpha": 4}, "alpha is 4; it must be a number from 0 to 3"),
+        ("n1k-celebrities", {"num_celebrities": 1_001}, "num_celebrities is 1001; it must be an integer from 1 to 1,000"),
+        ("n1k-warmup", {"num_warmup_biographies": -1}, "num_warmup_biographies is -1; it must be an integer of at least 0"),
+        ("n1k-finetune1k", {"replay_weight": -1}, "replay_weight is -1; it must be a number from 0 to 1,000"),
+    ],
+)
+def test_bad_parameter_of_the_distribution_is_refused(name: str, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        CONFIGS[name].replace(**given)
+    assert str(error.value) == message
+
+
+def test_distribution_that_no_longer_fits_is_refused() -> None:
+    many = CONFIGS["n1k"].replace(distribution=WarmUp(num_warmup_individuals=900))
+    with pytest.raises(ValueError, match=r"^num_warmup_individuals is 900; it must be an integer from 1 to 800$"):
+        many.replace(num_individuals=800)
+
+
+# Parameters and fingerprints
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_config_comes_back_from_the_json_of_its_parameters(name: str) -> None:
+    config = CONFIGS[name]
+    back = config_from(config.table, json.loads(json.dumps(config.parameters)))
+    assert type(back) is type(config)
+    assert back.parameters == config.parameters
+    assert back.fingerprint == config.fingerprint
+
+
+DISTRIBUTIONS = st.one_of(
+    st.just(Uniform()),
+    st.builds(PowerLaw, st.floats(0, 3)),
+    st.builds(Celebrities, st.none() | st.integers(1, 20), st.integers(1, 1_000)),
+    st.builds(WarmUp, st.none() | st.integers(1, 20), st.none() | st.integers(0, 10**12)),
+    st.builds(FineTuning, st.integers(1, 10**8), st.integers(0, 10**9).map(lambda millionths: millionths / 10**6)),
+)
+ANY_CONFIG = st.builds(
+    Config,
+    num_individuals=st.integers(20, 400_000_000),
+    num_biographies=st.integers(1, 10**15),
+    seed=st.integers(0, 2**70),
+    population_seed=st.integers(0, 2**70),
+    pool_sizes=st.fixed_dictionaries({}, optional={"cities": st.integers(1, 800), "days": st.integers(1, 28)}),
+    distribution=DISTRIBUTIONS,
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(ANY_CONFIG)
+def test_any_config_comes_back_from_the_json_of_its_parameters(config: Config) -> None:
+    back = config_from("biographies", json.loads(json.dumps(config.parameters)))
+    assert back.parameters == config.parameters
+    assert back.fingerprint == config.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("n4k", {"distribution": "uniform"}),
+        ("n4k-alpha0.6", {"distribution": "power_law", "alpha": 0.6}),
+        ("n4k-celebrities", {"distribution": "celebrities", "num_celebrities": 250, "celebrity_weight": 8}),
+        ("n4k-warmup", {"distribution": "warm_up", "num_warmup_individuals": 500, "num_warmup_biographies": 12_000}),
+        (
+            "n4k-finetune2k",
+            {
+                "num_biographies": 512_000,
+                "distribution": "fine_tuning",
+                "num_fine_tuning_individuals": 2_000,
+                "replay_weight": 0.0,
+            },
+        ),
+    ],
+)
+def test_parameters_are_complete(name: str, expected: dict[str, Any]) -> None:
+    pools = dict(cities=800, universities=200, majors=100, companies=500, months=12, days=28, years=200)
+    plain = {"num_individuals": 4_000, "num_biographies": 2_048_000, "seed": 0, "population_seed": 0, "pool_sizes": pools}
+    assert CONFIGS[name].parameters == plain | expected
+
+
+@pytest.mark.parametrize(
+    ("table", "parameters"),
+    [
+        ("biography", {}),
+        ("templates", {"seed": 1}),
+        ("individuals", {}),
+        ("individuals", {"num_individuals": 5, "seed": 1}),
+        ("biographies", {"num_individuals": 5}),
+        ("biographies", CONFIG.parameters | {"distribution": "zipf"}),
+        ("biographies", CONFIG.parameters | {"distribution": "power_law"}),
+        ("biographies", CONFIG.parameters | {"alpha": 0.6}),
+    ],
+)
+def test_parameters_of_no_config_are_refused(table: str, parameters: dict[str, Any]) -> None:
+    with pytest.raises(ValueError) as error:
+        config_from(table, parameters)
+    assert str(error.value) == f"no config has table {table!r} and parameters {parameters!r}"
+
+
+def test_fingerprints_are_all_different() -> None:
+    assert len({config.fingerprint for config in CONFIGS.values()}) == len(CONFIGS)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_fingerprint_is_16_hexadecimal_digits(name: str) -> None:
+    fingerprint = CONFIGS[name].fingerprint
+    assert len(fingerprint) == 16
+    assert set(fingerprint) <= set("0123456789abcdef")
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"num_individuals": 11}, {"num_biographies": 11}, {"seed": 1}, {"population_seed": 1}, {"pool_sizes": {"cities": 799}}],
-    ids=lambda change: next(iter(change)),
+    [
+        {"num_individuals": 11},
+        {"num_biographies": 11},
+        {"seed": 1},
+        {"population_seed": 1},
+        {"pool_sizes": {"cities": 799}},
+        {"distribution": PowerLaw(0.0)},
+        {"distribution": Celebrities()},
+        {"distribution": WarmUp()},
+        {"distribution": FineTuning(1)},
+    ],
+    ids=repr,
 )
-def test_every_field_changes_the_fingerprint(change: dict[str, object]) -> None:
-    config = Config(num_individuals=10, num_biographies=10)
-    assert dataclasses.replace(config, **change).fingerprint != config.fingerprint
+def test_every_field_changes_the_fingerprint(change: dict[str, Any]) -> None:
+    assert CONFIG.replace(**change).fingerprint != CONFIG.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("distribution", "change"),
+    [
+        (PowerLaw(0.6), {"alpha": 0.61}),
+        (Celebrities(), {"num_celebrities": 6}),
+        (Celebrities(), {"celebrity_weight": 9}),
+        (WarmUp(), {"num_warmup_individuals": 11}),
+        (WarmUp(), {"num_warmup_biographies": 241}),
+        (FineTuning(10), {"num_fine_tuning_individuals": 11}),
+        (FineTuning(10), {"replay_weight": 0.5}),
+    ],
+)
+def test_every_parameter_of_a_distribution_changes_the_fingerprint(distribution: Any, change: dict[str, Any]) -> None:
+    config = CONFIG.replace(distribution=distribution)
+    assert config.replace(**change).fingerprint != config.fingerprint
+
+
+def test_table_is_part_of_the_fingerprint() -> None:
+    people = IndividualsConfig(num_individuals=80)
+    assert people.fingerprint not in (CONFIG.fingerprint, TemplatesConfig().fingerprint)
 
 
 def test_data_version_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +414,7 @@ def test_data_version_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_full_pool_sizes_have_the_fingerprint_of_none() -> None:
-    assert dataclasses.replace(CONFIGS["n1k"], pool_sizes={"cities": 800}).fingerprint == CONFIGS["n1k"].fingerprint
+    assert CONFIG.replace(pool_sizes={"cities": 800}).fingerprint == CONFIG.fingerprint
 
 
 def test_numpy_integer_has_the_fingerprint_of_the_python_one() -> None:

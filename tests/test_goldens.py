@@ -1,48 +1,17 @@
-"""Bytes are the contract: rows, digests and fingerprints as they were when DATA_VERSION was given.
+"""Bytes are the contract: what the code makes is what goldens.json holds. How to write it anew stands in goldens.py."""
 
-A failure here means that the generated data changed. If it is meant to, raise DATA_VERSION in bio_facts/config.py, say so
-in CHANGELOG and write goldens.json anew, from the repository root:
-
-  PYTHONPATH=. python tests/test_goldens.py
-"""
-
-import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
+import goldens
+import numpy as np
 import pytest
+from goldens import EVERY_SPLIT, WHOLE_CONFIG
 
 from bio_facts.config import CONFIGS, DATA_VERSION
-from bio_facts.records import canonical_json, content_digest, rows
-from bio_facts.splits import SPLITS, draw
-from bio_facts.tokenization import TOKENIZER_FILE
+from bio_facts.records import num_rows
 
-FILE = Path(__file__).with_name("goldens.json")
-GOLDENS = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
-NUM_DIGESTED_ROWS = 1_000
-
-
-def digest(config: str, split: str) -> str:
-    return content_digest(rows(draw(CONFIGS[config], split, range(NUM_DIGESTED_ROWS))))
-
-
-def golden_row(config: str, split: str) -> str:
-    return canonical_json(rows(draw(CONFIGS[config], split, 0))[0])
-
-
-def tokenizer_sha256() -> str:
-    return hashlib.sha256(TOKENIZER_FILE.read_bytes()).hexdigest()
-
-
-def current() -> dict[str, Any]:
-    return {
-        "data_version": DATA_VERSION,
-        "tokenizer_sha256": tokenizer_sha256(),
-        "fingerprints": {name: config.fingerprint for name, config in CONFIGS.items()},
-        "digests_of_rows_0_to_999": {config: {split: digest(config, split) for split in SPLITS} for config in CONFIGS},
-        "first_rows": {split: json.loads(golden_row("n1k", split)) for split in SPLITS},
-    }
+GOLDENS = goldens.load()
 
 
 def test_goldens_are_of_this_data_version() -> None:
@@ -50,22 +19,25 @@ def test_goldens_are_of_this_data_version() -> None:
 
 
 def test_goldens_cover_every_config_and_split() -> None:
-    digests = GOLDENS["digests_of_rows_0_to_999"]
-    assert {(config, split) for config in digests for split in digests[config]} == {
-        (config, split) for config in CONFIGS for split in SPLITS
-    }
+    assert GOLDENS["fingerprints"].keys() == CONFIGS.keys()
+    assert GOLDENS["digests_of_3000_rows"].keys() == {f"{config}/{split}" for config, split in EVERY_SPLIT}
+    assert GOLDENS["whole_digests"].keys() == {"train", "validation", "unseen"}
 
 
-@pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("config", CONFIGS)
-def test_digest_of_the_first_thousand_rows(config: str, split: str) -> None:
-    assert digest(config, split) == GOLDENS["digests_of_rows_0_to_999"][config][split]
+@pytest.mark.parametrize(("config", "split"), EVERY_SPLIT)
+def test_digest_of_3000_rows(config: str, split: str) -> None:
+    assert goldens.sampled_digest(config, split) == GOLDENS["digests_of_3000_rows"][f"{config}/{split}"]
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_first_row_of_n1k(split: str) -> None:
-    expected = json.dumps(GOLDENS["first_rows"][split], ensure_ascii=False, separators=(",", ":"))
-    assert golden_row("n1k", split) == expected
+@pytest.mark.parametrize("split", num_rows(CONFIGS[WHOLE_CONFIG]))
+def test_digest_of_a_whole_split_of_n1k(split: str) -> None:
+    assert goldens.whole_digest(split) == GOLDENS["whole_digests"][split]
+
+
+@pytest.mark.parametrize("name", GOLDENS["first_rows"])
+def test_first_row(name: str) -> None:
+    expected = json.dumps(GOLDENS["first_rows"][name], ensure_ascii=False, separators=(",", ":"))
+    assert goldens.first_row(*name.split("/")) == expected
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -74,8 +46,38 @@ def test_fingerprint(name: str) -> None:
 
 
 def test_shipped_tokenizer() -> None:
-    assert tokenizer_sha256() == GOLDENS["tokenizer_sha256"]
+    assert goldens.tokenizer_sha256() == GOLDENS["tokenizer_sha256"]
 
 
-if __name__ == "__main__":
-    FILE.write_text(json.dumps(current(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def test_digested_rows_are_the_first_and_last_thousand_and_a_thousand_between() -> None:
+    sampled = goldens.sampled_rows("n64k", "train")
+    assert np.array_equal(sampled[:1_000], np.arange(1_000))
+    assert np.array_equal(sampled[2_000:], np.arange(2_047_000, 2_048_000))
+    between = sampled[1_000:2_000]
+    assert 0 <= between.min() < 100_000 and 1_948_000 < between.max() < 2_048_000
+    assert len(set(between.tolist())) > 990
+
+
+def test_split_of_few_rows_is_digested_whole() -> None:
+    assert set(goldens.sampled_rows("templates", "train").tolist()) == set(range(150))
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (("data_version",), "data_version"),
+        (("fingerprints", "n4k"), "fingerprints[n4k]"),
+        (("digests_of_3000_rows", "n8k/unseen"), "digests_of_3000_rows[n8k/unseen]"),
+        (("first_rows", "templates/train"), "first_rows[templates/train]"),
+    ],
+)
+def test_check_names_what_differs(keys: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed: dict[str, Any] = goldens.load()
+    place = changed
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = "changed"
+    monkeypatch.setattr(goldens, "current", lambda: changed)
+    with pytest.raises(SystemExit) as exit_:
+        goldens.current_matches()
+    assert str(exit_.value) == f"not as in goldens.json: {said}"

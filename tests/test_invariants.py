@@ -1,94 +1,218 @@
 """What must hold of every split of every named config."""
 
-import hashlib
 import json
 import os
 import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from bio_facts.config import CONFIGS
-from bio_facts.records import rows
-from bio_facts.splits import SPLITS, draw
+from bio_facts.records import SCHEMAS, canonical_json, content_digest, num_rows, record_batch
+from bio_facts.resources import read_lines
 
-NUM_ROWS = 20
-EVERY_SPLIT = pytest.mark.parametrize(("config", "split"), [(config, split) for config in CONFIGS for split in SPLITS])
+NUM_ROWS = 10
+EVERY_SPLIT = [(name, split) for name, config in CONFIGS.items() for split in num_rows(config)]
+ATTRIBUTE_NAMES = ("birth_place", "current_location", "university", "major", "company", "birth_date")
+LINES = {attribute: read_lines(f"templates/{attribute}.txt") for attribute in ATTRIBUTE_NAMES}
 
 PROGRAM = f"""
-import hashlib, json
-from bio_facts import CONFIGS, SPLITS, draw, rows
+import json
+from bio_facts.config import CONFIGS
+from bio_facts.records import content_digest, num_rows, record_batch
 print(json.dumps({{
-    config + "/" + split: hashlib.sha256(repr(rows(draw(CONFIGS[config], split, range({NUM_ROWS})))).encode()).hexdigest()
-    for config in CONFIGS for split in SPLITS
+    name + "/" + split: content_digest([record_batch(config, split, range({NUM_ROWS}))])
+    for name, config in CONFIGS.items() for split in num_rows(config)
 }}))
 """
 
 
-def first_rows(config: str, split: str) -> list[dict]:
-    return rows(draw(CONFIGS[config], split, range(NUM_ROWS)))
+def of_table(table: str) -> pytest.MarkDecorator:
+    """For the splits of that table only."""
+    chosen = [(name, split) for name, split in EVERY_SPLIT if CONFIGS[name].table == table]
+    return pytest.mark.parametrize("config_and_split", chosen, indirect=True, ids="/".join)
+
+
+@pytest.fixture(scope="module", params=EVERY_SPLIT, ids="/".join)
+def config_and_split(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Of module scope, so that pytest runs all tests of a split one after another, and makes its rows once."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def config(config_and_split: tuple[str, str]) -> Any:
+    return CONFIGS[config_and_split[0]]
+
+
+@pytest.fixture(scope="module")
+def split(config_and_split: tuple[str, str]) -> str:
+    return config_and_split[1]
+
+
+@pytest.fixture(scope="module")
+def batch(config: Any, split: str) -> pa.RecordBatch:
+    return record_batch(config, split, range(NUM_ROWS))
+
+
+@pytest.fixture(scope="module")
+def rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    return batch.to_pylist()
 
 
 @pytest.fixture(scope="module")
 def digests_elsewhere() -> list[dict[str, str]]:
     """config/split -> digest of its first rows, as two processes with other hash seeds compute them."""
-    found = []
-    for hash_seed in ("1", "2"):
-        environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).parent.parent)}
-        command = [sys.executable, "-c", PROGRAM]
-        found.append(json.loads(subprocess.run(command, env=environment, capture_output=True, check=True).stdout))
-    return found
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            stdout=subprocess.PIPE,
+        )
+        for hash_seed in ("1", "2")
+    ]
+    return [json.loads(process.communicate()[0]) for process in processes]
 
 
-@EVERY_SPLIT
-def test_rows_do_not_depend_on_global_random_state(config: str, split: str) -> None:
-    random.seed(1)
-    np.random.seed(1)
-    before = first_rows(config, split)
+def test_columns_are_those_of_the_schema(batch: pa.RecordBatch, config: Any) -> None:
+    assert batch.schema.equals(SCHEMAS[config.table])
+    batch.validate(full=True)
+
+
+def test_rows_do_not_depend_on_global_random_state(config: Any, split: str, batch: pa.RecordBatch) -> None:
     random.seed(2)
     np.random.seed(2)
-    assert first_rows(config, split) == before
+    assert record_batch(config, split, range(NUM_ROWS)).equals(batch)
 
 
-@EVERY_SPLIT
-def test_rows_leave_global_random_state_alone(config: str, split: str) -> None:
+def test_rows_leave_global_random_state_alone(config: Any, split: str) -> None:
     random.seed(1)
     np.random.seed(1)
     before = random.getstate(), np.random.get_state()[1].tolist()
-    first_rows(config, split)
+    record_batch(config, split, range(NUM_ROWS))
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before
 
 
-@EVERY_SPLIT
-def test_rows_are_the_same_in_another_process(config: str, split: str, digests_elsewhere: list[dict[str, str]]) -> None:
-    digest = hashlib.sha256(repr(first_rows(config, split)).encode()).hexdigest()
-    assert [digests[f"{config}/{split}"] for digests in digests_elsewhere] == [digest, digest]
+def test_rows_are_the_same_in_another_process(
+    config_and_split: tuple[str, str], batch: pa.RecordBatch, digests_elsewhere: list[dict[str, str]]
+) -> None:
+    name = "/".join(config_and_split)
+    assert [digests[name] for digests in digests_elsewhere] == [content_digest([batch])] * 2
 
 
-@EVERY_SPLIT
-def test_rows_are_the_same_in_reverse_order(config: str, split: str) -> None:
-    backwards = rows(draw(CONFIGS[config], split, range(NUM_ROWS - 1, -1, -1)))
-    assert backwards[::-1] == first_rows(config, split)
+def test_rows_are_the_same_in_reverse_order(config: Any, split: str, rows: list[dict[str, Any]]) -> None:
+    assert record_batch(config, split, range(NUM_ROWS - 1, -1, -1)).to_pylist() == rows[::-1]
 
 
-@EVERY_SPLIT
-def test_rows_are_the_same_in_chunks(config: str, split: str) -> None:
-    chunks = [range(0, 1), range(1, 8), range(8, NUM_ROWS)]
-    assert [row for chunk in chunks for row in rows(draw(CONFIGS[config], split, chunk))] == first_rows(config, split)
+def test_rows_are_the_same_in_chunks(config: Any, split: str, rows: list[dict[str, Any]]) -> None:
+    chunks = [range(0, 1), range(1, 4), range(4, NUM_ROWS)]
+    assert [row for chunk in chunks for row in record_batch(config, split, chunk).to_pylist()] == rows
 
 
-@EVERY_SPLIT
-def test_last_exported_row_exists(config: str, split: str) -> None:
-    last = SPLITS[split].num_rows(CONFIGS[config]) - 1
-    assert rows(draw(CONFIGS[config], split, last))[0]["biography_id"] == last
+def test_last_exported_row_exists(config: Any, split: str) -> None:
+    last = num_rows(config)[split] - 1
+    row = record_batch(config, split, last).to_pylist()[0]
+    first_id = {"finetune": 400_000_000, "unseen": 600_000_000}.get(split, 0)
+    assert (
+        row
+        == row
+        | {
+            "biographies": {"biography_id": last},
+            "individuals": {"individual_id": first_id + last},
+            "templates": {"attribute": "birth_date", "template_id": 24},
+        }[config.table]
+    )
 
 
-@EVERY_SPLIT
-def test_spans_hold_names_and_values(config: str, split: str) -> None:
-    for row in first_rows(config, split):
-        person = CONFIGS[config].population.individual(row["individual_id"])
-        assert {row["text"][span["start"] : span["end"]] for span in row["name_spans"]} == {person.name}
-        assert {found["attribute"]: row["text"][found["start"] : found["end"]] for found in row["attributes"]} == person.values
+def test_canonical_json_is_that_of_the_json_module(batch: pa.RecordBatch, rows: list[dict[str, Any]]) -> None:
+    expected = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows]
+    assert canonical_json(batch).to_pylist() == expected
+
+
+# Biographies
+
+
+@of_table("biographies")
+def test_row_carries_its_index(rows: list[dict[str, Any]]) -> None:
+    assert [row["biography_id"] for row in rows] == list(range(NUM_ROWS))
+
+
+@of_table("biographies")
+def test_individuals_are_those_of_the_split(config: Any, split: str, rows: list[dict[str, Any]]) -> None:
+    pretraining, unseen = range(config.num_individuals), range(600_000_000, 600_016_000)
+    new = range(400_000_000, 400_000_000 + config.parameters.get("num_fine_tuning_individuals", 0))
+    taught = [pretraining] if not new else [new, pretraining] if config.parameters["replay_weight"] else [new]
+    allowed = {
+        "train": taught,
+        "validation": [new or pretraining],
+        "pretrain_validation": [pretraining],
+        "unseen": [unseen],
+    }[split]
+    assert all(any(row["individual_id"] in ids for ids in allowed) for row in rows)
+
+
+@of_table("biographies")
+def test_name_spans_hold_the_name(config: Any, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        name = config.population.individual(row["individual_id"]).name
+        assert [row["text"][span["start"] : span["end"]] for span in row["name_spans"]] == [name] * 6
+
+
+@of_table("biographies")
+def test_value_spans_hold_the_values_of_the_individual(config: Any, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        values = config.population.individual(row["individual_id"]).values
+        assert {found["attribute"]: found["value"] for found in row["attributes"]} == values
+        for found in row["attributes"]:
+            assert row["text"][found["start"] : found["end"]] == found["value"]
+
+
+@of_table("biographies")
+def test_text_is_the_lines_of_the_template_files_filled(config: Any, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        name = config.population.individual(row["individual_id"]).name
+        lines = [(LINES[found["attribute"]][found["template_id"]], found["value"]) for found in row["attributes"]]
+        assert row["text"] == " ".join(line.replace("{name}", name).replace("{value}", value) for line, value in lines)
+
+
+@of_table("biographies")
+def test_templates_are_for_training_in_train_and_held_out_elsewhere(
+    config: Any, split: str, rows: list[dict[str, Any]]
+) -> None:
+    for row in rows:
+        person = config.population.individual(row["individual_id"])
+        allowed = person.training_template_ids if split == "train" else person.evaluation_template_ids
+        for found in row["attributes"]:
+            assert len(allowed[found["attribute"]]) == (20 if split == "train" else 5)
+            assert found["template_id"] in allowed[found["attribute"]]
+
+
+# Individuals and templates
+
+
+@of_table("individuals")
+def test_row_of_an_individual_is_the_individual(config: Any, split: str, rows: list[dict[str, Any]]) -> None:
+    first_id = {"pretrain": 0, "finetune": 400_000_000, "unseen": 600_000_000}[split]
+    for k, row in enumerate(rows):
+        person = config.population.individual(first_id + k)
+        assert row == {
+            "individual_id": first_id + k,
+            "first_name": person.first_name,
+            "middle_name": person.middle_name,
+            "last_name": person.last_name,
+            "name": f"{person.first_name} {person.middle_name} {person.last_name}",
+            **person.values,
+            "training_template_ids": {name: list(ids) for name, ids in person.training_template_ids.items()},
+            "evaluation_template_ids": {name: list(ids) for name, ids in person.evaluation_template_ids.items()},
+        }
+
+
+@of_table("templates")
+def test_row_of_a_template_is_its_line(rows: list[dict[str, Any]]) -> None:
+    assert rows == [
+        {"attribute": "birth_place", "template_id": k, "template": LINES["birth_place"][k]} for k in range(NUM_ROWS)
+    ]

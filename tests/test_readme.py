@@ -1,46 +1,205 @@
+import inspect
+import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import datasets
 import pytest
 from conftest import ROOT, SCRIPT_ENVIRONMENT
+from hub_server import HubServer
 
-README = (ROOT / "README.md").read_text()
+from bio_facts import cli
+from bio_facts.cli import build_parser, main
+from bio_facts.config import CONFIGS
+from bio_facts.export import build
+
+DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "dataset_card.md")}
+BIN = Path(sys.executable).parent
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(document: str, language: str) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", DOCUMENTS[document], flags=re.DOTALL | re.MULTILINE)
+    return [content for found, content in fenced if found == language]
 
 
-@pytest.mark.parametrize("block", blocks("python"))
-def test_python_blocks_run(block: str) -> None:
-    result = subprocess.run([sys.executable, "-c", block], env=SCRIPT_ENVIRONMENT, capture_output=True, text=True)
+PYTHON_BLOCKS = [
+    pytest.param(block, id=f"{document}-{number}")
+    for document in DOCUMENTS
+    for number, block in enumerate(blocks(document, "python"))
+]
+
+
+def documented(pattern: str) -> list[str]:
+    """What matches in lines of unlabelled blocks and in `code` within the text, of all documents."""
+    found = []
+    for document, text in DOCUMENTS.items():
+        found += [line.split("   #")[0].rstrip() for block in blocks(document, "") for line in block.splitlines()]
+        found += re.findall(r"`([^`\n]+)`", text)
+        found += [
+            line.split("then: ")[1] for block in blocks(document, "python") for line in re.findall(r"# .*then: .*", block)
+        ]
+    return sorted({code for code in found if re.match(pattern, code)})
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    """A Hub that has n1k as me/bio_facts, pushed by the documented command."""
+    folder = tmp_path_factory.mktemp("hub")
+    build({"n1k": CONFIGS["n1k"]}, folder / "export", num_workers=2)
+    (push,) = (command for command in documented("bio-facts push") if "--from" in command)
+    with HubServer(folder / "hub") as server:
+        words = shlex.split(push.replace("<you>", "me"))
+        subprocess.run([BIN / words[0], *words[1:]], cwd=folder, env=server.environment(folder / "home"), check=True)
+        yield server
+
+
+@pytest.mark.parametrize("block", PYTHON_BLOCKS)
+def test_python_blocks_run(block: str, hub: HubServer, tmp_path: Path) -> None:
+    home = {"HF_HOME": str(tmp_path / "home")}
+    environment = hub.environment(tmp_path / "home") if "<you>" in block else SCRIPT_ENVIRONMENT | home
+    (tmp_path / "block.py").write_text(block.replace("<you>", "me"))
+    result = subprocess.run(
+        [sys.executable, "block.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout
 
 
-@pytest.mark.parametrize("command", [line for block in blocks("bash") for line in block.splitlines()])
-def test_commands_run(command: str, tmp_path: Path) -> None:
-    words = shlex.split(command)
-    program = [str(Path(sys.executable).parent / words[0]), *(word.replace("runs/", f"{tmp_path}/") for word in words[1:])]
-    result = subprocess.run(program, env=SCRIPT_ENVIRONMENT, cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_bash_blocks_run_one_after_another(document: str, tmp_path: Path) -> None:
+    for path in ("train", "eval", "loading_script"):
+        (tmp_path / path).symlink_to(ROOT / path)
+    environment = SCRIPT_ENVIRONMENT | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "HF_HOME": str(tmp_path / "home")}
+    for block in blocks(document, "bash"):
+        for command in block.splitlines():
+            result = subprocess.run(
+                ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+            )
+            assert result.returncode == 0, f"{command}\n{result.stderr}"
+            assert result.stdout, command
+    assert (tmp_path / "export" / "README.md").is_file()
 
 
 def test_blocks_are_found() -> None:
-    assert len(blocks("python")) == 2
-    assert len(blocks("bash")) == 2
+    counted = {document: [len(blocks(document, language)) for language in ("python", "bash", "")] for document in DOCUMENTS}
+    assert counted == {"README.md": [5, 3, 4], "dataset_card.md": [2, 1, 0]}
+
+
+def test_commands_are_found() -> None:
+    assert {command.split()[1] for command in documented("bio-facts ")} >= {"build", "push", "verify"}
+    assert "bio-facts build n1k --out export-n1k" in documented("bio-facts ")
+    assert documented("python ") and documented("make ")
+
+
+@pytest.mark.parametrize("command", [command for command in documented("bio-facts ") if " --" in command])
+def test_documented_commands_are_parsed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if command.endswith(" --help"):
+        with pytest.raises(SystemExit, match="0"):
+            build_parser().parse_args(shlex.split(command)[1:])
+        return
+    assert build_parser().parse_args(shlex.split(command.replace("<you>", "me"))[1:]).command == command.split()[1]
+
+
+@pytest.mark.parametrize("command", [command for command in documented("bio-facts ") if " --" not in command])
+def test_commands_that_are_named_without_flags_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        build_parser().parse_args([command.split()[1], "--help"])
+
+
+@pytest.mark.parametrize("command", documented(r"python |accelerate launch "))
+def test_documented_scripts_exist(command: str) -> None:
+    scripts = [word for word in shlex.split(command) if word.endswith(".py")]
+    assert scripts
+    assert all((ROOT / script).is_file() for script in scripts)
+
+
+@pytest.mark.parametrize("options", [code for code in documented("--") if len(code.split()) > 1])
+def test_documented_recipe_options_are_recipe_keys(options: str, tmp_path: Path) -> None:
+    from arguments import parse_arguments
+    from conftest import SMOKE
+
+    recipe = parse_arguments(
+        "", ["--config", str(SMOKE), "--output_dir", str(tmp_path / "run"), *shlex.split(options)]
+    ).recipe.as_dict()
+    for name, value in zip(shlex.split(options)[::2], shlex.split(options)[1::2], strict=True):
+        found: Any = recipe
+        for part in name.removeprefix("--").split("."):
+            found = found[part]
+        assert found == float(value)
+
+
+def cluster_block() -> str:
+    (block,) = (block for block in blocks("README.md", "") if "SlurmPipelineExecutor" in block)
+    return block
+
+
+def local_block() -> str:
+    (block,) = (block for block in blocks("README.md", "python") if "LocalPipelineExecutor" in block)
+    return block
+
+
+def test_cluster_example_fits_the_executors_and_the_command_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from datatrove import executor
+
+    started = []
+
+    class NotStarted:
+        def __init__(self, kind: type, *given: Any, **named: Any) -> None:
+            self.arguments = inspect.signature(kind).bind(*given, **named).arguments
+
+        def run(self) -> None:
+            started.append(self.arguments)
+
+    for name in ("SlurmPipelineExecutor", "RayPipelineExecutor"):
+        kind = getattr(executor, name)
+        monkeypatch.setattr(executor, name, lambda *given, kind=kind, **named: NotStarted(kind, *given, **named))
+    exec(compile(local_block() + cluster_block(), "README.md", "exec"), {"__name__": "not main"})
+    assert len(started) == 2
+    (step,) = started[0]["pipeline"]
+
+    built = []
+    monkeypatch.setattr(cli, "is_built", lambda configs, out: False)
+    monkeypatch.setattr(cli, "build", lambda configs, out, num_workers: built.append((configs, out)) or 0)
+    (command,) = (command for command in documented("bio-facts build") if str(step.out) in command)
+    assert main(shlex.split(command)[1:]) == 0
+    assert built == [(step.configs, step.out)]
+
+
+@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) < 4, reason="runs there, which make compat tests")
+def test_loading_script_is_refused_by_this_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    (call,) = documented(r"load_dataset\(\"loading_script/")
+    assert "With `datasets` 3" in DOCUMENTS["README.md"]
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(RuntimeError, match="scripts are no longer supported"):
+        eval(call, {"load_dataset": datasets.load_dataset})
 
 
 def test_documented_make_targets_exist() -> None:
-    for target in re.findall(r"\bmake ([a-z]+)", README):
-        subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
+    targets = {target for text in DOCUMENTS.values() for target in re.findall(r"\bmake ([a-z]+)(?= |`|\))", text)}
+    assert targets >= {"demo", "test", "compat"}
+    declared = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    for command in documented("make |PIP_"):
+        assert command.split("make ")[1] in declared
+        targets.discard(command.split("make ")[1])
 
 
 def test_linked_files_exist() -> None:
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    links = {
+        document: [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+        for document, text in DOCUMENTS.items()
+    }
+    assert links["README.md"]
+    assert [link for link in links["README.md"] if not (ROOT / link).exists()] == []
+    assert links["dataset_card.md"] == []  # on the Hub there is nothing to link to
+
+
+def test_tag_of_the_examples_is_that_of_the_data_version() -> None:
+    from bio_facts import DATA_VERSION
+
+    tags = [tag for text in DOCUMENTS.values() for tag in re.findall(r'revision="([^"]+)"', text)]
+    assert set(tags) == {f"v{DATA_VERSION}"}

@@ -3,6 +3,7 @@ import random
 
 import numpy as np
 import pytest
+from chi_square import p_uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,15 +57,34 @@ def test_indices_broadcast() -> None:
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(st.one_of(st.integers(1, 2**32), st.integers(1, 1000)), SEEDS, INDICES)
+@given(st.one_of(st.integers(1, 1000), st.integers(1, 2**32), st.integers(2**32, 2**63)), SEEDS, INDICES)
 def test_integers_are_the_floor_of_bits_times_high(high: int, seed: int, index: int) -> None:
     assert seeding.integers(high, seed, "s", [index]).tolist() == [(reference_bits(seed, "s", index) * high) >> 64]
 
 
 def test_each_element_has_its_own_high() -> None:
-    highs = [1, 2, 1000, 2**32]
-    drawn = seeding.integers(highs, 0, "s", range(4)).tolist()
+    highs = [1, 2, 1000, 2**32, 2**32 + 1, 2**63 - 1]
+    drawn = seeding.integers(highs, 0, "s", range(6)).tolist()
     assert drawn == [(reference_bits(0, "s", k) * high) >> 64 for k, high in enumerate(highs)]
+
+
+@pytest.mark.parametrize("high", [2**32 - 1, 2**32, 2**32 + 1, 2**62 - 1, 2**63 - 1, 2**63])
+def test_integers_are_exact_where_products_carry(high: int) -> None:
+    """Of high and low halves, all ones carry the most; of a thousand draws some come near."""
+    expected = [(reference_bits(0, "s", k) * high) >> 64 for k in range(1_000)]
+    assert seeding.integers(high, 0, "s", range(1_000)).tolist() == expected
+
+
+@pytest.mark.parametrize("bits", [0, 1, 2**32 - 1, 2**32, 2**63 - 1, 2**64 - 2**32, 2**64 - 1])
+@pytest.mark.parametrize("high", [1, 3, 2**32 - 1, 2**32, 2**33 - 1, 2**63 - 1, 2**63])
+def test_integers_are_exact_for_the_outermost_bits(bits: int, high: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeding, "bits", lambda *_: np.array([bits], dtype=np.uint64))
+    assert seeding.integers(high, 0, "s", 0).tolist() == [(bits * high) >> 64]
+
+
+def test_integers_below_2_to_the_63_are_uniform() -> None:
+    drawn = seeding.integers(2**63, 0, "s", range(64_000))
+    assert p_uniform(np.bincount(drawn >> 57, minlength=64)) > 0.001
 
 
 @pytest.mark.parametrize("size", [10_000, 27_000, 30_000, 108_000])

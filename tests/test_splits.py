@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,26 +10,45 @@ from hypothesis import strategies as st
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.biography import Biographies
 from bio_facts.config import CONFIGS, Config
-from bio_facts.distributions import Uniform
+from bio_facts.distributions import Celebrities, Distribution, FineTuning, PowerLaw, Uniform, WarmUp
 from bio_facts.records import rows
-from bio_facts.splits import SPLITS, draw, get_split
+from bio_facts.splits import draw, get_split, individual_ids, splits
 from bio_facts.templates import templates
 
 CONFIG = Config(num_individuals=50, num_biographies=1_000, seed=3, population_seed=4)
-FIRST_ID = {"train": 0, "validation": 0, "unseen": 600_000_000}
-NUM_PEOPLE = {"train": 50, "validation": 50, "unseen": 16_000}
-NUM_ROWS = {"train": 1_000, "validation": 16_000, "unseen": 16_000}
+TUNED = CONFIG.replace(distribution=FineTuning(30, replay_weight=0.5))
+# (config, split) -> first id and number of the people whom it is about (but for replay), exported rows.
+PEOPLE_AND_ROWS = {
+    ("plain", "train"): (0, 50, 1_000),
+    ("plain", "validation"): (0, 50, 16_000),
+    ("plain", "unseen"): (600_000_000, 16_000, 16_000),
+    ("tuned", "train"): (400_000_000, 30, 1_000),
+    ("tuned", "validation"): (400_000_000, 30, 16_000),
+    ("tuned", "pretrain_validation"): (0, 50, 16_000),
+    ("tuned", "unseen"): (600_000_000, 16_000, 16_000),
+}
+EVERY_DISTRIBUTION = [PowerLaw(1.0), Celebrities(), WarmUp(), FineTuning(30), FineTuning(30, replay_weight=2)]
 MANY = 36_000
 
 
-@pytest.fixture(scope="module", params=SPLITS)
-def split(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=PEOPLE_AND_ROWS, ids="-".join)
+def config_and_split(request: pytest.FixtureRequest) -> tuple[str, str]:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def first_rows(split: str) -> list[dict]:
-    return rows(draw(CONFIG, split, range(200)))
+def config(config_and_split: tuple[str, str]) -> Config:
+    return {"plain": CONFIG, "tuned": TUNED}[config_and_split[0]]
+
+
+@pytest.fixture(scope="module")
+def split(config_and_split: tuple[str, str]) -> str:
+    return config_and_split[1]
+
+
+@pytest.fixture(scope="module")
+def first_rows(config: Config, split: str) -> list[dict]:
+    return rows(draw(config, split, range(200)))
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +56,24 @@ def many_train_samples() -> Biographies:
     return draw(CONFIG, "train", range(MANY))
 
 
-def test_splits_are_train_validation_and_unseen() -> None:
-    assert list(SPLITS) == ["train", "validation", "unseen"]
+@pytest.mark.parametrize("distribution", [Uniform(), PowerLaw(0.6), Celebrities(), WarmUp()], ids=repr)
+def test_splits_are_train_validation_and_unseen(distribution: Distribution) -> None:
+    assert list(splits(CONFIG.replace(distribution=distribution))) == ["train", "validation", "unseen"]
 
 
-def test_splits_cannot_be_changed() -> None:
-    with pytest.raises(TypeError):
-        SPLITS["test"] = SPLITS["train"]  # type: ignore[index]
+def test_fine_tuning_has_the_validation_split_of_pretraining_too() -> None:
+    assert list(splits(TUNED)) == ["train", "validation", "pretrain_validation", "unseen"]
 
 
-def test_text_is_the_filled_templates_one_after_another(first_rows: list[dict]) -> None:
+def test_changing_what_splits_gave_changes_no_split() -> None:
+    dict(splits(CONFIG))["train"] = get_split(CONFIG, "unseen")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        get_split(CONFIG, "train").num_rows = 1  # type: ignore[misc]
+
+
+def test_text_is_the_filled_templates_one_after_another(config: Config, first_rows: list[dict]) -> None:
     for row in first_rows:
-        person = CONFIG.population.individual(row["individual_id"])
+        person = config.population.individual(row["individual_id"])
         sentences = [
             templates()[found["attribute"]][found["template_id"]].fill(person.name, person.values[found["attribute"]])
             for found in row["attributes"]
@@ -55,16 +81,16 @@ def test_text_is_the_filled_templates_one_after_another(first_rows: list[dict]) 
         assert row["text"] == " ".join(sentences)
 
 
-def test_value_spans_hold_the_values_of_the_individual(first_rows: list[dict]) -> None:
+def test_value_spans_hold_the_values_of_the_individual(config: Config, first_rows: list[dict]) -> None:
     for row in first_rows:
-        person = CONFIG.population.individual(row["individual_id"])
+        person = config.population.individual(row["individual_id"])
         for found in row["attributes"]:
             assert row["text"][found["start"] : found["end"]] == found["value"] == person.values[found["attribute"]]
 
 
-def test_name_spans_hold_the_full_name(first_rows: list[dict]) -> None:
+def test_name_spans_hold_the_full_name(config: Config, first_rows: list[dict]) -> None:
     for row in first_rows:
-        name = CONFIG.population.individual(row["individual_id"]).name
+        name = config.population.individual(row["individual_id"]).name
         assert [row["text"][span["start"] : span["end"]] for span in row["name_spans"]] == [name] * 6
 
 
@@ -83,35 +109,38 @@ def test_each_name_comes_before_its_value_and_after_the_value_before(first_rows:
             assert before <= name["start"] < name["end"] < found["start"] < found["end"]
 
 
-def test_templates_are_those_the_split_draws_from(split: str, first_rows: list[dict]) -> None:
+def test_templates_are_those_the_split_draws_from(config: Config, split: str, first_rows: list[dict]) -> None:
     for row in first_rows:
-        person = CONFIG.population.individual(row["individual_id"])
+        person = config.population.individual(row["individual_id"])
         allowed = person.training_template_ids if split == "train" else person.evaluation_template_ids
         assert all(found["template_id"] in allowed[found["attribute"]] for found in row["attributes"])
 
 
-def test_individuals_are_those_of_the_split(split: str, first_rows: list[dict]) -> None:
-    ids = [row["individual_id"] - FIRST_ID[split] for row in first_rows]
-    assert 0 <= min(ids) <= max(ids) < NUM_PEOPLE[split]
+def test_individuals_are_those_of_the_split(config_and_split: tuple[str, str], first_rows: list[dict]) -> None:
+    first, number, _ = PEOPLE_AND_ROWS[config_and_split]
+    allowed = {*range(first, first + number), *(range(50) if config_and_split == ("tuned", "train") else ())}
+    assert {row["individual_id"] for row in first_rows} <= allowed
 
 
 def test_rows_carry_their_index(first_rows: list[dict]) -> None:
     assert [row["biography_id"] for row in first_rows] == list(range(200))
 
 
-def test_number_of_exported_rows(split: str) -> None:
-    assert get_split(split).num_rows(CONFIG) == NUM_ROWS[split]
+def test_number_of_exported_rows(config_and_split: tuple[str, str], config: Config, split: str) -> None:
+    assert get_split(config, split).num_rows == PEOPLE_AND_ROWS[config_and_split][2]
 
 
-def test_train_goes_on_beyond_the_exported_rows() -> None:
-    assert [row["biography_id"] for row in rows(draw(CONFIG, "train", [1_000, 10**12]))] == [1_000, 10**12]
+@pytest.mark.parametrize("config", [CONFIG, TUNED], ids=["plain", "tuned"])
+def test_train_goes_on_beyond_the_exported_rows(config: Config) -> None:
+    assert [row["biography_id"] for row in rows(draw(config, "train", [1_000, 10**12]))] == [1_000, 10**12]
 
 
-@pytest.mark.parametrize("name", ["validation", "unseen"])
-def test_evaluation_splits_end_with_the_exported_rows(name: str) -> None:
-    assert len(draw(CONFIG, name, [15_999])) == 1
+@pytest.mark.parametrize("name", ["validation", "pretrain_validation", "unseen"])
+@pytest.mark.parametrize("ask", [draw, individual_ids])
+def test_evaluation_splits_end_with_the_exported_rows(name: str, ask: Any) -> None:
+    assert len(ask(TUNED, name, [15_999])) == 1
     with pytest.raises(ValueError) as error:
-        draw(CONFIG, name, [0, 16_000])
+        ask(TUNED, name, [0, 16_000])
     assert str(error.value) == f"sample index of split {name} is 16000; it must be an integer from 0 to 15,999"
 
 
@@ -122,13 +151,33 @@ def test_negative_index_is_refused() -> None:
         draw(CONFIG, "train", [3, -1])
 
 
-def test_unknown_split_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"^split is 'test'; it must be one of train, validation, unseen$"):
-        draw(CONFIG, "test", [0])
+@pytest.mark.parametrize(
+    ("config", "known"),
+    [(CONFIG, "train, validation, unseen"), (TUNED, "train, validation, pretrain_validation, unseen")],
+    ids=["plain", "tuned"],
+)
+@pytest.mark.parametrize("name", ["test", "", None, ["train"]], ids=repr)
+@pytest.mark.parametrize("ask", [draw, individual_ids, lambda config, name, _: get_split(config, name)])
+def test_unknown_split_is_refused_with_those_there_are(config: Config, known: str, name: Any, ask: Any) -> None:
+    with pytest.raises(ValueError) as error:
+        ask(config, name, [0])
+    assert str(error.value) == f"split is {name!r}; it must be one of {known}"
+
+
+@pytest.mark.parametrize("name", ["individuals", "templates"])
+def test_config_without_biographies_has_no_such_splits(name: str) -> None:
+    with pytest.raises(ValueError) as error:
+        draw(CONFIGS[name], "train", [0])
+    assert str(error.value) == f"config is {CONFIGS[name]!r}; it must be one of biographies, such as CONFIGS['n64k']"
 
 
 def test_no_indices_give_no_biographies() -> None:
     assert rows(draw(CONFIG, "train", [])) == []
+    assert individual_ids(TUNED, "train", []).tolist() == []
+
+
+def test_individual_ids_are_those_of_the_rows(config: Config, split: str, first_rows: list[dict]) -> None:
+    assert individual_ids(config, split, range(200)).tolist() == [row["individual_id"] for row in first_rows]
 
 
 def test_fractional_index_is_refused() -> None:
@@ -137,9 +186,10 @@ def test_fractional_index_is_refused() -> None:
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(st.sampled_from(list(SPLITS)), st.lists(st.integers(0, 15_999), min_size=1, max_size=12))
-def test_row_is_the_same_alone_and_in_any_company(name: str, indices: list[int]) -> None:
-    assert rows(draw(CONFIG, name, indices)) == [rows(draw(CONFIG, name, index))[0] for index in indices]
+@given(st.sampled_from(sorted(PEOPLE_AND_ROWS)), st.lists(st.integers(0, 15_999), min_size=1, max_size=12))
+def test_row_is_the_same_alone_and_in_any_company(config_and_split: tuple[str, str], indices: list[int]) -> None:
+    config, name = {"plain": CONFIG, "tuned": TUNED}[config_and_split[0]], config_and_split[1]
+    assert rows(draw(config, name, indices)) == [rows(draw(config, name, index))[0] for index in indices]
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -196,29 +246,29 @@ def test_no_biography_of_train_is_repeated() -> None:
 
 
 def test_another_seed_changes_the_samples() -> None:
-    other = dataclasses.replace(CONFIG, seed=30)
+    other = CONFIG.replace(seed=30)
     for column in ("individual_id", "attribute_id", "template_id"):
         one, two = (getattr(draw(config, "train", range(200)), column) for config in (CONFIG, other))
         assert (one == two).mean() < 0.3
 
 
 def test_another_seed_leaves_the_people_as_they_are() -> None:
-    assert list(dataclasses.replace(CONFIG, seed=30).population) == list(CONFIG.population)
+    assert list(CONFIG.replace(seed=30).population) == list(CONFIG.population)
 
 
 def test_another_population_seed_changes_the_people() -> None:
-    one, two = (dataclasses.replace(CONFIG, population_seed=seed).population for seed in (4, 5))
+    one, two = (CONFIG.replace(population_seed=seed).population for seed in (4, 5))
     assert not {person.name for person in one} & {person.name for person in two}
 
 
 def test_another_population_seed_leaves_the_choice_of_people_and_order_as_it_is() -> None:
-    one, two = (draw(dataclasses.replace(CONFIG, population_seed=seed), "train", range(200)) for seed in (4, 5))
+    one, two = (draw(CONFIG.replace(population_seed=seed), "train", range(200)) for seed in (4, 5))
     assert np.array_equal(one.individual_id, two.individual_id)
     assert np.array_equal(one.attribute_id, two.attribute_id)
 
 
 def test_number_of_biographies_changes_no_row() -> None:
-    fewer = dataclasses.replace(CONFIG, num_biographies=10)
+    fewer = CONFIG.replace(num_biographies=10)
     assert rows(draw(fewer, "train", range(20))) == rows(draw(CONFIG, "train", range(20)))
 
 
@@ -228,7 +278,7 @@ def test_splits_draw_independently_of_one_another() -> None:
 
 
 def test_pool_sizes_reach_the_text() -> None:
-    config = dataclasses.replace(CONFIG, pool_sizes={"cities": 1, "majors": 1})
+    config = CONFIG.replace(pool_sizes={"cities": 1, "majors": 1})
     for row in rows(draw(config, "train", range(20))):
         values = {found["attribute"]: found["value"] for found in row["attributes"]}
         assert (values["birth_place"], values["current_location"], values["major"]) == ("Shanghai", "Shanghai", "Mathematics")
@@ -241,11 +291,85 @@ def test_people_of_n1k_are_the_first_of_n4k() -> None:
         assert np.array_equal(getattr(small, part)(range(1_000)), getattr(large, part)(range(1_000)))
 
 
-def test_unseen_people_are_the_same_for_all_named_configs() -> None:
-    unseen = [rows(draw(config, "unseen", range(5))) for config in CONFIGS.values()]
-    assert unseen == [unseen[0]] * len(CONFIGS)
+BIOGRAPHIES = {name: config for name, config in CONFIGS.items() if isinstance(config, Config)}
 
 
-def test_uniform_begins_at_the_first_individual() -> None:
-    ids = Uniform(4, first_individual=7).individual_ids(0, "s", range(100))
-    assert set(ids.tolist()) == {7, 8, 9, 10}
+def test_unseen_rows_are_the_same_for_all_named_configs() -> None:
+    unseen = [rows(draw(config, "unseen", range(3))) for config in BIOGRAPHIES.values()]
+    assert unseen == [unseen[0]] * 104
+
+
+@pytest.mark.parametrize("distribution", EVERY_DISTRIBUTION, ids=repr)
+def test_unseen_people_are_not_in_train(distribution: Distribution) -> None:
+    config = CONFIG.replace(distribution=distribution)
+    in_train, unseen = (set(individual_ids(config, name, range(16_000)).tolist()) for name in ("train", "unseen"))
+    assert not in_train & unseen
+    assert max(in_train) < 600_000_000 <= min(unseen)
+
+
+@pytest.mark.parametrize("name", ["validation", "unseen"])
+@pytest.mark.parametrize("distribution", [PowerLaw(1.0), Celebrities(), WarmUp()], ids=repr)
+def test_evaluation_is_uniform_over_people_whatever_train_is(distribution: Distribution, name: str) -> None:
+    skewed = CONFIG.replace(distribution=distribution)
+    assert rows(draw(skewed, name, range(300))) == rows(draw(CONFIG, name, range(300)))
+
+
+def test_validation_people_are_uniform() -> None:
+    ids = individual_ids(CONFIG.replace(distribution=PowerLaw(1.0)), "validation", range(16_000))
+    assert p_uniform(np.bincount(ids, minlength=50)) > 0.001
+
+
+@pytest.mark.parametrize("distribution", [PowerLaw(1.0), Celebrities(), WarmUp()], ids=repr)
+def test_distribution_changes_whom_train_is_about_and_nothing_else(distribution: Distribution) -> None:
+    """Rows of both that are about the same person are the same; the order of sentences is that of the row anyway."""
+    plain, skewed = (draw(config, "train", range(200)) for config in (CONFIG, CONFIG.replace(distribution=distribution)))
+    same = plain.individual_id == skewed.individual_id
+    assert 0 < same.sum() < 200
+    assert np.array_equal(plain.attribute_id, skewed.attribute_id)
+    assert np.array_equal(plain.template_id[same], skewed.template_id[same])
+
+
+# Fine-tuning
+
+
+@pytest.mark.parametrize("weight", [0, 0.5])
+def test_pretrain_validation_of_fine_tuning_is_the_validation_of_pretraining(weight: float) -> None:
+    tuned = CONFIG.replace(distribution=FineTuning(30, replay_weight=weight))
+    assert rows(draw(tuned, "pretrain_validation", range(2_000))) == rows(draw(CONFIG, "validation", range(2_000)))
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if "finetune" in name])
+def test_pretrain_validation_of_a_named_config_is_the_validation_of_its_size(name: str) -> None:
+    plain = CONFIGS[name.partition("-")[0]]
+    assert rows(draw(CONFIGS[name], "pretrain_validation", range(20))) == rows(draw(plain, "validation", range(20)))
+
+
+def test_validation_of_fine_tuning_is_uniform_over_the_new_people() -> None:
+    ids = individual_ids(TUNED, "validation", range(16_000))
+    assert p_uniform(np.bincount(ids - 400_000_000)) > 0.001
+    assert set(ids.tolist()) == set(range(400_000_000, 400_000_030))
+
+
+def test_replay_is_in_train_only() -> None:
+    assert (individual_ids(TUNED, "train", range(16_000)) < 50).mean() == pytest.approx(25 / 55, abs=0.02)
+    assert (individual_ids(TUNED, "validation", range(16_000)) >= 400_000_000).all()
+
+
+def test_replayed_biographies_are_not_those_of_pretraining() -> None:
+    replayed = CONFIG.replace(distribution=FineTuning(1, replay_weight=1_000))
+    one, two = (draw(config, "train", range(2_000)) for config in (CONFIG, replayed))
+    assert (one.attribute_id == two.attribute_id).all(axis=1).mean() < 0.01  # 1 in 720, by chance
+    assert not {row["text"] for row in rows(one)} & {row["text"] for row in rows(two)}
+
+
+def test_new_people_have_values_of_their_own() -> None:
+    new = {row["individual_id"]: row for row in rows(draw(TUNED, "validation", range(300)))}
+    names = {row["text"][row["name_spans"][0]["start"] : row["name_spans"][0]["end"]] for row in new.values()}
+    assert len(names) == len(new) == 30
+    assert not names & {person.name for person in CONFIG.population}
+
+
+def test_more_new_people_leave_pretraining_validation_as_it_is() -> None:
+    fewer, more = (CONFIG.replace(distribution=FineTuning(count)) for count in (30, 60))
+    for name in ("pretrain_validation", "unseen"):
+        assert rows(draw(fewer, name, range(100))) == rows(draw(more, name, range(100)))

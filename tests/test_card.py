@@ -1,0 +1,164 @@
+import json
+import math
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT
+from huggingface_hub import DatasetCard
+
+from bio_facts import card, export
+from bio_facts.attributes import ATTRIBUTES
+from bio_facts.card import render_card
+from bio_facts.config import CONFIGS, DATA_VERSION, Config, TemplatesConfig
+from bio_facts.export import specification
+from bio_facts.records import record_batch
+
+SMALL = CONFIGS["n1k"].replace(num_individuals=40, num_biographies=60)
+TUNED = CONFIGS["n1k-finetune1k"].replace(num_individuals=40, num_biographies=70)
+SOURCE = (ROOT / "dataset_card.md").read_text(encoding="utf-8")
+
+
+def card_of(*names: str, **configs: Any) -> DatasetCard:
+    return DatasetCard(render_card(specification({name: CONFIGS[name] for name in names} | configs)))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export with two configs. Read only."""
+    folder = tmp_path_factory.mktemp("card") / "export"
+    export.build({"tuned": TUNED, "templates": TemplatesConfig()}, folder, 1)
+    return folder
+
+
+def test_card_of_an_export_is_its_readme(built: Path) -> None:
+    manifest = json.loads((built / "manifest.json").read_text(encoding="utf-8"))
+    assert (built / "README.md").read_text(encoding="utf-8") == render_card(manifest)
+
+
+def test_data_files_of_each_split_are_the_files_that_were_written(built: Path) -> None:
+    data_files = {
+        (entry["config_name"], files["split"]): [path.name for path in built.glob(files["path"])]
+        for entry in DatasetCard.load(built / "README.md").data["configs"]
+        for files in entry["data_files"]
+    }
+    assert data_files == {
+        ("tuned", split): [f"{split}-00000-of-00001.parquet"]
+        for split in ("train", "validation", "pretrain_validation", "unseen")
+    } | {("templates", "train"): ["train-00000-of-00001.parquet"]}
+
+
+def test_each_file_belongs_to_one_split_only(built: Path) -> None:
+    patterns = [
+        files["path"] for entry in DatasetCard.load(built / "README.md").data["configs"] for files in entry["data_files"]
+    ]
+    matched = Counter(path for pattern in patterns for path in built.glob(pattern))
+    assert matched == Counter((built / "data").rglob("*.parquet"))
+
+
+def test_dataset_info_has_the_number_of_rows(built: Path) -> None:
+    info = {
+        entry["config_name"]: {split["name"]: split["num_examples"] for split in entry["splits"]}
+        for entry in yaml.safe_load((built / "README.md").read_text(encoding="utf-8").split("---\n")[1])["dataset_info"]
+    }
+    assert info == {
+        "tuned": {"train": 70, "validation": 16_000, "pretrain_validation": 16_000, "unseen": 16_000},
+        "templates": {"train": 150},
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "default"),
+    [
+        (("n1k", "n64k", "templates"), "n64k"),
+        (("individuals", "n4k", "n8k", "templates"), "n4k"),
+        (("individuals", "templates"), "individuals"),
+        (("templates",), "templates"),
+    ],
+)
+def test_one_config_is_the_default(names: tuple[str, ...], default: str) -> None:
+    entries = card_of(*names).data["configs"]
+    assert [entry["config_name"] for entry in entries if entry.get("default")] == [default]
+    assert sorted(entry["config_name"] for entry in entries) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("num_biographies", "category"),
+    [(67_999, "10K<n<100K"), (68_000, "100K<n<1M"), (967_999, "100K<n<1M"), (968_000, "1M<n<10M"), (20_000_000, "10M<n<100M")],
+)
+def test_size_category_counts_all_rows(num_biographies: int, category: str) -> None:
+    assert card_of(c=SMALL.replace(num_biographies=num_biographies)).data["size_categories"] == [category]
+
+
+def test_size_category_of_a_small_export() -> None:
+    assert card_of("templates").data["size_categories"] == ["n<1K"]
+
+
+def test_card_keeps_what_the_source_says() -> None:
+    wanted = DatasetCard(SOURCE).data.to_dict()
+    found = card_of("n1k").data.to_dict()
+    assert wanted["license"] == "cc-by-4.0"
+    assert {key: found[key] for key in wanted} == wanted
+    assert set(found) - set(wanted) == {"size_categories", "configs", "dataset_info"}
+
+
+def test_text_is_that_of_the_source_but_for_the_table() -> None:
+    before, after = DatasetCard(SOURCE).text.split("<!-- built configs -->")
+    text = card_of("n1k").text
+    assert text.startswith(before)
+    assert text.endswith(after)
+    assert "<!-- built configs -->" not in text
+
+
+def test_card_says_its_data_version() -> None:
+    assert f"This copy is of data version {DATA_VERSION} and has:" in card_of("n1k").text
+
+
+def table_lines(found: DatasetCard) -> dict[str, list[str]]:
+    """First cell -> the others, of the lines below 'This copy is of ...'."""
+    table = found.text.split("This copy is of data version")[1].split("\n## ")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("| ")]
+    return {first: others for first, *others in cells[1:]}
+
+
+def entropy(values: list[str]) -> float:
+    return -sum(count / len(values) * math.log(count / len(values)) for count in Counter(values).values())
+
+
+def test_table_has_people_loss_rows_and_fingerprint() -> None:
+    people = record_batch(CONFIGS["individuals"].replace(num_individuals=40), "pretrain", range(40)).to_pylist()
+    month, day, year = ([row["birth_date"].replace(",", "").split()[part] for row in people] for part in range(3))
+    others = [[row[name] for row in people] for name in ATTRIBUTES if name != "birth_date"]
+    loss = sum(entropy(values) for values in [month, day, year, *others]) / len(ATTRIBUTES)
+    assert table_lines(card_of("templates", small=SMALL)) == {
+        "small": ["40", f"{loss:.4f}", "train 60, validation 16,000, unseen 16,000", f"`{SMALL.fingerprint}`"],
+        "templates": ["", "", "train 150", f"`{CONFIGS['templates'].fingerprint}`"],
+    }
+
+
+def test_table_has_no_loss_for_a_config_without_biographies() -> None:
+    config = CONFIGS["individuals"].replace(num_individuals=1_234)
+    assert table_lines(card_of(people=config))["people"][:2] == ["1,234", ""]
+
+
+def test_card_of_every_named_config_can_be_made() -> None:
+    names = [name for name in CONFIGS if name.startswith("n1k") or not isinstance(CONFIGS[name], Config)]
+    found = card_of(*names)
+    assert sorted(table_lines(found)) == sorted(names)
+
+
+def test_card_in_the_wheel_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dataset_card.md").write_text("---\nlicense: mit\n---\nFrom the wheel.\n<!-- built configs -->\n")
+    monkeypatch.setattr(card, "DATA", tmp_path)
+    found = card_of("templates")
+    assert found.text.strip().startswith("From the wheel.")
+    assert found.data.license == "mit"
+
+
+def test_wheel_is_told_to_hold_the_card() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert included == {"dataset_card.md": "bio_facts/data/dataset_card.md"}
