@@ -180,17 +180,20 @@ def build(configs: Mapping[str, BaseConfig], out: Path, num_workers: int) -> int
     """Write the export of `configs` (name -> config) to `out`; the number of its rows. An interrupted build is continued.
 
     Workers, threads of which most time is spent outside the interpreter's lock, make rows; this thread hashes and
-    compresses them in row order. Memory depends on the number of workers alone, some 50 MB each.
+    compresses them in row order. Shards that are there are read and compared. Memory depends on the number of workers
+    alone, some 50 MB each.
 
     Raises:
-        ValueError: if `out`, or what is left of an earlier build, is something else.
+        ValueError: if `out`, or what is left of an earlier build, is something else, or a shard there is damaged.
         OSError: if the disk is full or not writable.
     """
     folder, parts = open_partial(configs, out), all_shards(configs)
     with locked(folder):
+        for leftover in folder.rglob(f"*{UNFINISHED}"):
+            leftover.unlink()
         digests = _Digests()
         with _progress("build", parts) as bar:
-            made = _in_order(_make, _to_build(parts, folder), num_workers)
+            made = _in_order(functools.partial(_make, folder), _to_build(parts, folder), num_workers)
             for shard, batches in itertools.groupby(made, key=lambda item: item.shard):
                 path, schema = folder / shard.path, SCHEMAS[shard.config.table]
                 with contextlib.nullcontext() if path.exists() else shard_writer(path, schema) as writer:
@@ -199,8 +202,6 @@ def build(configs: Mapping[str, BaseConfig], out: Path, num_workers: int) -> int
                         if writer is not None:
                             writer.write_batch(item.batch)
                         bar.update(len(item.batch))
-        for leftover in folder.rglob(f"*{UNFINISHED}"):
-            leftover.unlink()
         _check_files(folder, parts, {MANIFEST, CARD})
         manifest = digests.added_to(specification(configs))
         _write_text(folder / CARD, render_card(manifest))
@@ -226,7 +227,7 @@ def verify(folder: Path, num_workers: int) -> int:
     digests = _Digests()
     with _progress("verify", parts) as bar:
         tasks = (_Task(shard, rows, batch) for shard in parts for rows, batch in read_shard(shard, folder))
-        for item in _in_order(functools.partial(_compare, folder), tasks, num_workers):
+        for item in _in_order(functools.partial(_make, folder), tasks, num_workers):
             digests.update(item)
             bar.update(len(item.batch))
     if digests.added_to(specification(configs)) != manifest:
@@ -275,27 +276,18 @@ def _to_build(parts: list[Shard], folder: Path) -> Iterator[_Task]:
             yield from (_Task(shard, rows, None) for rows in shard.batches)
 
 
-def _make(task: _Task) -> _Made:
-    batch = _generated(task) if task.found is None else task.found
-    return _Made(task.shard, batch, canonical_json(batch))
-
-
-def _generated(task: _Task) -> pa.RecordBatch:
-    return record_batch(task.shard.config, task.shard.split, np.asarray(task.rows))
-
-
-def _compare(folder: Path, task: _Task) -> _Made:
-    wanted, found = _generated(task), task.found
-    assert found is not None
-    if not found.equals(wanted):
-        for row, found_row, wanted_row in zip(task.rows, found.to_pylist(), wanted.to_pylist(), strict=True):
+def _make(folder: Path, task: _Task) -> _Made:
+    """The rows of a task and their JSON; ValueError naming the first that differs if others were found in its file."""
+    batch = record_batch(task.shard.config, task.shard.split, np.asarray(task.rows))
+    if task.found is not None and not task.found.equals(batch):
+        for row, found_row, wanted_row in zip(task.rows, task.found.to_pylist(), batch.to_pylist(), strict=True):
             for column, value in found_row.items():
                 if value != wanted_row[column]:
                     raise ValueError(
                         f"{folder / task.shard.path}, row {row - task.shard.rows.start:,} (row {row:,} of split "
                         f"{task.shard.split}): {column} is {value!r}; it must be {wanted_row[column]!r}"
                     )
-    return _Made(task.shard, wanted, canonical_json(wanted))
+    return _Made(task.shard, batch, canonical_json(batch))
 
 
 def _check_files(folder: Path, parts: list[Shard], others: set[str]) -> None:

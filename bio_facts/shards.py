@@ -71,6 +71,8 @@ def unfinished_file(path: Path) -> Iterator[Path]:
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
+    except OSError as error:  # pyarrow's names no file
+        raise OSError(error.errno, os.strerror(error.errno) if error.errno else str(error), str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
     if os.name == "posix":
