@@ -1,3 +1,4 @@
+import functools
 import inspect
 import os
 import re
@@ -120,16 +121,16 @@ def test_documented_scripts_exist(command: str) -> None:
 
 @pytest.mark.parametrize("options", [code for code in documented("--") if len(code.split()) > 1])
 def test_documented_recipe_options_are_recipe_keys(options: str, tmp_path: Path) -> None:
-    from arguments import parse_arguments
+    from arguments import load_recipe, parse_arguments
 
-    recipe = parse_arguments(
-        "", ["--config", str(SMOKE), "--output_dir", str(tmp_path / "run"), *shlex.split(options)]
-    ).recipe.as_dict()
-    for name, value in zip(shlex.split(options)[::2], shlex.split(options)[1::2], strict=True):
-        found: Any = recipe
-        for part in name.removeprefix("--").split("."):
-            found = found[part]
-        assert found == float(value)
+    given = shlex.split(options)
+    own = load_recipe(SMOKE, {}).as_dict()
+    changed = parse_arguments("", ["--config", str(SMOKE), "--output_dir", str(tmp_path), *given]).recipe.as_dict()
+    for option, value in zip(given[::2], given[1::2], strict=True):
+        *folders, key = option.removeprefix("--").split(".")
+        before, after = (functools.reduce(dict.__getitem__, folders, recipe) for recipe in (own, changed))
+        assert key in before
+        assert after[key] == float(value)
 
 
 def cluster_block() -> str:
