@@ -26,23 +26,28 @@ def pool_no_knowledge_loss(pool_sizes: Mapping[str, int] | None = None) -> float
     return mean_over_attributes(pool_no_knowledge_losses(pool_sizes))
 
 
-def no_knowledge_losses(population: Population) -> dict[str, float]:
-    """Attribute -> entropy of the values that the population's people have, parts of a date taken as independent."""
+def no_knowledge_losses(population: Population, individuals: range | None = None) -> dict[str, float]:
+    """Attribute -> entropy of the values that people have, each counted once, parts of a date taken as independent.
+
+    Args:
+        individuals: ids of consecutive people, such as the new ones of fine-tuning; None is everyone in pre-training.
+    """
+    people = range(population.num_individuals) if individuals is None else individuals
     counts = [np.zeros(population.pool_sizes[pool], dtype=np.int64) for _, pool in VALUE_PARTS]
-    for start in range(0, population.num_individuals, _CHUNK):
-        ids = np.arange(start, min(start + _CHUNK, population.num_individuals))
+    for start in range(people.start, people.stop, _CHUNK):
+        ids = np.arange(start, min(start + _CHUNK, people.stop))
         for count, items in zip(counts, population.value_parts(ids).T, strict=True):
             count += np.bincount(items, minlength=len(count))
     losses = dict.fromkeys(ATTRIBUTES, 0.0)
     for (attribute, _), count in zip(VALUE_PARTS, counts, strict=True):
-        frequencies = count[count > 0] / population.num_individuals
+        frequencies = count[count > 0] / len(people)
         losses[attribute] -= float(np.sum(frequencies * np.log(frequencies)))
     return losses
 
 
-def no_knowledge_loss(population: Population) -> float:
+def no_knowledge_loss(population: Population, individuals: range | None = None) -> float:
     """Mean of no_knowledge_losses over attributes, nats per value."""
-    return mean_over_attributes(no_knowledge_losses(population))
+    return mean_over_attributes(no_knowledge_losses(population, individuals))
 
 
 def mean_over_attributes(losses: Mapping[str, float]) -> float:

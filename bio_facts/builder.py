@@ -17,8 +17,9 @@ import pyarrow as pa
 from bio_facts.config import CONFIGS, DATA_VERSION, BaseConfig, get_config
 from bio_facts.distributions import Distribution
 from bio_facts.records import SCHEMAS, num_rows, record_batch
-from bio_facts.shards import cut
+from bio_facts.shards import ROWS_PER_BATCH, cut
 
+_MAX_PARTS = 4_096
 _ROWS_PER_TABLE = 4_000  # small, so that streams begin at once
 
 
@@ -54,6 +55,11 @@ class BioFactsConfig(datasets.BuilderConfig):  # type: ignore[misc]
         return f"{self.name}-{self.described.fingerprint}"
 
 
+def _parts(count: int) -> list[range]:
+    """The rows in parts for processes and workers: as many as shards would have batches, but not endlessly many."""
+    return cut(range(count), max(ROWS_PER_BATCH, -(-count // _MAX_PARTS)))
+
+
 class BioFacts(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     """Builder of every config; rows are those of the exported Parquet files."""
 
@@ -70,7 +76,7 @@ class BioFacts(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"split": split, "parts": cut(range(count))})
+            datasets.SplitGenerator(name=split, gen_kwargs={"split": split, "parts": _parts(count)})
             for split, count in num_rows(self.config.described).items()
         ]
 
@@ -84,7 +90,7 @@ class BioFacts(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 def load_dataset(
     name: str,
     *,
-    split: str | None = None,
+    split: Any = None,
     streaming: bool = False,
     num_proc: int | None = None,
     cache_dir: str | Path | None = None,
@@ -97,7 +103,7 @@ def load_dataset(
 
     Args:
         name: a named config (`bio-facts configs`).
-        split: one split, also with slices as in `datasets` ("train[:1%]") unless streaming.
+        split: one split, as in `datasets`: also a slice ("train[:1%]") or a list of them, unless streaming.
         streaming: rows are made while they are read, nothing is written.
         num_proc: processes that make rows.
         cache_dir: in place of the cache of `datasets`.
@@ -107,7 +113,8 @@ def load_dataset(
         ValueError: for an unknown config, parameter or split, or a value that is not right.
     """
     config = get_config(name).replace(**parameters)
-    if split is not None and (not isinstance(split, str) or split.partition("[")[0].partition("+")[0] not in num_rows(config)):
+    first_split = str(split).partition("[")[0].partition("+")[0]
+    if split is not None and not isinstance(split, list) and first_split not in num_rows(config):
         raise ValueError(f"split is {split!r}; config {name} has {', '.join(num_rows(config))}")
     builder = BioFacts(
         cache_dir=None if cache_dir is None else str(cache_dir), dataset_name="bio_facts", config_name=name, **parameters

@@ -5,13 +5,17 @@ from typing import Any
 
 import yaml
 
+from bio_facts.attributes import full_pool_sizes
 from bio_facts.baseline import no_knowledge_loss
-from bio_facts.config import Config, config_from
+from bio_facts.config import BaseConfig, Config, config_from
 from bio_facts.resources import DATA
+from bio_facts.splits import splits
 
 _FILE = "dataset_card.md"  # in the wheel below bio_facts/data, in the repository at its root
 _TABLE_MARK = "<!-- built configs -->"
 _DEFAULT_CONFIG = "n64k"
+_EXAMPLE_CONFIG = "n1k"
+_EXAMPLE = f'load_dataset("<you>/bio_facts", "{_EXAMPLE_CONFIG}"'  # of the card; names the copy's default config there
 _SIZE_CATEGORIES = (
     (1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"), (1e8, "10M<n<100M"),
     (1e9, "100M<n<1B"), (1e10, "1B<n<10B"), (1e11, "10B<n<100B"), (1e12, "100B<n<1T"), (float("inf"), "n>1T"),
@@ -31,14 +35,18 @@ def render_card(manifest: dict[str, Any]) -> str:
         "dataset_info": [
             {
                 "config_name": name,
-                "splits": [{"name": split, "num_examples": found["num_rows"]} for split, found in entry["splits"].items()],
+                "splits": [
+                    {"name": split, "num_bytes": found["num_bytes"], "num_examples": found["num_rows"]}
+                    for split, found in entry["splits"].items()
+                ],
             }
             for name, entry in configs.items()
         ],
     }
     assert body.count(_TABLE_MARK) == 1
     header = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
-    return f"---\n{header}---\n{body.replace(_TABLE_MARK, _table(manifest))}"
+    body = body.replace(_TABLE_MARK, _table(manifest)).replace(_EXAMPLE, _EXAMPLE.replace(_EXAMPLE_CONFIG, _default(configs)))
+    return f"---\n{header}---\n{body}"
 
 
 def _default(configs: dict[str, Any]) -> str:
@@ -55,13 +63,25 @@ def _table(manifest: dict[str, Any]) -> str:
     lines = [
         f"This copy is of data version {manifest['data_version']} and has:",
         "",
-        "| config | people | no-knowledge loss (nats per value) | rows | fingerprint |",
-        "|---|---:|---:|---|---|",
+        "| config | no-knowledge loss (nats per value) | rows | parameters | fingerprint |",
+        "|---|---:|---|---|---|",
     ]
     for name, entry in manifest["configs"].items():
         config = config_from(entry["table"], entry["parameters"])
-        loss = f"{no_knowledge_loss(config.population):.4f}" if isinstance(config, Config) else ""
-        people = f"{entry['parameters']['num_individuals']:,}" if "num_individuals" in entry["parameters"] else ""
+        loss = f"{_validation_loss(config):.4f}" if isinstance(config, Config) else ""
         counts = ", ".join(f"{split} {found['num_rows']:,}" for split, found in entry["splits"].items())
-        lines.append(f"| {name} | {people} | {loss} | {counts} | `{entry['fingerprint']}` |")
+        lines.append(f"| {name} | {loss} | {counts} | {_parameters(config)} | `{entry['fingerprint']}` |")
     return "\n".join(lines)
+
+
+def _validation_loss(config: Config) -> float:
+    people = splits(config)["validation"]
+    individuals = range(people.first_individual, people.first_individual + people.num_individuals)
+    return no_knowledge_loss(config.population, individuals)
+
+
+def _parameters(config: BaseConfig) -> str:
+    full = full_pool_sizes()
+    cut = {pool: size for pool, size in config.parameters.get("pool_sizes", {}).items() if size != full[pool]}
+    others = {name: value for name, value in config.parameters.items() if name != "pool_sizes"}
+    return ", ".join(f"{name} {value}" for name, value in (others | cut).items())

@@ -62,9 +62,18 @@ def _number(text: str) -> float:
 
 def _pool_sizes(text: str) -> dict[str, int]:
     try:
-        return {pool: int(size) for pool, size in (part.split("=") for part in text.split(","))}
+        pairs = [(pool, int(size)) for pool, size in (part.split("=") for part in text.split(","))]
     except ValueError:
         raise argparse.ArgumentTypeError(f"it is {text!r}; it must be like cities=32,years=4") from None
+    if len(dict(pairs)) < len(pairs):
+        raise argparse.ArgumentTypeError(f"it is {text!r}, which names a pool twice; it must be like cities=32,years=4")
+    return dict(pairs)
+
+
+def _path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be a path")
+    return Path(text).expanduser()
 
 
 # Parameter of a config -> how to read it, and what it is; each is a flag of sample, build and order.
@@ -84,9 +93,12 @@ _PARAMETERS: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 
 
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {key: getattr(arguments, key) for key in _PARAMETERS if getattr(arguments, key) is not None}
+
+
 def _chosen(name: str, arguments: argparse.Namespace) -> BaseConfig:
-    given = {key: getattr(arguments, key) for key in _PARAMETERS if getattr(arguments, key) is not None}
-    config: BaseConfig = get_config(name).replace(**given)
+    config: BaseConfig = get_config(name).replace(**_given(arguments))
     return config
 
 
@@ -137,11 +149,18 @@ def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    configs = {}
+    configs, used = {}, set()
+    given = _given(arguments)
     for name in itertools.chain.from_iterable(fnmatch.filter(CONFIGS, pattern) or [pattern] for pattern in arguments.config):
-        config = _chosen(name, arguments)
+        own = given.keys() & get_config(name).parameters
+        config: BaseConfig = get_config(name).replace(**{key: given[key] for key in own})
+        used |= own
         same = config.fingerprint == get_config(name).fingerprint
         configs[name if same else f"{name}-{config.fingerprint[:8]}"] = config
+    if given.keys() - used:
+        raise ValueError(
+            f"unknown parameter {min(given.keys() - used)!r} of {', '.join(arguments.config)}; none of them has it"
+        )
     if is_built(configs, arguments.out):
         print(f"{arguments.out}: already built")
         return
@@ -153,7 +172,7 @@ def _build(arguments: argparse.Namespace) -> None:
 
 def _verify(arguments: argparse.Namespace) -> None:
     count = verify(arguments.folder, arguments.num_workers)
-    print(f"{arguments.folder}: {count:,} rows, each as it must be")
+    print(f"{arguments.folder}: {count:,} rows, all as they must be")
 
 
 def _push(arguments: argparse.Namespace) -> None:
@@ -216,16 +235,17 @@ def build_parser() -> argparse.ArgumentParser:
         "  bio-facts build n64k-alpha0.6 --alpha 0.7 --num-biographies 100000 --out export",
     )
     making.add_argument("config", metavar="CONFIG", nargs="+", help=f"{_CONFIG_HELP}; * stands for anything")
-    making.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; must not exist")
+    making.add_argument("--out", type=_path, required=True, metavar="DIR", help="folder to write; must not exist")
 
     checking = add(
         "verify",
         _verify,
         "compare an export with its definition",
-        "Make every row of an export anew and compare; names the first file and row that differ.",
+        "Make every row of an export anew and compare; names the first file and row that differ. README.md, the card, may be\n"
+        "edited and is not compared.",
         "  bio-facts verify export",
     )
-    checking.add_argument("folder", type=Path, metavar="DIR", help="what bio-facts build wrote")
+    checking.add_argument("folder", type=_path, metavar="DIR", help="what bio-facts build wrote")
 
     pushing = add(
         "push",
@@ -236,7 +256,7 @@ def build_parser() -> argparse.ArgumentParser:
         "  bio-facts push you/bio_facts --from export",
     )
     pushing.add_argument("repo_id", metavar="REPO_ID", help="you/bio_facts; created if it is not there")
-    pushing.add_argument("--from", dest="folder", type=Path, required=True, metavar="DIR", help="what bio-facts build wrote")
+    pushing.add_argument("--from", dest="folder", type=_path, required=True, metavar="DIR", help="what bio-facts build wrote")
     pushing.add_argument("--private", action="store_true", help="a repository that is created is private")
 
     ordering = add(
@@ -250,7 +270,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     ordering.add_argument("config", metavar="CONFIG", help=_CONFIG_HELP)
     ordering.add_argument("--batch-size", type=_whole_number("batch_size", 1), required=True, metavar="B", help="of a step")
-    ordering.add_argument("--out", type=Path, required=True, metavar="FILE", help=".parquet or .csv; must not exist")
+    ordering.add_argument("--out", type=_path, required=True, metavar="FILE", help=".parquet or .csv; must not exist")
 
     for command in (making, checking, pushing):
         command.add_argument(
@@ -280,7 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        parser.error(f"{where}{error.strerror or error}; nothing is left half-written, the same command again goes on")
+        parser.error(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted; the same command again goes on", file=sys.stderr)
         return 130

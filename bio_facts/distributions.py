@@ -21,6 +21,7 @@ from bio_facts.population import FIRST_FINE_TUNING_INDIVIDUAL, FIRST_UNSEEN_INDI
 _MAX_ALPHA = 3.0
 _MAX_WEIGHT = 1_000
 _MAX_DENOMINATOR = 1_000_000
+_MAX_POWER_LAW_INDIVIDUALS = 20_000_000  # their table of weights takes a quarter of a minute and a gigabyte
 _BITS = 30  # of the fractions in power-law weights
 
 
@@ -69,6 +70,7 @@ class PowerLaw:
 
     def resolved(self, num_individuals: int) -> Self:
         """See Distribution."""
+        seeding.check_integer("num_individuals (of a power law)", num_individuals, 1, _MAX_POWER_LAW_INDIVIDUALS)
         return self
 
     def individual_ids(

@@ -1,7 +1,8 @@
 """Exports: a folder as the Hub wants it, with Parquet shards, a card and a manifest; whole or absent, and verifiable.
 
-DIR/data/<config>/<split>-*.parquet, DIR/README.md (the card), DIR/manifest.json (row counts and content digests). The
-manifest depends on nothing but the configs and DATA_VERSION: whoever builds the same gets the same manifest.
+DIR/data/<config>/<split>-*.parquet, DIR/README.md (the card), DIR/manifest.json (for each split the number of rows, the
+bytes of its canonical JSON and the content digest). The manifest depends on nothing but the configs and DATA_VERSION:
+whoever builds the same gets the same manifest.
 """
 
 import contextlib
@@ -10,7 +11,8 @@ import hashlib
 import itertools
 import json
 import os
-from collections import deque
+import re
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +28,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from bio_facts.card import render_card
-from bio_facts.config import DATA_VERSION, BaseConfig, config_from
+from bio_facts.config import CONFIGS, DATA_VERSION, BaseConfig, config_from
 from bio_facts.records import SCHEMAS, canonical_json, joined_bytes, num_rows, record_batch
 from bio_facts.shards import UNFINISHED, Shard, read_shard, shard_writer, shards, unfinished_file
 
@@ -40,11 +42,17 @@ def partial_folder(out: Path) -> Path:
 
 
 def specification(configs: Mapping[str, BaseConfig]) -> dict[str, Any]:
-    """What an export of these configs (name -> config) holds: its manifest but for the digests."""
+    """What an export of these configs (name -> config) holds: its manifest but for sizes and digests.
+
+    Raises:
+        ValueError: for no config, a name that is no name for a folder, or that of another config.
+    """
+    if not configs:
+        raise ValueError("there are no configs; an export must hold at least one")
     return {
         "data_version": DATA_VERSION,
         "configs": {
-            name: {
+            _checked_name(name, config): {
                 "table": config.table,
                 "fingerprint": config.fingerprint,
                 "parameters": config.parameters,
@@ -53,6 +61,18 @@ def specification(configs: Mapping[str, BaseConfig]) -> dict[str, Any]:
             for name, config in sorted(configs.items())
         },
     }
+
+
+def _checked_name(name: str, config: BaseConfig) -> str:
+    if not isinstance(config, BaseConfig):
+        raise ValueError(f"config {name!r} is {config!r}; it must be one such as CONFIGS['n64k']")
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"config name is {name!r}; it must be letters, digits, hyphens and periods, for it names a folder")
+    if name in CONFIGS and CONFIGS[name].fingerprint != config.fingerprint:
+        raise ValueError(
+            f"config {name!r} is not the one of that name; call it otherwise, such as {name}-{config.fingerprint[:8]}"
+        )
+    return name
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -94,9 +114,14 @@ def is_built(configs: Mapping[str, BaseConfig], out: Path) -> bool:
     if _without_digests(manifest) != wanted:
         raise ValueError(f"{out} holds {_described(manifest)}, not {_described(wanted)}; choose another --out or move it away")
     for shard in all_shards(configs):
-        if not (out / shard.path).is_file():
-            raise ValueError(f"{out / shard.path} is missing from a finished export; move {out} away and build it again")
+        _check_present(out, shard.path)
+    _check_present(out, Path(CARD))
     return True
+
+
+def _check_present(out: Path, path: Path) -> None:
+    if not (out / path).is_file():
+        raise ValueError(f"{out / path} is missing from a finished export; move {out} away and build it again")
 
 
 def _described(manifest: dict[str, Any]) -> str:
@@ -253,18 +278,24 @@ def configs_of(manifest: dict[str, Any], folder: Path) -> dict[str, BaseConfig]:
 
 
 class _Digests:
-    """Content digests of splits, whose rows come in index order."""
+    """Content digests of splits, whose rows come in index order, and the bytes that they digest."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], Any] = {}
+        self._sizes: Counter[tuple[str, str]] = Counter()
 
     def update(self, made: _Made) -> None:
         key = (made.shard.config_name, made.shard.split)
-        self._found.setdefault(key, hashlib.sha256()).update(joined_bytes(made.json))
+        text = joined_bytes(made.json)
+        self._found.setdefault(key, hashlib.sha256()).update(text)
+        self._sizes[key] += text.nbytes
 
     def added_to(self, manifest: dict[str, Any]) -> dict[str, Any]:
         for (config_name, split), digest in self._found.items():
-            manifest["configs"][config_name]["splits"][split]["content_digest"] = digest.hexdigest()
+            manifest["configs"][config_name]["splits"][split] |= {
+                "num_bytes": self._sizes[config_name, split],
+                "content_digest": digest.hexdigest(),
+            }
         return manifest
 
 

@@ -65,7 +65,7 @@ def unfinished_file(path: Path) -> Iterator[Path]:
     What a killed process leaves behind ends in UNFINISHED.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
+    unfinished = path.absolute().with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     try:
         yield unfinished
         with unfinished.open("rb+") as file:
@@ -154,5 +154,5 @@ def read_shard(shard: Shard, folder: Path) -> Iterator[tuple[range, pa.RecordBat
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{path} cannot be read, in one of the {ROWS_PER_BATCH:,} rows from row {row:,} on: {reason}"
+            f"{path} cannot be read, in one of rows {row:,} to {min(row + ROWS_PER_BATCH, len(shard.rows)) - 1:,}: {reason}"
         ) from error

@@ -17,13 +17,18 @@ from bio_facts.config import CONFIGS, DATA_VERSION, Config, TemplatesConfig
 from bio_facts.export import specification
 from bio_facts.records import record_batch
 
+NUM_BYTES = 1_000
 SMALL = CONFIGS["n1k"].replace(num_individuals=40, num_biographies=60)
 TUNED = CONFIGS["n1k-finetune1k"].replace(num_individuals=40, num_biographies=70)
 SOURCE = (ROOT / "dataset_card.md").read_text(encoding="utf-8")
 
 
 def card_of(*names: str, **configs: Any) -> DatasetCard:
-    return DatasetCard(render_card(specification({name: CONFIGS[name] for name in names} | configs)))
+    manifest = specification({name: CONFIGS[name] for name in names} | configs)
+    for entry in manifest["configs"].values():
+        for split in entry["splits"].values():
+            split["num_bytes"] = NUM_BYTES
+    return DatasetCard(render_card(manifest))
 
 
 @pytest.fixture(scope="module")
@@ -128,20 +133,45 @@ def entropy(values: list[str]) -> float:
     return -sum(count / len(values) * math.log(count / len(values)) for count in Counter(values).values())
 
 
-def test_table_has_people_loss_rows_and_fingerprint() -> None:
+def test_table_has_loss_rows_parameters_and_fingerprint() -> None:
     people = record_batch(CONFIGS["individuals"].replace(num_individuals=40), "pretrain", range(40)).to_pylist()
     month, day, year = ([row["birth_date"].replace(",", "").split()[part] for row in people] for part in range(3))
     others = [[row[name] for row in people] for name in ATTRIBUTES if name != "birth_date"]
     loss = sum(entropy(values) for values in [month, day, year, *others]) / len(ATTRIBUTES)
     assert table_lines(card_of("templates", small=SMALL)) == {
-        "small": ["40", f"{loss:.4f}", "train 60, validation 16,000, unseen 16,000", f"`{SMALL.fingerprint}`"],
-        "templates": ["", "", "train 150", f"`{CONFIGS['templates'].fingerprint}`"],
+        "small": [
+            f"{loss:.4f}",
+            "train 60, validation 16,000, unseen 16,000",
+            "num_individuals 40, population_seed 0, num_biographies 60, seed 0, distribution uniform",
+            f"`{SMALL.fingerprint}`",
+        ],
+        "templates": ["", "train 150", "", f"`{CONFIGS['templates'].fingerprint}`"],
     }
+
+
+def test_loss_of_fine_tuning_is_that_of_the_new_people() -> None:
+    config = CONFIGS["n1k-finetune1k"].replace(num_fine_tuning_individuals=30)
+    people = record_batch(CONFIGS["individuals"], "finetune", range(30)).to_pylist()
+    month, day, year = ([row["birth_date"].replace(",", "").split()[part] for row in people] for part in range(3))
+    others = [[row[name] for row in people] for name in ATTRIBUTES if name != "birth_date"]
+    loss = sum(entropy(values) for values in [month, day, year, *others]) / len(ATTRIBUTES)
+    assert table_lines(card_of(new=config))["new"][0] == f"{loss:.4f}"
+
+
+def test_table_tells_parameters() -> None:
+    found = table_lines(card_of(other=CONFIGS["n1k-alpha0.6"].replace(alpha=3, pool_sizes={"cities": 9})))["other"][2]
+    assert "alpha 3.0" in found
+    assert "cities 9" in found
+    assert "majors" not in found
+
+
+def test_example_is_about_a_config_of_the_copy() -> None:
+    assert 'load_dataset("<you>/bio_facts", "n4k", split="validation"' in card_of("n4k", "templates").text
 
 
 def test_table_has_no_loss_for_a_config_without_biographies() -> None:
     config = CONFIGS["individuals"].replace(num_individuals=1_234)
-    assert table_lines(card_of(people=config))["people"][:2] == ["1,234", ""]
+    assert table_lines(card_of(people=config))["people"][0] == ""
 
 
 def test_card_of_every_named_config_can_be_made() -> None:

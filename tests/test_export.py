@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
-from bio_facts import cli, export, shards
+from bio_facts import export, shards
 from bio_facts.cli import main
 from bio_facts.config import CONFIGS, DATA_VERSION, TemplatesConfig
 from bio_facts.export import all_shards, partial_folder
@@ -155,12 +155,10 @@ def test_manifest_says_what_the_configs_are(built: Path) -> None:
 @pytest.mark.parametrize(("config", "split"), SPLITS_OF_BUILT)
 def test_manifest_has_number_and_digest_of_the_rows(config: str, split: str, built: Path) -> None:
     entry = json.loads((built / "manifest.json").read_text(encoding="utf-8"))["configs"][config]["splits"][split]
-    digest, count = hashlib.sha256(), 0
-    for path in files_of(built, config, split):
-        for row in pq.read_table(path).to_pylist():
-            digest.update(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode())
-            count += 1
-    assert entry == {"num_rows": count, "content_digest": digest.hexdigest()}
+    rows_of_files = [row for path in files_of(built, config, split) for row in pq.read_table(path).to_pylist()]
+    text = "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows_of_files).encode()
+    digest = hashlib.sha256(text).hexdigest()
+    assert entry == {"num_rows": len(rows_of_files), "num_bytes": len(text), "content_digest": digest}
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "unseen"])
@@ -293,12 +291,40 @@ def test_reparameterised_config_has_the_fingerprint_in_its_name(tmp_path: Path, 
     assert list(json.loads((folder / "manifest.json").read_text())["configs"]) == [f"n1k-{fingerprint[:8]}"]
 
 
-def test_parameters_equal_to_those_of_the_config_leave_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(cli, "get_config", {"n1k": SMALL}.__getitem__)
-    succeeds(capsys, "build", "n1k", "--num-individuals", "40", "--out", tmp_path / "export")
-    assert [path.name for path in (tmp_path / "export" / "data").iterdir()] == ["n1k"]
+def test_parameters_equal_to_those_of_the_config_leave_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    succeeds(
+        capsys, "build", "individuals", "--num-individuals", "256000", "--population-seed", "0", "--out", tmp_path / "export"
+    )
+    assert [path.name for path in (tmp_path / "export" / "data").iterdir()] == ["individuals"]
+
+
+def test_parameters_go_to_the_configs_that_have_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--num-individuals", "20", "--num-biographies", "10", "--out", tmp_path / "export"]
+    succeeds(capsys, "build", "n1k", "individuals", "templates", *arguments)
+    kept = json.loads((tmp_path / "export" / "manifest.json").read_text(encoding="utf-8"))["configs"]
+    assert [entry["parameters"].get("num_individuals") for entry in kept.values()] == [20, 20, None]
+
+
+@pytest.mark.parametrize(
+    ("configs", "message"),
+    [
+        ({}, "there are no configs"),
+        ({"../out": SMALL}, "config name is '../out'"),
+        ({"": SMALL}, "config name is ''"),
+        ({"n1k": SMALL}, "config 'n1k' is not the one of that name"),
+        ({"x": 5}, "config 'x' is 5"),
+    ],
+)
+def test_configs_that_cannot_be_exported_are_refused(configs: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        export.build(configs, tmp_path / "export", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_card_of_a_finished_export_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    succeeds(capsys, "build", "templates", "--out", tmp_path / "export")
+    (tmp_path / "export" / "README.md").unlink()
+    assert "README.md is missing" in refused(capsys, "build", "templates", "--out", tmp_path / "export")
 
 
 def test_star_stands_for_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -651,7 +677,7 @@ def test_build_on_a_full_disk_says_so_and_goes_on_once_there_is_room(
 ) -> None:
     command = ("build", "n1k", *FEW, "--out")
     succeeds(capsys, *command, tmp_path / "elsewhere")
-    assert "No space left on device; nothing is left half-written" in refused(capsys, *command, disk / "export")
+    assert "No space left on device" in refused(capsys, *command, disk / "export")
     assert not (disk / "export").exists()
     assert list(disk.rglob("*.parquet")) != []
     assert list(disk.rglob("*.unfinished")) == []
@@ -719,7 +745,7 @@ def test_write_that_fails_in_the_middle_of_a_shard_leaves_nothing_of_it(
 @pytest.mark.parametrize("num_workers", [1, 4])
 def test_verify_says_how_many_rows_are_right(num_workers: int, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = succeeds(capsys, "verify", out, "--num-workers", num_workers)
-    assert printed == f"{out}: 150 rows, each as it must be\n"
+    assert printed == f"{out}: 150 rows, all as they must be\n"
 
 
 def test_verify_leaves_everything_alone(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -741,7 +767,7 @@ def test_verify_finds_a_changed_byte(
 ) -> None:
     flip_in_page(template_shard(out, 1), row_group, column)
     message = refused(capsys, "verify", out)
-    assert f"{template_shard(out, 1)} cannot be read, in one of the 40 rows from row {first_row} on" in message
+    assert f"{template_shard(out, 1)} cannot be read, in one of rows {first_row} to " in message
 
 
 def rewrite(path: Path, change: Callable[[list[dict[str, Any]]], None], **options: Any) -> None:

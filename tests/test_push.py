@@ -27,8 +27,8 @@ import json, sys
 from datasets import load_dataset
 asked = {{"path": "{REPO}", "revision": "{TAG}"}}
 found = {{
-    "biographies": load_dataset(**asked, name="n1k", split="train"),
-    "biographies, streamed": load_dataset(**asked, name="n1k", split="train", streaming=True),
+    "biographies": load_dataset(**asked, name="small", split="train"),
+    "biographies, streamed": load_dataset(**asked, name="small", split="train", streaming=True),
     "templates": load_dataset(**asked, name="templates", split="train"),
     "default": load_dataset(**asked, split="train[:3]"),
 }}
@@ -48,7 +48,7 @@ sys.exit(main(sys.argv[1:]))
 def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small export with biographies. Read only."""
     folder = tmp_path_factory.mktemp("exports") / "biographies"
-    build({"n1k": SMALL, "templates": CONFIGS["templates"]}, folder, num_workers=2)
+    build({"small": SMALL, "templates": CONFIGS["templates"]}, folder, num_workers=2)
     return folder
 
 
