@@ -81,10 +81,10 @@ class BioFacts(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         ]
 
     def _generate_tables(self, split: str, parts: list[range]) -> Iterator[tuple[Any, pa.Table]]:
+        config = self.config.described
         for part in parts:
-            for start in range(part.start, part.stop, _ROWS_PER_TABLE):
-                rows = np.arange(start, min(start + _ROWS_PER_TABLE, part.stop))
-                yield start, pa.Table.from_batches([record_batch(self.config.described, split, rows)])
+            for rows in cut(part, _ROWS_PER_TABLE):
+                yield rows.start, pa.Table.from_batches([record_batch(config, split, np.asarray(rows))])
 
 
 def load_dataset(

@@ -227,14 +227,14 @@ def build(configs: Mapping[str, BaseConfig], out: Path, num_workers: int) -> int
                         if writer is not None:
                             writer.write_batch(item.batch)
                         bar.update(len(item.batch))
-        _check_files(folder, parts, {MANIFEST, CARD})
+        _check_files(folder, parts)
         manifest = digests.added_to(specification(configs))
         _write_text(folder / CARD, render_card(manifest))
         _write_json(folder / MANIFEST, manifest)
         if os.path.lexists(out):
             raise ValueError(f"{out} has come to exist since this build began; move it away and run the same command again")
         folder.rename(out)
-    return sum(len(shard.rows) for shard in parts)
+    return _count_rows(parts)
 
 
 def verify(folder: Path, num_workers: int) -> int:
@@ -246,7 +246,7 @@ def verify(folder: Path, num_workers: int) -> int:
     manifest = read_manifest(folder)
     configs = configs_of(manifest, folder)
     parts = all_shards(configs)
-    _check_files(folder, parts, {MANIFEST, CARD})
+    _check_files(folder, parts)
     if not (folder / CARD).is_file():
         raise ValueError(f"{folder / CARD} is missing")
     digests = _Digests()
@@ -257,7 +257,7 @@ def verify(folder: Path, num_workers: int) -> int:
             bar.update(len(item.batch))
     if digests.added_to(specification(configs)) != manifest:
         raise ValueError(f"{folder / MANIFEST} has other content digests than the rows, which are right")
-    return sum(len(shard.rows) for shard in parts)
+    return _count_rows(parts)
 
 
 def configs_of(manifest: dict[str, Any], folder: Path) -> dict[str, BaseConfig]:
@@ -321,15 +321,19 @@ def _make(folder: Path, task: _Task) -> _Made:
     return _Made(task.shard, batch, canonical_json(batch))
 
 
-def _check_files(folder: Path, parts: list[Shard], others: set[str]) -> None:
-    expected = {str(shard.path) for shard in parts} | others
+def _check_files(folder: Path, parts: list[Shard]) -> None:
+    expected = {shard.path.as_posix() for shard in parts} | {MANIFEST, CARD}
     for path in sorted(folder.rglob("*")):
         if not path.is_dir() and path.relative_to(folder).as_posix() not in expected:
             raise ValueError(f"{path} is no part of the export; remove it")
 
 
+def _count_rows(parts: list[Shard]) -> int:
+    return sum(len(shard.rows) for shard in parts)
+
+
 def _progress(what: str, parts: list[Shard]) -> "tqdm[Any]":
-    return tqdm(total=sum(len(shard.rows) for shard in parts), desc=what, unit=" rows", unit_scale=True, disable=None)
+    return tqdm(total=_count_rows(parts), desc=what, unit=" rows", unit_scale=True, disable=None)
 
 
 def _in_order(function: Callable[[_Task], _Made], tasks: Iterable[_Task], num_workers: int) -> Iterator[_Made]:

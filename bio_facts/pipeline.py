@@ -16,7 +16,7 @@ from datatrove.pipeline.base import PipelineStep
 from bio_facts.config import BaseConfig, Config
 from bio_facts.export import all_shards, is_built, locked, open_partial
 from bio_facts.records import num_rows, record_batch
-from bio_facts.shards import ROWS_PER_BATCH, write_shard
+from bio_facts.shards import ROWS_PER_BATCH, cut, write_shard
 
 
 class WriteShards(PipelineStep):  # type: ignore[misc]
@@ -71,9 +71,8 @@ class ReadBiographies(PipelineStep):  # type: ignore[misc]
             yield from data
         count = num_rows(self.config)[self.split]
         start, stop = count * rank // world_size, count * (rank + 1) // world_size
-        for first in range(start, stop, ROWS_PER_BATCH):
-            indices = np.arange(first, min(first + ROWS_PER_BATCH, stop))
-            for row in record_batch(self.config, self.split, indices).to_pylist():
+        for rows in cut(range(start, stop), ROWS_PER_BATCH):
+            for row in record_batch(self.config, self.split, np.asarray(rows)).to_pylist():
                 document = Document(text=row.pop("text"), id=f"{self.split}/{row['biography_id']}", metadata=row)
                 self.update_doc_stats(document)
                 yield document

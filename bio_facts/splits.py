@@ -82,7 +82,10 @@ def get_split(config: Config, name: str) -> Split:
 def individual_ids(config: Config, split_name: str, sample_indices: ArrayLike) -> NDArray[np.int64]:
     """Whom the rows at `sample_indices` (int [n]) are about, int64 [n], without making the rows; raises as draw does."""
     split = get_split(config, split_name)
-    indices = _check_indices(split, split_name, sample_indices)
+    return _individual_ids(config, split, _check_indices(split, split_name, sample_indices))
+
+
+def _individual_ids(config: Config, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
     stream = f"sample/{split.stream}/individual"
     drawn = split.distribution.individual_ids(split.num_individuals, config.seed, stream, indices)
     return split.first_individual + drawn
@@ -103,7 +106,7 @@ def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biograph
     split = get_split(config, split_name)
     indices = _check_indices(split, split_name, sample_indices)
     stream, population = f"sample/{split.stream}", config.population
-    people = individual_ids(config, split_name, indices)
+    people = _individual_ids(config, split, indices)
     orders = attribute_orders()
     order = orders[seeding.integers(len(orders), config.seed, f"{stream}/order", indices)]
     position = split.templates.start + seeding.integers(
