@@ -1,5 +1,6 @@
 """bio_facts: fictional biographies for studying how language models learn facts (arXiv 2503.21676)."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from bio_facts.attributes import ATTRIBUTES
@@ -10,23 +11,21 @@ from bio_facts.splits import draw, splits
 if TYPE_CHECKING:
     from bio_facts.builder import load_dataset
     from bio_facts.records import rows
+    from bio_facts.scoring import Scores, score
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ATTRIBUTES", "CONFIGS", "DATA_VERSION", "Config", "Individual", "Population",
-    "draw", "get_config", "load_dataset", "rows", "splits",
+    "Scores", "draw", "get_config", "load_dataset", "rows", "score", "splits",
 ]  # fmt: skip
 
 
+# Training needs neither pyarrow nor datasets, and data no torch: what does is imported when it is first asked for.
+_LAZY = {"load_dataset": "builder", "rows": "records", "Scores": "scoring", "score": "scoring"}
+
+
 def __getattr__(name: str) -> Any:
-    """Training needs neither pyarrow nor datasets: what does is imported when it is first asked for."""
-    if name == "rows":
-        from bio_facts.records import rows
-
-        return rows
-    if name == "load_dataset":
-        from bio_facts.builder import load_dataset
-
-        return load_dataset
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"bio_facts.{_LAZY[name]}"), name)

@@ -36,14 +36,17 @@ _ROWS_AT_A_TIME = 1_000
 _CONFIG_HELP = "n64k, n64k-alpha0.6, individuals, ...; bio-facts configs lists all"
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
+        """End the program."""
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def _whole_number(name: str, minimum: int = 0) -> Callable[[str], int]:
+def whole_number(name: str, minimum: int = 0) -> Callable[[str], int]:
+    """How to read an integer of at least `minimum` from the command line."""
+
     def parse(text: str) -> int:
         try:
             return check_integer(name, int(text), minimum=minimum)
@@ -78,26 +81,34 @@ def _path(text: str) -> Path:
 
 # Parameter of a config -> how to read it, and what it is; each is a flag of sample, build and order.
 _PARAMETERS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "num_individuals": (_whole_number("num_individuals"), "people of pre-training"),
-    "num_biographies": (_whole_number("num_biographies"), "rows of the train split"),
-    "seed": (_whole_number("seed"), "of the samples: whom they are about, their templates and order"),
-    "population_seed": (_whole_number("population_seed"), "of the people: names, values and held-out templates"),
+    "num_individuals": (whole_number("num_individuals"), "people of pre-training"),
+    "num_biographies": (whole_number("num_biographies"), "rows of the train split"),
+    "seed": (whole_number("seed"), "of the samples: whom they are about, their templates and order"),
+    "population_seed": (whole_number("population_seed"), "of the people: names, values and held-out templates"),
     "pool_sizes": (_pool_sizes, "draw values from the first items of a pool: cities=32,years=4"),
     "alpha": (_number, "exponent of the power law (alpha configs)"),
-    "num_celebrities": (_whole_number("num_celebrities"), "how many are likelier (celebrities configs)"),
-    "celebrity_weight": (_whole_number("celebrity_weight"), "how much likelier (celebrities configs)"),
-    "num_warmup_individuals": (_whole_number("num_warmup_individuals"), "who comes first (warmup configs)"),
-    "num_warmup_biographies": (_whole_number("num_warmup_biographies"), "for how many rows (warmup configs)"),
-    "num_fine_tuning_individuals": (_whole_number("num_fine_tuning_individuals"), "new people (finetune configs)"),
+    "num_celebrities": (whole_number("num_celebrities"), "how many are likelier (celebrities configs)"),
+    "celebrity_weight": (whole_number("celebrity_weight"), "how much likelier (celebrities configs)"),
+    "num_warmup_individuals": (whole_number("num_warmup_individuals"), "who comes first (warmup configs)"),
+    "num_warmup_biographies": (whole_number("num_warmup_biographies"), "for how many rows (warmup configs)"),
+    "num_fine_tuning_individuals": (whole_number("num_fine_tuning_individuals"), "new people (finetune configs)"),
     "replay_weight": (_number, "of each pre-training person against 1 of a new one (finetune configs)"),
 }
+
+
+def add_parameters(parser: argparse.ArgumentParser) -> None:
+    """Give a command a flag for each parameter of a config."""
+    group = parser.add_argument_group("parameters", "in place of those of the named config")
+    for name, (parse, meaning) in _PARAMETERS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", type=parse, metavar="X", help=meaning)
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     return {key: getattr(arguments, key) for key in _PARAMETERS if getattr(arguments, key) is not None}
 
 
-def _chosen(name: str, arguments: argparse.Namespace) -> BaseConfig:
+def chosen_config(name: str, arguments: argparse.Namespace) -> BaseConfig:
+    """The named config with the parameters that were given; ValueError as get_config and its replace raise it."""
     config: BaseConfig = get_config(name).replace(**_given(arguments))
     return config
 
@@ -121,7 +132,7 @@ def _configs(arguments: argparse.Namespace) -> None:
 
 
 def _sample(arguments: argparse.Namespace) -> None:
-    config = _chosen(arguments.config, arguments)
+    config = chosen_config(arguments.config, arguments)
     counts = num_rows(config)
     split = next(iter(counts)) if arguments.split is None else arguments.split
     if split not in counts:
@@ -180,7 +191,7 @@ def _push(arguments: argparse.Namespace) -> None:
 
 
 def _order(arguments: argparse.Namespace) -> None:
-    config = _chosen(arguments.config, arguments)
+    config = chosen_config(arguments.config, arguments)
     if not isinstance(config, Config):
         raise ValueError(f"config is {arguments.config!r}, which has no biographies; it must be one such as n64k")
     with tqdm(total=config.num_biographies, desc="order", unit=" rows", unit_scale=True, disable=None) as bar:
@@ -193,12 +204,12 @@ def _order(arguments: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """The command line of bio-facts."""
     formatting: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
-    parser = _Parser(prog="bio-facts", description=__doc__, **formatting)
+    parser = Parser(prog="bio-facts", description=__doc__, **formatting)
     parser.add_argument("--version", action="version", version=f"bio-facts {__version__}, data {DATA_VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable[[argparse.Namespace], None], summary: str, description: str, examples: str) -> _Parser:
-        command: _Parser = commands.add_parser(
+    def add(name: str, run: Callable[[argparse.Namespace], None], summary: str, description: str, examples: str) -> Parser:
+        command: Parser = commands.add_parser(
             name, help=summary, description=description, epilog=f"examples:\n{examples}", **formatting
         )
         command.set_defaults(run=run)
@@ -217,9 +228,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sample.add_argument("config", metavar="CONFIG", help=_CONFIG_HELP)
     sample.add_argument("--split", help="default: the config's first, which is train but for individuals")
-    sample.add_argument("--num", type=_whole_number("num"), default=1, metavar="K", help="how many rows (default: 1)")
+    sample.add_argument("--num", type=whole_number("num"), default=1, metavar="K", help="how many rows (default: 1)")
     sample.add_argument(
-        "--start", type=_whole_number("start"), default=0, metavar="I", help="index of the first row (default: 0)"
+        "--start", type=whole_number("start"), default=0, metavar="I", help="index of the first row (default: 0)"
     )
     sample.add_argument("--json", action="store_true", help="one JSON object a line, the rows of the data set")
 
@@ -269,21 +280,19 @@ def build_parser() -> argparse.ArgumentParser:
         "  bio-facts order n1k --num-biographies 36800 --batch-size 16 --seed 10 --out order.csv",
     )
     ordering.add_argument("config", metavar="CONFIG", help=_CONFIG_HELP)
-    ordering.add_argument("--batch-size", type=_whole_number("batch_size", 1), required=True, metavar="B", help="of a step")
+    ordering.add_argument("--batch-size", type=whole_number("batch_size", 1), required=True, metavar="B", help="of a step")
     ordering.add_argument("--out", type=_path, required=True, metavar="FILE", help=".parquet or .csv; must not exist")
 
     for command in (making, checking, pushing):
         command.add_argument(
             "--num-workers",
-            type=_whole_number("num_workers", 1),
+            type=whole_number("num_workers", 1),
             default=os.cpu_count() or 1,
             metavar="K",
             help="threads that make rows (default: one for each core)",
         )
     for command in (sample, making, ordering):
-        group = command.add_argument_group("parameters", "in place of those of the named config")
-        for name, (parse, meaning) in _PARAMETERS.items():
-            group.add_argument(f"--{name.replace('_', '-')}", type=parse, metavar="X", help=meaning)
+        add_parameters(command)
     return parser
 
 

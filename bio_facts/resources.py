@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from types import MappingProxyType
 
+from bio_facts.metrics import normalized
+
 DATA = files("bio_facts") / "data"
 
 # Pools in files, with the number of items each must have (paper section 1.2).
@@ -35,12 +37,6 @@ def read_lines(path: str) -> tuple[str, ...]:
     return tuple((DATA / path).read_text(encoding="utf-8").splitlines())
 
 
-def normalised(text: str) -> str:
-    """What is left of `text` when case, accents, spaces and punctuation are taken away: two items must not share it."""
-    decomposed = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(character for character in decomposed if character.isalnum())
-
-
 def check_pool(name: str, items: tuple[str, ...], size: int) -> None:
     """ValueError unless `items` are `size` distinct NFC strings without stray spaces and without final punctuation."""
     if len(items) != size:
@@ -48,7 +44,7 @@ def check_pool(name: str, items: tuple[str, ...], size: int) -> None:
     seen: dict[str, str] = {}
     for line, item in enumerate(items, start=1):
         where = f"pool {name}, line {line}, {item!r}"
-        if not normalised(item):
+        if not normalized(item):
             raise ValueError(f"{where}: an item must have letters or digits")
         if unicodedata.normalize("NFC", item) != item:
             raise ValueError(f"{where}: an item must be in Unicode normal form C")
@@ -58,9 +54,9 @@ def check_pool(name: str, items: tuple[str, ...], size: int) -> None:
             raise ValueError(f"{where}: an item must end in a letter or a digit")
         if name in NAME_POOLS and " " in item:
             raise ValueError(f"{where}: a name part must be one word")
-        if normalised(item) in seen:
-            raise ValueError(f"{where}: duplicate of {seen[normalised(item)]!r}")
-        seen[normalised(item)] = item
+        if normalized(item) in seen:
+            raise ValueError(f"{where}: duplicate of {seen[normalized(item)]!r}")
+        seen[normalized(item)] = item
 
 
 @functools.cache

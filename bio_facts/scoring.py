@@ -1,52 +1,223 @@
-"""Any causal language model x tokenised biographies -> attribute totals. Imports torch when it is called."""
+"""Any causal language model x any tokenizer x rows -> the arrays that the metric takes. Imports torch when it is called."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bio_facts.alignment import align
+from bio_facts.attributes import ATTRIBUTES
 from bio_facts.metrics import AttributeTotals, attribute_totals
+from bio_facts.seeding import check_integer
 from bio_facts.tokenization import TokenBatch
 
+NOT_SCORED = -1  # prediction where no value token is
 
-def score_tokens(model: Any, batch: TokenBatch) -> AttributeTotals:
-    """Attribute totals of a causal language model on one batch, teacher-forced, at value tokens only.
 
-    No attention mask is needed: padding stands on the right, where a causal model does not look. Logits are computed
-    for the positions that predict value tokens alone, so memory is value tokens x vocabulary, in float32.
+@dataclass(frozen=True)
+class Scores:
+    """Per-token numbers of n rows, each a list of n arrays [tokens], and what there is to know about how they came about.
+
+    predictions: arg-max token ids, NOT_SCORED where only value tokens were scored. references: the rows' tokens.
+    nlls: nats, 0 where not scored. attribute_ids: 0 = not a value token, k = the k-th of the attribute names.
+    top_probabilities, entropies (nats): of the predictions, 0 where not scored.
+    num_straddling_tokens, num_truncated_values, num_rows_apart: see bio_facts.alignment.AlignedRows.
+    """
+
+    predictions: list[NDArray[np.int64]] = field(default_factory=list)
+    references: list[NDArray[np.int64]] = field(default_factory=list)
+    nlls: list[NDArray[np.float64]] = field(default_factory=list)
+    attribute_ids: list[NDArray[np.int64]] = field(default_factory=list)
+    top_probabilities: list[NDArray[np.float64]] = field(default_factory=list)
+    entropies: list[NDArray[np.float64]] = field(default_factory=list)
+    num_straddling_tokens: int = 0
+    num_truncated_values: int = 0
+    num_rows_apart: int = 0
+
+    def inputs(self, *, details: bool = False) -> dict[str, list[Any]]:
+        """What attribute_recall takes, `recall.compute(**scores.inputs())`; its `details` also wants `groups`."""
+        names = ["predictions", "references", "nlls", "attribute_ids"] + ["top_probabilities", "entropies"] * details
+        return {name: getattr(self, name) for name in names}
+
+    def totals(self, num_attributes: int = len(ATTRIBUTES)) -> AttributeTotals:
+        """Sums over all values, for AttributeTotals.summary."""
+        flat = {name: np.concatenate([np.zeros(0), *values]) for name, values in self.inputs(details=True).items()}
+        return attribute_totals(
+            nlls=flat["nlls"],
+            correct=flat["predictions"] == flat["references"],
+            attribute_ids=flat["attribute_ids"].astype(np.int64),
+            row_lengths=np.array([len(row) for row in self.references], dtype=np.int64),
+            num_attributes=num_attributes,
+            top_probabilities=flat["top_probabilities"],
+            entropies=flat["entropies"],
+        )
+
+
+def score(
+    model: Any,
+    tokenizer: Any,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    batch_size: int = 64,
+    attribute_names: Sequence[str] = tuple(ATTRIBUTES),
+    max_length: int | None = None,
+    allow_truncation: bool = False,
+    all_tokens: bool = False,
+) -> Scores:
+    """Teacher-forced scores of a causal language model of transformers, on the device it is on.
+
+    Rows have `text` and `attributes` with attribute, start, end (Unicode code points), as those of bio_facts do. Special tokens
+    are added as the tokenizer does. Logits are made for value tokens alone (or `all_tokens`), batch by batch, in float32.
+
+    Args:
+        attribute_names: the names that rows use, in the order of the ids.
+        max_length: rows are cut to so many tokens; by default to what the model can take.
+        allow_truncation: leave out values that this cuts, and count them.
+
+    Raises:
+        ValueError: for a tokenizer without offsets, a row that does not fit its spans, a cut value, or NaN logits.
+    """
+    check_integer("batch_size", batch_size, minimum=1)
+    if max_length is not None:
+        check_integer("max_length", max_length, minimum=1)
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(f"tokenizer is {type(tokenizer).__name__}, a slow one; it must be a fast one, with character offsets")
+    limit = getattr(model.config, "max_position_embeddings", None) if max_length is None else max_length
+    scores = Scores()
+    was_training = model.training
+    model.eval()
+    try:
+        for first_row, batch in _batches(rows, batch_size):
+            aligned = align(
+                tokenizer,
+                batch,
+                first_row,
+                attribute_names=attribute_names,
+                max_length=limit,
+                allow_truncation=allow_truncation,
+            )
+            _add_batch(scores, model, aligned.input_ids, aligned.attribute_ids, first_row, all_tokens)
+            scores = replace(
+                scores,
+                num_straddling_tokens=scores.num_straddling_tokens + aligned.num_straddling_tokens,
+                num_truncated_values=scores.num_truncated_values + aligned.num_truncated_values,
+                num_rows_apart=scores.num_rows_apart + aligned.num_rows_apart,
+            )
+    finally:
+        model.train(was_training)
+    return scores
+
+
+def _batches(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
+    iterator, first_row = iter(rows), 0
+    while batch := list(islice(iterator, size)):
+        yield first_row, batch
+        first_row += len(batch)
+
+
+def _add_batch(
+    scores: Scores, model: Any, input_ids: list[Any], attribute_ids: list[Any], first_row: int, all_tokens: bool
+) -> None:
+    """Score one batch and add its rows; padding stands on the right, where a causal model does not look."""
+    lengths = np.array([len(ids) for ids in input_ids])
+    is_token = np.arange(lengths.max(initial=1)) < lengths[:, None]
+    padded_ids, padded_attributes = np.zeros((2, *is_token.shape), dtype=np.int64)
+    padded_ids[is_token], padded_attributes[is_token] = np.concatenate(input_ids), np.concatenate(attribute_ids)
+    if (padded_attributes[:, 0] > 0).any():
+        row = int(np.flatnonzero(padded_attributes[:, 0] > 0)[0])
+        raise ValueError(
+            f"row {first_row + row} begins with a value, which nothing predicts; texts must begin otherwise, or the "
+            "tokenizer must add a token at the beginning"
+        )
+    positions = is_token[:, 1:] if all_tokens else padded_attributes[:, 1:] > 0
+    made = token_scores(model, padded_ids, positions, first_row)
+    placed = {}
+    for name, empty in (("predictions", NOT_SCORED), ("nlls", 0.0), ("top_probabilities", 0.0), ("entropies", 0.0)):
+        values = getattr(made, name)
+        whole = np.full(is_token.shape, empty, dtype=values.dtype)
+        whole[:, 1:][positions] = values
+        placed[name] = whole
+    for row, length in enumerate(lengths):
+        scores.references.append(input_ids[row])
+        scores.attribute_ids.append(attribute_ids[row])
+        for name, whole in placed.items():
+            getattr(scores, name).append(whole[row, :length])
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Of n tokens: arg-max ids, negative log-likelihoods (nats), largest probabilities, entropies (nats); arrays [n]."""
+
+    predictions: NDArray[np.int64]
+    nlls: NDArray[np.float64]
+    top_probabilities: NDArray[np.float64]
+    entropies: NDArray[np.float64]
+
+
+def token_scores(model: Any, input_ids: NDArray[np.int64], positions: NDArray[np.bool_], first_row: int = 0) -> TokenScores:
+    """Scores of the tokens input_ids[:, 1:][positions]; input_ids [B, L], padded on the right, positions [B, L - 1].
+
+    No attention mask is needed. Logits are computed for the positions that predict these tokens alone, in float32.
+
+    Raises:
+        ValueError: if logits are NaN, naming the row, counted from first_row.
     """
     import torch
 
     device = next(model.parameters()).device
-    input_ids = torch.from_numpy(batch.input_ids)
-    predicts_value = torch.from_numpy(batch.attribute_ids[:, 1:] > 0)
-    with torch.inference_mode(), _logits_only_at(model, predicts_value.to(device)):
-        logits = model(input_ids=input_ids[:, :-1].to(device), use_cache=False).logits.float()
+    ids, chosen = torch.from_numpy(input_ids), torch.from_numpy(positions)
+    if not positions.any():
+        return TokenScores(np.zeros(0, dtype=np.int64), *(np.zeros(0) for _ in range(3)))
+    chosen_there = chosen.to(device)
+    with torch.inference_mode(), _logits_only_at(model, chosen_there):
+        logits = model(input_ids=ids[:, :-1].to(device), use_cache=False).logits
+        logits = (logits if logits.dim() == 2 else logits[chosen_there]).float()  # 2: of the chosen ones alone
         log_probabilities = torch.log_softmax(logits, dim=-1)
-        targets = input_ids[:, 1:][predicts_value].to(device)
-        top_log_probability, predictions = log_probabilities.max(dim=-1)
+        targets = ids[:, 1:][chosen].to(device)
+        top_log_probabilities, predictions = log_probabilities.max(dim=-1)
         nlls = -log_probabilities.gather(-1, targets[:, None])[:, 0]
-        entropies = -(log_probabilities.exp() * log_probabilities).sum(dim=-1)
+        entropies = -(log_probabilities.exp() * log_probabilities).nansum(dim=-1)
+        wrong = nlls.isnan().cpu().numpy()  # one NaN among a token's logits makes all its log-probabilities NaN
+    if wrong.any():
+        row = first_row + int(np.nonzero(positions)[0][wrong][0])
+        raise ValueError(f"row {row}: the model's logits have NaN (or infinity); its weights must be finite")
+    return TokenScores(
+        predictions.cpu().numpy(),
+        *(x.double().clamp(min=0).cpu().numpy() for x in (nlls, top_log_probabilities.exp(), entropies)),
+    )
 
-    def scattered(at_values: Any) -> Any:
-        whole = np.zeros(predicts_value.shape, dtype=at_values.cpu().numpy().dtype)
-        whole[predicts_value.numpy()] = at_values.cpu().numpy()
-        return whole
 
+def score_tokens(model: Any, batch: TokenBatch) -> AttributeTotals:
+    """Attribute totals of a causal language model on one batch of the generator's own tokens, teacher-forced."""
+    attribute_ids = batch.attribute_ids[:, 1:]
+    positions = attribute_ids > 0
+    made = token_scores(model, batch.input_ids, positions)
     return attribute_totals(
-        nlls=scattered(nlls),
-        correct=scattered(predictions == targets),
-        attribute_ids=batch.attribute_ids[:, 1:],
-        top_probabilities=scattered(top_log_probability.exp()),
-        entropies=scattered(entropies),
+        nlls=made.nlls,
+        correct=made.predictions == batch.input_ids[:, 1:][positions],
+        attribute_ids=attribute_ids[positions],  # each attribute once a row, so values stay apart
+        row_lengths=positions.sum(axis=1),
+        num_attributes=len(ATTRIBUTES),
+        top_probabilities=made.top_probabilities,
+        entropies=made.entropies,
     )
 
 
 @contextmanager
 def _logits_only_at(model: Any, positions: Any) -> Iterator[None]:
-    """Let the output embedding of a model see only the hidden states at `positions`, bool [B, L]: logits become [n, V]."""
-    handle = model.get_output_embeddings().register_forward_pre_hook(lambda module, args: (args[0][positions],))
+    """Let the output embedding of a model, if it has one, see only the hidden states at `positions`, bool [B, L].
+
+    Logits then become [n, V] instead of [B, L, V].
+    """
+    output_embedding = model.get_output_embeddings()
+    if output_embedding is None:
+        yield
+        return
+    handle = output_embedding.register_forward_pre_hook(lambda module, args: (args[0][positions],))
     try:
         yield
     finally:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from bio_facts.attributes import ATTRIBUTES
-from bio_facts.resources import normalised, read_lines
+from bio_facts.metrics import normalized
+from bio_facts.resources import read_lines
 
 NUM_TEMPLATES = 25  # of each attribute (paper App. B.2)
 NUM_TRAINING_TEMPLATES = 20  # of each individual and attribute; the other 5 are held out for evaluation
@@ -44,7 +45,7 @@ class Template:
             raise ValueError(f"{where} must have a space before each placeholder, unless it begins the sentence")
         if cue[0].isalnum() or tail[0].isalnum():
             raise ValueError(f"{where} must have a space or punctuation after each placeholder")
-        if not normalised(cue + head):
+        if not normalized(cue + head):
             raise ValueError(f"{where} has no words before the value that could tell which attribute it is")
         return cls(head.removesuffix(" "), cue.removesuffix(" "), tail)
 
@@ -74,7 +75,7 @@ def check_templates(attribute: str, parsed: tuple[Template, ...]) -> None:
         raise ValueError(f"{attribute} has {len(parsed)} templates; it must have {NUM_TEMPLATES}")
     seen: dict[str, Template] = {}
     for template in parsed:
-        key = normalised(template.fill("name", "value"))
+        key = normalized(template.fill("name", "value"))
         if key in seen:
             raise ValueError(f"{attribute} has the same template twice: {template} and {seen[key]}")
         seen[key] = template

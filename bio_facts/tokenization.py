@@ -6,6 +6,7 @@ none), and padding is told by the lengths, so no pad token is needed.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,11 +52,14 @@ class BiographyTokenizer:
             raise ValueError(f"tokenizer {tokenizer.name_or_path!r} is a slow one; it must be a fast one, with offsets")
         texts = piece_table().texts
         runs: list[list[int]] = [[] for _ in texts]
-        for piece_ids, encode in (
-            (np.flatnonzero(is_initial()), _encode_alone),
-            (np.flatnonzero(~is_initial()), _encode_inside),
-        ):
-            for piece_id, run in zip(piece_ids, encode(tokenizer, [texts[k] for k in piece_ids]), strict=True):
+        for piece_ids, initial in ((np.flatnonzero(is_initial()), True), (np.flatnonzero(~is_initial()), False)):
+            found = encode_pieces(tokenizer, [texts[k] for k in piece_ids], initial=initial)
+            for piece_id, run in zip(piece_ids, found, strict=True):
+                if run is None:
+                    raise ValueError(
+                        f"tokenizer {tokenizer.name_or_path!r} merges {texts[piece_id]!r} with whatever stands before it; "
+                        "it must be able to tokenise names, values and template text apart"
+                    )
                 runs[piece_id] = run
         unknown = _unknown_id(tokenizer)
         for text, run in zip(texts, runs, strict=True):
@@ -104,19 +108,19 @@ def _unknown_id(tokenizer: Any) -> int | None:
     return unknown
 
 
-def _encode_alone(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+def _encode_alone(tokenizer: Any, texts: list[str]) -> list[list[int] | None]:
     """Tokens of texts that begin a biography, so begin a text."""
     return list(tokenizer(texts, add_special_tokens=False).input_ids) if texts else []
 
 
-def _encode_inside(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """Tokens of texts that follow other text, as they come out behind an anchor that they do not merge with.
+def _encode_inside(tokenizer: Any, texts: list[str]) -> list[list[int] | None]:
+    """Tokens of texts that follow other text, as they come out behind an anchor they do not merge with; None: there is none.
 
     An anchor keeps a tokenizer from treating the piece as the beginning of a text (SentencePiece puts a space there).
     """
-    runs: dict[int, list[int]] = {}
+    runs: list[list[int] | None] = [None for _ in texts]
     for anchor in _ANCHORS:
-        left = [k for k in range(len(texts)) if k not in runs]
+        left = [k for k, run in enumerate(runs) if run is None]
         if not left:
             break
         anchored = tokenizer([anchor + texts[k] for k in left], add_special_tokens=False, return_offsets_mapping=True)
@@ -124,13 +128,16 @@ def _encode_inside(tokenizer: Any, texts: list[str]) -> list[list[int]]:
             if all(end <= len(anchor) or start >= len(anchor) for start, end in offsets):
                 first = sum(end <= len(anchor) for _, end in offsets)
                 runs[k] = ids[first:]
-    for k, text in enumerate(texts):
-        if k not in runs:
-            raise ValueError(
-                f"tokenizer {tokenizer.name_or_path!r} merges {text!r} with whatever stands before it; "
-                "it must be able to tokenise names, values and template text apart"
-            )
-    return [runs[k] for k in range(len(texts))]
+    return runs
+
+
+def encode_pieces(tokenizer: Any, texts: Sequence[str], *, initial: bool) -> list[list[int] | None]:
+    """Tokens of pieces of text, each by itself; None where a tokenizer merges one with whatever stands before it.
+
+    `initial` pieces begin a text; the others stand inside one, most with the space before them.
+    """
+    encode = _encode_alone if initial else _encode_inside
+    return list(encode(tokenizer, list(texts)))
 
 
 def check_tokenizer(name_or_path: str) -> Path:

@@ -116,8 +116,13 @@ def totals_of_guessing(population: Population, weights: dict[tuple[str, str], Co
                 seen, run = prefix_weights[attribute.name, part], tuple(tokenizer(f" {text}").input_ids)
                 losses += [math.log(seen[run[:k]] / seen[run[: k + 1]]) for k in range(len(run))]
             nlls[row, batch.attribute_ids[row] == attribute.attribute_id] = losses
-    nothing = np.zeros(nlls.shape)
-    return attribute_totals(nlls, nothing.astype(bool), batch.attribute_ids, nothing, nothing)
+    return attribute_totals(
+        nlls=nlls.ravel(),
+        correct=np.zeros(nlls.size, dtype=bool),
+        attribute_ids=batch.attribute_ids.ravel(),
+        row_lengths=np.full(len(nlls), nlls.shape[1]),
+        num_attributes=len(ATTRIBUTES),
+    )
 
 
 @pytest.mark.parametrize("pool_sizes", [{}, SMALL_POOLS], ids=["full pools", "small pools"])
@@ -128,7 +133,7 @@ def test_model_that_knows_the_pools_scores_the_pool_loss(pool_sizes: dict[str, i
         for attribute in ATTRIBUTES.values()
         for part, pool in enumerate(attribute.pools)
     }
-    summary = totals_of_guessing(population, weights).summary()
+    summary = totals_of_guessing(population, weights).summary(tuple(ATTRIBUTES))
     assert summary["attribute_loss"] == pytest.approx(baseline.pool_no_knowledge_loss(pool_sizes), rel=1e-12)
     for attribute, loss in baseline.pool_no_knowledge_losses(pool_sizes).items():
         assert summary[f"attribute_loss/{attribute}"] == pytest.approx(loss, rel=1e-12)
@@ -141,5 +146,5 @@ def test_model_that_knows_the_frequencies_of_values_scores_the_population_loss()
         for attribute in ATTRIBUTES.values()
         for part in range(len(attribute.pools))
     }
-    summary = totals_of_guessing(population, weights).summary()
+    summary = totals_of_guessing(population, weights).summary(tuple(ATTRIBUTES))
     assert summary["attribute_loss"] == pytest.approx(baseline.no_knowledge_loss(population), rel=1e-12)

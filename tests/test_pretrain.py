@@ -60,8 +60,10 @@ def test_metrics_have_one_line_per_evaluated_step_and_split(smoke_run: Path) -> 
 
 
 def test_metrics_have_the_documented_keys_in_order(smoke_run: Path) -> None:
-    per_attribute = [f"{key}/{name}" for key in ("attribute_loss", "attribute_accuracy") for name in ATTRIBUTES]
-    keys = ["step", "split", "attribute_loss", "attribute_accuracy", *per_attribute, "top_probability", "entropy"]
+    shares = ["attribute_loss", "attribute_accuracy", "first_token_accuracy", "first_token_probability", "token_loss"]
+    measured = [*shares, "top_probability", "entropy", "num_values"]
+    per_attribute = [f"{key}/{name}" for name in ATTRIBUTES for key in measured]
+    keys = ["step", "split", *measured, *per_attribute, "expected_calibration_error"]
     keys += ["no_knowledge_loss", "pool_no_knowledge_loss", "num_tokens", "seconds"]
     assert all(list(line) == keys for line in metrics(smoke_run))
 

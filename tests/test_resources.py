@@ -1,7 +1,7 @@
 import pytest
 
 from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS
-from bio_facts.resources import DATA, check_pool, normalised, pools
+from bio_facts.resources import DATA, check_pool, pools
 
 SIZES = {
     "first_names": 900,
@@ -70,13 +70,6 @@ def test_one_string_given_twice_is_refused() -> None:
 
 def test_values_may_have_several_words() -> None:
     check_pool("cities", ("New York", "York"), 2)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("São Paulo", "saopaulo"), ("O'Brien", "obrien"), ("STRASSE", "strasse"), ("Straße", "strasse")]
-)
-def test_normalised_ignores_case_accents_and_punctuation(text: str, expected: str) -> None:
-    assert normalised(text) == expected
 
 
 @pytest.mark.parametrize("file", [*DATA_FILES, "templates/", "tokenizer/"])

@@ -20,7 +20,7 @@ from bio_facts.records import rows
 from bio_facts.resources import NAME_POOLS, pools
 from bio_facts.splits import draw
 from bio_facts.templates import templates
-from bio_facts.tokenization import TOKENIZER_FILE, BiographyTokenizer, check_tokenizer, load_tokenizer
+from bio_facts.tokenization import TOKENIZER_FILE, BiographyTokenizer, check_tokenizer, encode_pieces, load_tokenizer
 
 ROOT = Path(__file__).parent.parent
 VOCAB_SIZE = 1_500
@@ -315,3 +315,28 @@ def test_shipped_tokenizer_is_what_its_script_makes(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train" / "train_tokenizer.py"), "--output_file", str(made)]
     subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
     assert filecmp.cmp(made, str(TOKENIZER_FILE), shallow=False)
+
+
+def all_in_one() -> PreTrainedTokenizerFast:
+    """A whole text is one token."""
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"[UNK]": 0, "James": 1}, unk_token="[UNK]")))
+
+
+def test_pieces_are_encoded_as_they_stand_inside_a_text_or_at_its_beginning(sentencepiece_file: Path) -> None:
+    tokenizer = load_tokenizer(str(sentencepiece_file))
+    inside, initial = (encode_pieces(tokenizer, ["James", " James"], initial=initial) for initial in (False, True))
+    assert inside[1] == initial[0]  # a text begins with a space of its own
+    assert inside[0] != initial[0]
+    assert encode_pieces(tokenizer, [], initial=True) == encode_pieces(tokenizer, [], initial=False) == []
+
+
+def test_piece_that_merges_with_all_that_may_stand_before_it_has_no_tokens() -> None:
+    assert encode_pieces(all_in_one(), ["James", "."], initial=False) == [None, None]
+    assert encode_pieces(all_in_one(), ["James", "."], initial=True) == [[1], [0]]
+
+
+def test_tokenizer_that_merges_pieces_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"merges '.+' with whatever stands before it; it must be able to tokenise names, values"
+    ):
+        BiographyTokenizer(all_in_one())

@@ -101,7 +101,8 @@ def write_config(output_dir: Path, recipe: Recipe) -> None:
     path = output_dir / CONFIG_FILE
     if path.exists():
         return
-    whole = {"recipe": _jsonable(recipe), "dataset_fingerprint": recipe.data.fingerprint} | _provenance()
+    data = {"dataset_parameters": recipe.data.parameters, "dataset_fingerprint": recipe.data.fingerprint}
+    whole = {"recipe": _jsonable(recipe)} | data | _provenance()
     partial = path.with_name(f"{CONFIG_FILE}.partial")
     partial.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)

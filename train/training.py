@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from arguments import Recipe
-from callbacks import AttributeEvaluation
+from callbacks import RecipeEvaluation
 from run_folder import METRICS_FILE
 from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainingArguments, set_seed
 
@@ -146,15 +146,5 @@ def build_trainer(recipe: Recipe, output_dir: Path, model: Any, tokenizer: Any, 
         data_collator=collate,
         processing_class=tokenizer,
     )
-    trainer.add_callback(
-        AttributeEvaluation(
-            recipe.data,
-            biographies,
-            output_dir / METRICS_FILE,
-            recipe.eval_steps,
-            recipe.num_eval_biographies,
-            recipe.eval_batch_size,
-            recipe.batch_size,
-        )
-    )
+    trainer.add_callback(RecipeEvaluation(recipe, biographies, output_dir / METRICS_FILE))
     return trainer

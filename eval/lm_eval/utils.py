@@ -1,0 +1,215 @@
+"""Documents and results of the harness tasks. A document is one value of one biography, made from the Parquet of an export."""
+
+import functools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+from huggingface_hub import snapshot_download
+from numpy.typing import NDArray
+
+from bio_facts import seeding
+from bio_facts.attributes import ATTRIBUTES
+from bio_facts.config import Config, config_from
+from bio_facts.export import MANIFEST, read_manifest
+from bio_facts.resources import pools
+from bio_facts.shards import read_shard, shards
+
+SEED = 0  # of the choices; another one makes another task, and needs a new version
+HOW = "pass --metadata data=DIR,config=n1k"
+
+
+def load_recall(
+    *,
+    split: str,
+    attribute: str,
+    data: str | None = None,
+    config: str | None = None,
+    data_revision: str | None = None,
+    **_: object,
+) -> dict[str, datasets.Dataset]:
+    """One document for each row of a split: `context`, the text before the value, and `continuation`, the value.
+
+    The harness passes `split` and `attribute` from the task, the others from --metadata, and all that is in --model_args.
+
+    Args:
+        data: a folder that bio-facts build wrote, or the id of a Hub repository that bio-facts push filled.
+        config: one that it holds, such as n1k.
+        data_revision: of the Hub repository (`revision` is the model's).
+
+    Raises:
+        ValueError: if there is no such data.
+    """
+    folder = data_folder(data, config, split, data_revision)
+    return {split: datasets.Dataset.from_list(documents(folder, str(config), split, attribute))}
+
+
+def load_choice(
+    *,
+    split: str,
+    attribute: str,
+    data: str | None = None,
+    config: str | None = None,
+    data_revision: str | None = None,
+    num_choices: int = 4,
+    **_: object,
+) -> dict[str, datasets.Dataset]:
+    """As load_recall, with `choices`, of which `answer` (an index) is the value and the others are others of its pool.
+
+    Raises:
+        ValueError: if there is no such data, or the attribute has fewer values than num_choices.
+    """
+    folder = data_folder(data, config, split, data_revision)
+    found = documents(folder, str(config), split, attribute)
+    pool_sizes = _config(folder, str(config)).pool_sizes
+    ids = np.array([document["biography_id"] for document in found], dtype=np.int64)
+    values, answers = draw_choices(attribute, [document["value"] for document in found], ids, split, num_choices, pool_sizes)
+    return {
+        split: datasets.Dataset.from_list(
+            [
+                document | {"choices": [document["space"] + value for value in row], "answer": answer}
+                for document, row, answer in zip(found, values, answers.tolist(), strict=True)
+            ]
+        )
+    }
+
+
+def recall_results(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
+    """attribute_loss: minus the log-likelihood summed over the value's tokens, nats. attribute_accuracy: are all arg-max?"""
+    ((log_likelihood, is_greedy),) = results
+    if math.isnan(log_likelihood):
+        raise ValueError(f"biography {doc['biography_id']}, {doc['attribute']} {doc['value']!r}: its log-likelihood is NaN")
+    return {"attribute_loss": -log_likelihood, "attribute_accuracy": float(is_greedy)}
+
+
+# Where the data are
+
+
+def data_folder(data: str | None, config: str | None, split: str, revision: str | None) -> Path:
+    """The folder of an export, which for a Hub repository is the part of it that holds the split, fetched or in the cache.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    for name, given in (("data", data), ("config", config)):
+        if not isinstance(given, str) or not given:
+            raise ValueError(f"{name} is {given!r}; say where the biographies are: {HOW}")
+    assert data is not None
+    folder = Path(data).expanduser()
+    if folder.is_dir():
+        return folder
+    wanted = "it must be a folder that bio-facts build wrote, or the id of a data set on the Hub that bio-facts push filled"
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", data):
+        raise ValueError(f"data is {data!r}, and there is no folder {folder.absolute()}; {wanted}")
+    try:
+        parts = [MANIFEST, f"data/{config}/{split}-*.parquet"]
+        return Path(snapshot_download(data, repo_type="dataset", revision=revision, allow_patterns=parts))
+    except (OSError, ValueError) as error:  # those of huggingface_hub are among them
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"data is {data!r}, but there is no folder {folder.absolute()}, nor can it be had from the Hub ({reason}); {wanted}"
+        ) from error
+
+
+def _config(folder: Path, name: str) -> Config:
+    entries = read_manifest(folder)["configs"]
+    biographies = [known for known, entry in entries.items() if entry["table"] == Config.table]
+    if name not in biographies:
+        raise ValueError(f"config is {name!r}; the configs of biographies in {folder} are {', '.join(biographies) or 'none'}")
+    found = config_from(entries[name]["table"], entries[name]["parameters"])
+    assert isinstance(found, Config)
+    return found
+
+
+@functools.lru_cache(maxsize=2)  # six tasks, one for each attribute, ask for the same
+def _rows(folder: Path, config: str, split: str) -> list[dict[str, Any]]:
+    parts = [shard for shard in shards(config, _config(folder, config)) if shard.split == split]
+    return [row for shard in parts for _, batch in read_shard(shard, folder) for row in batch.to_pylist()]
+
+
+def documents(folder: Path, config: str, split: str, attribute: str) -> list[dict[str, Any]]:
+    """One dict for each row of the split, in row order."""
+    made = []
+    for row in _rows(folder, config, split):
+        text = row["text"]
+        (found,) = (found for found in row["attributes"] if found["attribute"] == attribute)
+        before = text[: found["start"]]
+        context = before.removesuffix(" ")  # the space belongs to the value's first token
+        made.append(
+            {
+                "biography_id": row["biography_id"],
+                "individual_id": row["individual_id"],
+                "attribute": attribute,
+                "value": found["value"],
+                "template_id": found["template_id"],
+                "context": context,
+                "space": before[len(context) :],
+                "continuation": before[len(context) :] + found["value"],
+            }
+        )
+    return made
+
+
+# Choices
+
+
+def draw_choices(
+    attribute: str,
+    values: Sequence[str],
+    biography_ids: NDArray[np.int64],
+    split: str,
+    num_choices: int,
+    pool_sizes: Mapping[str, int],
+) -> tuple[list[list[str]], NDArray[np.int64]]:
+    """For each of n true values num_choices distinct ones in random order, and where the true one stands: int64 [n].
+
+    The others are drawn uniformly, without replacement, from all values that the attribute can have (for a birth date: from
+    all dates). They depend on split, attribute, biography_id, pool_sizes and num_choices alone.
+
+    Raises:
+        ValueError: if the attribute cannot have so many values, or a value is none of them.
+    """
+    sizes = [pool_sizes[pool] for pool in ATTRIBUTES[attribute].pools]
+    num_values = math.prod(sizes)
+    seeding.check_integer(f"num_choices of {attribute}", num_choices, minimum=2, maximum=num_values)
+    taken = _indices(attribute, values, sizes)[:, None]
+    stream = f"lm_eval/choice/{split}/{attribute}"
+    for count in range(1, num_choices):
+        drawn = seeding.integers(num_values - count, SEED, stream, biography_ids, count)
+        for smaller in np.sort(taken, axis=1).T:  # from a rank among those that are left to an index among all
+            drawn = drawn + (drawn >= smaller)
+        taken = np.column_stack([taken, drawn])
+    answers = seeding.integers(num_choices, SEED, f"{stream}/answer", biography_ids)
+    columns = np.arange(num_choices)
+    # The true value, column 0 of taken, goes to its place, and those before it move up.
+    order = np.where(columns == answers[:, None], 0, columns + (columns < answers[:, None]))
+    return _texts(attribute, np.take_along_axis(taken, order, axis=1), sizes), answers
+
+
+def _indices(attribute: str, values: Sequence[str], sizes: Sequence[int]) -> NDArray[np.int64]:
+    """Of each value its number among all that the attribute can have."""
+    names = ATTRIBUTES[attribute].pools
+    places = [{item: place for place, item in enumerate(pools()[pool][:size])} for pool, size in zip(names, sizes, strict=True)]
+    found = []
+    for value in values:
+        parts = value.split(" ") if len(names) > 1 else [value]
+        try:
+            found.append([place[part] for place, part in zip(places, parts, strict=True)])
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"{attribute} is {value!r}, which is none of the {math.prod(sizes):,} values of its pool"
+            ) from error
+    return np.asarray(np.ravel_multi_index(tuple(zip(*found, strict=True)), tuple(sizes)), dtype=np.int64)
+
+
+def _texts(attribute: str, indices: NDArray[np.int64], sizes: Sequence[int]) -> list[list[str]]:
+    parts = [
+        np.array(pools()[pool], dtype=object)[places]
+        for pool, places in zip(ATTRIBUTES[attribute].pools, np.unravel_index(indices, tuple(sizes)), strict=True)
+    ]
+    texts: list[list[str]] = functools.reduce(lambda left, right: left + " " + right, parts).tolist()
+    return texts

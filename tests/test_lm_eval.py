@@ -1,0 +1,408 @@
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from chi_square import p_uniform
+from conftest import ROOT, SMOKE, run_script
+from hub_server import HubServer
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import bio_facts
+from bio_facts.attributes import ATTRIBUTES, full_pool_sizes
+from bio_facts.config import CONFIGS
+from bio_facts.export import build
+from bio_facts.pieces import piece_table
+from bio_facts.records import rows
+from bio_facts.resources import pools
+from bio_facts.splits import draw
+from bio_facts.tokenization import load_tokenizer
+
+FOLDER = ROOT / "eval" / "lm_eval"
+SIZES = {"cities": 4, "universities": 4, "majors": 4, "companies": 4, "years": 4}  # those of the smoke recipe
+CONFIG = CONFIGS["n1k"].replace(num_individuals=20, num_biographies=20, pool_sizes=SIZES)
+NAME = "n1k-small"
+SPLITS = ("validation", "unseen")
+LIMIT = 20  # biographies of each split
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+LOAD_FROM_HUB = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import utils
+for data, revision in (("me/bio_facts", "v1.0.0"), ("me/nothing", None)):
+    try:
+        found = utils.load_recall(split="unseen", attribute="major", data=data, config=sys.argv[2], data_revision=revision)
+        print(found["unseen"][7])
+    except ValueError as error:
+        print(error)
+"""
+
+
+def module(name: str) -> ModuleType:
+    """A module of the folder, loaded by its path as the harness does."""
+    specification = importlib.util.spec_from_file_location(f"lm_eval_{name}", FOLDER / f"{name}.py")
+    assert specification is not None and specification.loader is not None
+    loaded = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(loaded)
+    return loaded
+
+
+utils, tokens_apart = module("utils"), module("tokens_apart")
+
+
+def start_harness(*arguments: object, home: Path) -> subprocess.Popen[str]:
+    """`lm_eval ...` without a network."""
+    command = [sys.executable, "-m", "lm_eval", *map(str, arguments)]
+    environment = os.environ | OFFLINE | {"HF_HOME": str(home)}
+    return subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def validation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """`lm_eval validate`, beside all else: for ten seconds the harness reads the 14,000 files of its own tasks."""
+    tasks = [f"bio_facts_{kind}{split}" for kind in ("recall", "choice") for split in ("", "_validation", "_unseen")]
+    options = ("--include_path", FOLDER, "--tasks", ",".join(tasks))
+    with start_harness("validate", *options, home=tmp_path_factory.mktemp("validation")) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read only."""
+    folder = tmp_path_factory.mktemp("export") / "export"
+    others = {"individuals-small": CONFIGS["individuals"].replace(num_individuals=20)}
+    build({NAME: CONFIG} | others, folder, num_workers=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model trained by the smoke recipe, longer, with a tokenizer that merges some values with the period behind them."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = Tokenizer(models.BPE())
+    words = pre_tokenizers.Split(Regex(" ?[^ ]+"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=800, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    texts = [row["text"] for row in rows(draw(CONFIG, "train", range(20)))]
+    tokenizer.train_from_iterator([*texts, *piece_table().texts], trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    changed = {"tokenizer": folder / "tokenizer.json", "num_steps": 300, "save_every": 300, "eval_every": [[300, 300]]}
+    options = [text for name, value in changed.items() for text in (f"--{name}", value)]
+    result = run_script("train/pretrain.py", "--config", SMOKE, "--output_dir", folder / "run", *options)
+    assert result.returncode == 0, result.stderr
+    return folder / "run" / "checkpoint-300"
+
+
+@pytest.fixture(scope="module")
+def output(checkpoint: Path, export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with results and samples of `lm_eval run`."""
+    folder = tmp_path_factory.mktemp("harness")
+    run = start_harness(
+        *("run", "--include_path", FOLDER, "--tasks", "bio_facts_recall,bio_facts_choice"),
+        *("--metadata", f"data={export},config={NAME}"),
+        *("--model", "hf", "--model_args", f"pretrained={checkpoint},prefix_token_id=0"),
+        *("--device", "cpu", "--batch_size", "16", "--limit", LIMIT, "--log_samples", "--output_path", folder / "out"),
+        home=folder,
+    )
+    _, stderr = run.communicate(timeout=300)
+    assert run.returncode == 0, stderr
+    (found,) = (folder / "out").iterdir()
+    return found
+
+
+@pytest.fixture(scope="module")
+def results(output: Path) -> dict[str, dict[str, Any]]:
+    (file,) = output.glob("results_*.json")
+    found: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"]
+    return found
+
+
+def samples(output: Path, group: str) -> Iterator[dict[str, Any]]:
+    """What the harness logged about each document of a group's six tasks."""
+    files = list(output.glob(f"samples_{group}::*.jsonl"))
+    assert len(files) == len(ATTRIBUTES)
+    for file in files:
+        found = [json.loads(line) for line in file.read_text().splitlines()]
+        assert [sample["doc"]["biography_id"] for sample in found] == list(range(LIMIT))
+        yield from found
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(checkpoint).eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(checkpoint: Path) -> Any:
+    return AutoTokenizer.from_pretrained(checkpoint)
+
+
+def metric(model: Any, tokenizer: Any, split: str) -> dict[tuple[int, str], tuple[float, bool]]:
+    """(row, attribute) -> loss in nats, and whether all tokens are the arg-max, by bio_facts.score."""
+    scores = bio_facts.score(model, tokenizer, rows(draw(CONFIG, split, range(LIMIT))))
+    found = {}
+    for row, attributes in enumerate(scores.attribute_ids):
+        for name, attribute in ATTRIBUTES.items():
+            tokens = attributes == attribute.attribute_id
+            right = scores.predictions[row][tokens] == scores.references[row][tokens]
+            found[row, name] = (float(scores.nlls[row][tokens].sum()), bool(right.all()))
+    return found
+
+
+# lm_eval validate, lm_eval run
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_recall_is_the_metric_where_tokens_are_the_same(
+    split: str, output: Path, model: Any, tokenizer: Any, record_property: Any
+) -> None:
+    expected = metric(model, tokenizer, split)
+    apart = tokens_apart.values_apart(tokenizer, rows(draw(CONFIG, split, range(LIMIT))))
+    found = {}
+    for sample in samples(output, f"bio_facts_recall_{split}"):
+        key = (sample["doc"]["biography_id"], sample["doc"]["attribute"])
+        ((log_likelihood, is_greedy),) = sample["filtered_resps"]
+        assert sample["attribute_loss"] == -float(log_likelihood)
+        assert sample["attribute_accuracy"] == (is_greedy == "True")
+        found[key] = (sample["attribute_loss"], bool(sample["attribute_accuracy"]))
+    assert found.keys() == expected.keys() == apart.keys()
+    same = [key for key in found if not apart[key]]
+    record_property("values whose tokens differ", f"{len(found) - len(same)} of {len(found)}")
+    assert len(found) / 2 < len(same) < len(found)  # so both kinds are there
+    for key in same:
+        assert found[key][0] == pytest.approx(expected[key][0], rel=1e-5, abs=1e-5)
+        assert found[key][1] == expected[key][1]
+    assert {expected[key][1] for key in same} == {True, False}
+    # What tokens_apart says is apart is so: where a token straddles the end of the value, we count its loss and they do not.
+    others = [key for key in found if apart[key]]
+    assert all(abs(found[key][0] - expected[key][0]) > 1e-4 for key in others)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_recall_reports_means_over_values(split: str, output: Path, results: dict[str, dict[str, Any]]) -> None:
+    group = f"bio_facts_recall_{split}"
+    logged = list(samples(output, group))
+    for name in ("attribute_loss", "attribute_accuracy"):
+        assert results[group][f"{name},none"] == pytest.approx(np.mean([sample[name] for sample in logged]))
+        for attribute in ATTRIBUTES:
+            own = [sample[name] for sample in logged if sample["doc"]["attribute"] == attribute]
+            assert results[f"{group}::{attribute}"][f"{name},none"] == pytest.approx(np.mean(own))
+
+
+def log_likelihood(model: Any, tokenizer: Any, context: str, continuation: str) -> float:
+    ids, start = tokenizer(context + continuation).input_ids, len(tokenizer(context).input_ids)
+    with torch.no_grad():
+        log_probabilities = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    return sum(log_probabilities[place - 1, ids[place]].item() for place in range(start, len(ids)))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_choice_takes_what_the_model_finds_likeliest(
+    split: str, output: Path, results: dict[str, dict[str, Any]], model: Any, tokenizer: Any
+) -> None:
+    expected = {(row["biography_id"], found["attribute"]): row["text"][: found["end"]]
+                for row in rows(draw(CONFIG, split, range(LIMIT))) for found in row["attributes"]}  # fmt: skip
+    right: dict[str, list[bool]] = {attribute: [] for attribute in ATTRIBUTES}
+    for sample in samples(output, f"bio_facts_choice_{split}"):
+        doc = sample["doc"]
+        assert doc["context"] + doc["choices"][doc["answer"]] == expected[doc["biography_id"], doc["attribute"]]
+        likelihoods = [log_likelihood(model, tokenizer, doc["context"], choice) for choice in doc["choices"]]
+        right[doc["attribute"]].append(int(np.argmax(likelihoods)) == doc["answer"])
+        assert sample["acc"] == right[doc["attribute"]][-1]
+    for attribute, found in right.items():
+        assert results[f"bio_facts_choice_{split}::{attribute}"]["acc,none"] == pytest.approx(np.mean(found))
+    accuracy = np.mean([answer for found in right.values() for answer in found])
+    assert results[f"bio_facts_choice_{split}"]["acc,none"] == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_choices_of_a_run_are_those_of_the_population(split: str, output: Path) -> None:
+    """The export says from how many items of a pool its values come; there are four of most, so each of them is offered."""
+    for sample in samples(output, f"bio_facts_choice_{split}"):
+        attribute, choices = sample["doc"]["attribute"], sample["doc"]["choices"]
+        if attribute == "birth_date":
+            assert {choice.split()[2] for choice in choices} <= set(pools()["years"][:4])
+        else:
+            (pool,) = ATTRIBUTES[attribute].pools
+            assert sorted(choices) == sorted(f" {item}" for item in pools()[pool][:4])
+
+
+def test_validate_passes(validation: subprocess.Popen[str]) -> None:
+    stdout, stderr = validation.communicate(timeout=300)
+    assert validation.returncode == 0, stderr
+    assert "All tasks found and valid" in stdout
+
+
+# Tokens
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_our_tokenizer_gives_no_value_other_tokens(split: str) -> None:
+    apart = tokens_apart.values_apart(load_tokenizer("bio_facts"), rows(draw(CONFIGS["n1k"], split, range(100))))
+    assert len(apart) == 600
+    assert not any(apart.values())
+
+
+def test_counts_are_printed(capsys: pytest.CaptureFixture[str], checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["tokens_apart.py", str(checkpoint), "--num", "50"])
+    tokens_apart.main()
+    apart = tokens_apart.values_apart(load_tokenizer(str(checkpoint)), rows(draw(CONFIGS["n1k"], "unseen", range(50))))
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith(f"unseen: {sum(apart.values())} of 300 values have other tokens, ")
+    for attribute, count in Counter(name for (_, name), is_apart in apart.items() if is_apart).items():
+        assert f", {attribute} {count}" in line
+
+
+# Choices
+
+
+def choices(attribute: str, ids: range, num_choices: int = 4, split: str = "unseen", **sizes: int) -> tuple[Any, Any, Any]:
+    """True values of as many biographies, their choices and answers."""
+    config = CONFIGS["n1k"].replace(pool_sizes=sizes)
+    found = rows(draw(config, split, ids))
+    values = [item["value"] for row in found for item in row["attributes"] if item["attribute"] == attribute]
+    return values, *utils.draw_choices(attribute, values, np.array(ids), split, num_choices, config.pool_sizes)
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+@pytest.mark.parametrize("num_choices", [2, 4, 7])
+def test_choices_are_distinct_values_of_the_pool_with_the_true_one_once(attribute: str, num_choices: int) -> None:
+    values, found, answers = choices(attribute, range(300), num_choices)
+    parts = [set(pools()[pool]) for pool in ATTRIBUTES[attribute].pools]
+    for value, row, answer in zip(values, found, answers, strict=True):
+        assert len(set(row)) == len(row) == num_choices
+        assert row[answer] == value
+        for choice in row:
+            items = choice.split(" ") if len(parts) > 1 else [choice]
+            assert all(item in part for item, part in zip(items, parts, strict=True))
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_choices_stay_within_smaller_pools(attribute: str) -> None:
+    _, found, _ = choices(attribute, range(200), cities=6, universities=6, majors=6, companies=6, years=1, months=2, days=3)
+    counts = Counter(choice for row in found for choice in row)
+    assert len(counts) == 6
+    assert "January 1, 1900" in counts or pools()[ATTRIBUTES[attribute].pools[0]][0] in counts
+
+
+def test_choices_of_a_biography_depend_on_nothing_else() -> None:
+    _, found, answers = choices("company", range(50))
+    _, alone, alone_answers = choices("company", range(31, 32))
+    assert (alone[0], alone_answers[0]) == (found[31], answers[31])
+
+
+def test_choices_are_the_same_ever_after() -> None:
+    """Other ones need a new version of the tasks."""
+    _, found, answers = choices("major", range(2), split="validation")
+    assert found == [
+        ["Musicology", "Public Health", "Forestry", "Software Engineering"],
+        ["Immunology", "Chemical Engineering", "Civil Engineering", "Toxicology"],
+    ]
+    assert answers.tolist() == [2, 0]
+
+
+def test_every_other_value_and_every_place_is_equally_likely() -> None:
+    values, found, answers = choices("birth_place", range(9000), num_choices=3, cities=10)
+    others = Counter((value, choice) for value, row in zip(values, found, strict=True) for choice in row if choice != value)
+    assert len(others) == 90
+    for value in set(values):
+        assert p_uniform([count for (own, _), count in others.items() if own == value]) > 1e-4
+    assert p_uniform(np.bincount(answers)) > 1e-4
+    pairs = {(value, *(choice for choice in row if choice != value)) for value, row in zip(values, found, strict=True)}
+    assert len(pairs) == 10 * 9 * 8
+
+
+# Input that cannot be used
+
+
+def error(load: str = "load_recall", **changed: Any) -> str:
+    arguments: dict[str, Any] = {"split": "validation", "attribute": "major", "config": NAME} | changed
+    with pytest.raises(ValueError) as caught:
+        getattr(utils, load)(**arguments)
+    return str(caught.value)
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere"
+    assert error(data=str(path)) == (
+        f"data is {str(path)!r}, and there is no folder {path}; it must be a folder that bio-facts build wrote, or the id of a "
+        "data set on the Hub that bio-facts push filled"
+    )
+
+
+def test_missing_metadata_is_named(export: Path) -> None:
+    how = "say where the biographies are: pass --metadata data=DIR,config=n1k"
+    assert error() == f"data is None; {how}"
+    assert error(data=str(export), config=None) == f"config is None; {how}"
+
+
+def test_folder_that_is_no_export_is_named(tmp_path: Path) -> None:
+    assert error(data=str(tmp_path)) == f"{tmp_path} is no export of bio-facts: it has no manifest.json"
+
+
+@pytest.mark.parametrize("config", ["n4k", "individuals-small"])
+def test_config_that_an_export_does_not_hold_is_named(config: str, export: Path) -> None:
+    assert error(data=str(export), config=config) == f"config is {config!r}; the configs of biographies in {export} are {NAME}"
+
+
+def test_missing_shard_is_named(export: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes((export / "manifest.json").read_bytes())
+    assert error(data=str(tmp_path)) == f"{tmp_path}/data/{NAME}/validation-00000-of-00001.parquet is missing"
+
+
+@pytest.mark.parametrize("num_choices", [1, 5, "4"])
+def test_wrong_number_of_choices_is_named(num_choices: object, export: Path) -> None:
+    message = error("load_choice", data=str(export), num_choices=num_choices)
+    assert message == f"num_choices of major is {num_choices!r}; it must be an integer from 2 to 4"
+
+
+def test_value_outside_of_its_pool_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^major is 'Alchemy', which is none of the 100 values of its pool$"):
+        utils.draw_choices("major", ["Alchemy"], np.array([0]), "unseen", 4, full_pool_sizes())
+
+
+def test_log_likelihood_that_is_no_number_is_named() -> None:
+    doc = {"biography_id": 3, "attribute": "major", "value": "Law"}
+    with pytest.raises(ValueError, match=r"^biography 3, major 'Law': its log-likelihood is NaN$"):
+        utils.recall_results(doc, [(math.nan, False)])
+
+
+# Hub
+
+
+def test_documents_from_the_hub_and_then_without_a_network(export: Path, tmp_path: Path) -> None:
+    expected = utils.load_recall(split="unseen", attribute="major", data=str(export), config=NAME)["unseen"][7]
+    with HubServer(tmp_path / "hub") as hub:
+        environment = hub.environment(tmp_path / "home")
+        push = [Path(sys.executable).parent / "bio-facts", "push", "me/bio_facts", "--from", export]
+        subprocess.run(push, env=environment, capture_output=True, check=True)
+        for offline in ({}, {"HF_HUB_OFFLINE": "1"}):
+            result = subprocess.run(
+                [sys.executable, "-c", LOAD_FROM_HUB, FOLDER, NAME],
+                env=environment | offline,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+            )
+            document, missing = result.stdout.splitlines()
+            assert document == str(expected)
+            assert missing.startswith(
+                f"data is 'me/nothing', but there is no folder {tmp_path / 'me/nothing'}, nor can it be had"
+            )
+    fetched = {path.name.split("-0")[0] for path in (tmp_path / "home").rglob("snapshots/*/**/*") if not path.is_dir()}
+    assert fetched == {"manifest.json", "unseen"}
