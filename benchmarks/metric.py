@@ -27,6 +27,7 @@ from bio_facts.metrics import attribute_totals
 MODULE = Path(__file__).parent.parent / "eval" / "attribute_recall"
 NUM_TOKENS, NUM_ATTRIBUTES = 128, 6
 ROWS_AT_A_TIME = 2_000
+_REPEATS = 3
 EMPTY = """
 import datasets
 import evaluate
@@ -99,13 +100,16 @@ def core_alone(num_rows: int) -> dict[str, float]:
 
 
 def module(path: str, config_name: str | None, columns: dict[str, Any]) -> float:
-    """Seconds of compute() on columns of lists."""
+    """Seconds of compute() on columns of lists, the best of several."""
     import evaluate
 
-    loaded = evaluate.load(path, config_name)
-    start = time.perf_counter()
-    loaded.compute(**columns)
-    return time.perf_counter() - start
+    times = []
+    for _ in range(_REPEATS):
+        loaded = evaluate.load(path, config_name)
+        start = time.perf_counter()
+        loaded.compute(**columns)
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def main() -> None:
