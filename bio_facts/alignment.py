@@ -81,8 +81,15 @@ def _check_row(number: int, row: Mapping[str, Any], attribute_names: Sequence[st
     """ValueError naming row and value unless `row` has a text and values at spans of it that are apart."""
     if not isinstance(row, Mapping) or not {"text", "attributes"} <= row.keys():
         raise ValueError(f"row {number} is {reprlib.repr(row)}; it must be a mapping with text and attributes")
-    text, end_before = row["text"], 0
-    for found in sorted(row["attributes"], key=lambda item: item["start"]):
+    text, values, end_before = row["text"], row["attributes"], 0
+    if not isinstance(text, str):
+        raise ValueError(f"row {number}: text is {reprlib.repr(text)}; it must be a string")
+    if not isinstance(values, Sequence) or not all(map(_is_value, values)):
+        raise ValueError(
+            f"row {number}: attributes is {reprlib.repr(values)}; it must be a list of mappings with attribute, start and end "
+            "(characters)"
+        )
+    for found in sorted(values, key=lambda item: item["start"]):
         name, start, end = found["attribute"], found["start"], found["end"]
         if name not in attribute_names:
             raise ValueError(f"row {number}: attribute is {name!r}; it must be one of {', '.join(attribute_names)}")
@@ -99,6 +106,14 @@ def _check_row(number: int, row: Mapping[str, Any], attribute_names: Sequence[st
                 f"row {number}: {name} is {found['value']!r}, but its span {start}..{end} holds {text[start:end]!r}"
             )
         end_before = end
+
+
+def _is_value(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and {"attribute", "start", "end"} <= value.keys()
+        and all(isinstance(value[name], int | np.integer) and not isinstance(value[name], bool) for name in ("start", "end"))
+    )
 
 
 def _value_tokens(

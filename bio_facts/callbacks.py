@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from numpy.typing import NDArray
 from tqdm import tqdm
 from transformers import TrainerCallback
 
+import bio_facts
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.baseline import no_knowledge_loss, pool_no_knowledge_loss
 from bio_facts.config import Config, get_config
 from bio_facts.metrics import AttributeTotals
-from bio_facts.scoring import score_tokens
+from bio_facts.scoring import score, score_tokens
 from bio_facts.seeding import check_integer
 from bio_facts.splits import draw, get_split
 from bio_facts.tokenization import BiographyTokenizer
@@ -31,7 +33,8 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
     no_knowledge_loss and pool_no_knowledge_loss (nats per value). Several processes share the rows.
 
     Args:
-        tokenizer: the model's (a fast tokenizer of transformers), or a BiographyTokenizer.
+        tokenizer: the model's, a fast tokenizer of transformers, which is given whole texts, as bio_facts.score does; or a
+            BiographyTokenizer, for a model that is trained on the generator's own tokens.
         data: a config of biographies, or the name of one.
         splits: which of its splits. num_biographies: how many rows of each. batch_size: rows at a time in each process.
         steps: when (0 is before training); None is before training and whenever the Trainer evaluates.
@@ -55,11 +58,23 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         log: Callable[[dict[str, float]], None] | None = None,
     ) -> None:
         self.data: Config = get_config(data) if isinstance(data, str) else data
+        if not isinstance(self.data, Config):
+            raise ValueError(f"data is {data!r}, which has no biographies; it must be a config such as 'n64k'")
+        if isinstance(splits, str):
+            raise ValueError(f"splits is {splits!r}; it must be a list of names, [{splits!r}]")
+        if steps is not None and (not isinstance(steps, Collection) or not all(isinstance(step, int) for step in steps)):
+            raise ValueError(f"steps is {steps!r}; it must be a list of integers, or None")
+        if file is not None and not Path(file).absolute().parent.is_dir():
+            raise ValueError(f"file is {str(file)!r}, but there is no folder {Path(file).absolute().parent}; make it first")
+        if not getattr(tokenizer, "is_fast", isinstance(tokenizer, BiographyTokenizer)):
+            raise ValueError(
+                f"tokenizer is a {type(tokenizer).__name__}; it must be a fast tokenizer of transformers, with offsets"
+            )
         for split in splits:
             rows = get_split(self.data, split).num_rows
             check_integer(f"num_biographies (of split {split})", num_biographies, minimum=1, maximum=rows)
         check_integer("batch_size", batch_size, minimum=1)
-        self.tokenizer = tokenizer if isinstance(tokenizer, BiographyTokenizer) else BiographyTokenizer(tokenizer)
+        self.tokenizer = tokenizer
         self.splits, self.num_biographies, self.batch_size, self.steps = tuple(splits), num_biographies, batch_size, steps
         self.file, self.log = None if file is None else Path(file), log
         self.baselines = {
@@ -81,17 +96,22 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
             self.evaluate(state, model)
             control.should_log = should_log  # trainer.log takes it back, and the Trainer's own loss of this step would be lost
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Evaluate along with the Trainer if there are no `steps`."""
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, model: Any = None, metrics: dict[str, float] | None = None, **kwargs: Any
+    ) -> None:
+        """Evaluate along with the Trainer if there are no `steps`; its metrics get `eval_validation/attribute_loss` and so on,
+        which metric_for_best_model may name."""
         if self.steps is None:
-            self.evaluate(state, model)
+            found = self.evaluate(state, model)
+            if metrics is not None:
+                metrics |= {f"eval_{name}": value for name, value in found.items()}
 
     def progress(self, step: int) -> dict[str, float]:
         """What else to note of a step."""
         return {}
 
-    def evaluate(self, state: Any, model: Any) -> None:
-        """Score all splits and note the results; every process must call it."""
+    def evaluate(self, state: Any, model: Any) -> dict[str, float]:
+        """Score all splits, note and return the results, as `validation/attribute_loss`; every process must call it."""
         was_training = model.training
         model.eval()
         summaries = {split: self._totals(split, model).detailed_summary(tuple(ATTRIBUTES)) for split in self.splits}
@@ -101,26 +121,39 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
             {"step": state.global_step, "split": split} | found | self.baselines | noted for split, found in summaries.items()
         ]
         self.history += lines
+        whole = {f"{split}/{name}": value for split, found in summaries.items() for name, value in found.items()}
         if not state.is_world_process_zero:
-            return
+            return whole
         if self.file is not None:
             with self.file.open("a", encoding="utf-8") as opened:
                 opened.writelines(json.dumps(line) + "\n" for line in lines)
         if self.log is not None:
-            self.log({f"{split}/{name}": value for split, found in summaries.items() for name, value in found.items()})
+            self.log(whole)
         parts = (
             f"{split} {found['attribute_loss']:.3f} nats per value, accuracy {found['attribute_accuracy']:.3f}"
             for split, found in summaries.items()
         )
         tqdm.write(f"step {state.global_step}: {'; '.join(parts)}", file=sys.stderr)
+        return whole
 
     def _totals(self, split: str, model: Any) -> AttributeTotals:
         """Totals of a split; each process scores its share of the rows."""
         if split not in self._batches:
             processes = PartialState()
             rows = np.arange(self.num_biographies)[processes.process_index :: processes.num_processes]
-            cuts = range(0, len(rows), self.batch_size)
-            self._batches[split] = [self.tokenizer(draw(self.data, split, rows[cut : cut + self.batch_size])) for cut in cuts]
-        shares = gather_object([score_tokens(model, batch) for batch in self._batches[split]])
+            self._batches[split] = self._prepared(split, rows)
+        shares = gather_object([self._scored(model, self._batches[split])])
         totals: AttributeTotals = functools.reduce(operator.add, shares)
         return totals
+
+    def _prepared(self, split: str, rows: NDArray[np.int64]) -> Any:
+        """What stays the same of this process's rows: batches of the generator's own tokens, or texts."""
+        if not isinstance(self.tokenizer, BiographyTokenizer):
+            return bio_facts.rows(draw(self.data, split, rows))
+        cuts = range(0, len(rows), self.batch_size)
+        return [self.tokenizer(draw(self.data, split, rows[cut : cut + self.batch_size])) for cut in cuts]
+
+    def _scored(self, model: Any, prepared: Any) -> AttributeTotals:
+        if not isinstance(self.tokenizer, BiographyTokenizer):
+            return score(model, self.tokenizer, prepared, batch_size=self.batch_size).totals()
+        return functools.reduce(operator.add, [score_tokens(model, batch) for batch in prepared])

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bio_facts.alignment import align
+from bio_facts.alignment import AlignedRows, align
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.metrics import AttributeTotals, attribute_totals
 from bio_facts.seeding import check_integer
-from bio_facts.tokenization import TokenBatch
+from bio_facts.tokenization import TokenBatch, unknown_id
 
 NOT_SCORED = -1  # prediction where no value token is
 
@@ -37,21 +37,22 @@ class Scores:
     num_straddling_tokens: int = 0
     num_truncated_values: int = 0
     num_rows_apart: int = 0
+    attribute_names: tuple[str, ...] = tuple(ATTRIBUTES)
 
     def inputs(self, *, details: bool = False) -> dict[str, list[Any]]:
         """What attribute_recall takes, `recall.compute(**scores.inputs())`; its `details` also wants `groups`."""
         names = ["predictions", "references", "nlls", "attribute_ids"] + ["top_probabilities", "entropies"] * details
         return {name: getattr(self, name) for name in names}
 
-    def totals(self, num_attributes: int = len(ATTRIBUTES)) -> AttributeTotals:
-        """Sums over all values, for AttributeTotals.summary."""
+    def totals(self) -> AttributeTotals:
+        """Sums over all values; `scores.totals().summary(scores.attribute_names)` gives the metrics."""
         flat = {name: np.concatenate([np.zeros(0), *values]) for name, values in self.inputs(details=True).items()}
         return attribute_totals(
             nlls=flat["nlls"],
             correct=flat["predictions"] == flat["references"],
             attribute_ids=flat["attribute_ids"].astype(np.int64),
             row_lengths=np.array([len(row) for row in self.references], dtype=np.int64),
-            num_attributes=num_attributes,
+            num_attributes=len(self.attribute_names),
             top_probabilities=flat["top_probabilities"],
             entropies=flat["entropies"],
         )
@@ -79,15 +80,26 @@ def score(
         allow_truncation: leave out values that this cuts, and count them.
 
     Raises:
-        ValueError: for a tokenizer without offsets, a row that does not fit its spans, a cut value, or NaN logits.
+        ValueError: for a tokenizer without offsets, a model that is not causal, a row that does not fit its spans, a cut value,
+            tokens that the model does not have, or NaN logits.
     """
     check_integer("batch_size", batch_size, minimum=1)
     if max_length is not None:
         check_integer("max_length", max_length, minimum=1)
+    if isinstance(attribute_names, str) or len(set(attribute_names)) < len(attribute_names):
+        raise ValueError(f"attribute_names is {attribute_names!r}; it must be a list of different names")
     if not getattr(tokenizer, "is_fast", False):
-        raise ValueError(f"tokenizer is {type(tokenizer).__name__}, a slow one; it must be a fast one, with character offsets")
-    limit = getattr(model.config, "max_position_embeddings", None) if max_length is None else max_length
-    scores = Scores()
+        raise ValueError(
+            f"tokenizer is a {type(tokenizer).__name__}; it must be a fast tokenizer of transformers, with character offsets"
+        )
+    if isinstance(rows, Mapping):
+        raise ValueError(f"rows is a mapping with {', '.join(map(str, rows))}; it must be a list of rows, [row]")
+    check_causal(model)
+    limit = _context_length(model)
+    if max_length is not None and limit is not None:
+        check_integer("max_length (of this model)", max_length, minimum=1, maximum=limit)
+    limit = limit if max_length is None else max_length
+    scores = Scores(attribute_names=tuple(attribute_names))
     was_training = model.training
     model.eval()
     try:
@@ -100,6 +112,7 @@ def score(
                 max_length=limit,
                 allow_truncation=allow_truncation,
             )
+            _check_known(tokenizer, aligned, first_row, attribute_names)
             _add_batch(scores, model, aligned.input_ids, aligned.attribute_ids, first_row, all_tokens)
             scores = replace(
                 scores,
@@ -110,6 +123,58 @@ def score(
     finally:
         model.train(was_training)
     return scores
+
+
+def check_causal(model: Any) -> None:
+    """ValueError unless `model` gives logits for token ids alone, and what it says at a position depends on no later token."""
+    import torch
+
+    name = type(model).__name__
+    embeddings = getattr(model, "get_input_embeddings", lambda: None)()
+    size = getattr(embeddings, "num_embeddings", None)
+    if size is None:
+        raise ValueError(f"model is a {name}; it must be a causal language model of transformers, with an embedding of tokens")
+    input_ids = torch.arange(8, device=next(model.parameters()).device)[None] % size
+    changed = input_ids.clone()
+    changed[0, -1] = (changed[0, -1] + 1) % size
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            before, after = (model(input_ids=ids, use_cache=False).logits for ids in (input_ids, changed))
+    except Exception as error:  # each model has its own
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"model is a {name}, which does not run on token ids alone ({reason}); it must be a causal one"
+        ) from error
+    finally:
+        model.train(was_training)
+    if before.dim() != 3 or before.shape[:2] != input_ids.shape:
+        raise ValueError(
+            f"model is a {name}, whose logits for [1, 8] tokens are {list(before.shape)}; it must give some for each"
+        )
+    if not torch.allclose(before[0, :-1], after[0, :-1], atol=1e-4, equal_nan=True):
+        raise ValueError(f"model is a {name}, which sees later tokens; it must be a causal one")
+
+
+def _context_length(model: Any) -> int | None:
+    """The most tokens that a model takes, by its config; None if it does not say."""
+    config = model.config.get_text_config()
+    found = [getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len")]
+    return next((limit for limit in found if isinstance(limit, int) and limit > 0), None)
+
+
+def _check_known(tokenizer: Any, aligned: AlignedRows, first_row: int, attribute_names: Sequence[str]) -> None:
+    """ValueError for the first value with a token that stands for whatever the tokenizer cannot represent."""
+    unknown = unknown_id(tokenizer)
+    if unknown is None:
+        return
+    for row, (ids, attributes) in enumerate(zip(aligned.input_ids, aligned.attribute_ids, strict=True), start=first_row):
+        of_value = attributes[(ids == unknown) & (attributes > 0)]
+        if len(of_value):
+            raise ValueError(
+                f"row {row}: the value of {attribute_names[of_value[0] - 1]} has characters unknown to the tokenizer"
+            )
 
 
 def _batches(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
@@ -164,11 +229,17 @@ def token_scores(model: Any, input_ids: NDArray[np.int64], positions: NDArray[np
     No attention mask is needed. Logits are computed for the positions that predict these tokens alone, in float32.
 
     Raises:
-        ValueError: if logits are NaN, naming the row, counted from first_row.
+        ValueError: if a token is none of the model's, or logits are NaN, naming the row, counted from first_row.
     """
     import torch
 
-    device = next(model.parameters()).device
+    device, size = next(model.parameters()).device, model.get_input_embeddings().num_embeddings
+    if input_ids.max(initial=0) >= size:
+        row, token = (int(place[0]) for place in np.nonzero(input_ids >= size))
+        raise ValueError(
+            f"row {first_row + row}: token {token} is {input_ids[row, token]}, and the model has {size:,} tokens; "
+            "tokenizer and model must fit"
+        )
     ids, chosen = torch.from_numpy(input_ids), torch.from_numpy(positions)
     if not positions.any():
         return TokenScores(np.zeros(0, dtype=np.int64), *(np.zeros(0) for _ in range(3)))

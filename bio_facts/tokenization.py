@@ -61,7 +61,7 @@ class BiographyTokenizer:
                         "it must be able to tokenise names, values and template text apart"
                     )
                 runs[piece_id] = run
-        unknown = _unknown_id(tokenizer)
+        unknown = unknown_id(tokenizer)
         for text, run in zip(texts, runs, strict=True):
             if text and (not run or unknown in run):
                 raise ValueError(
@@ -100,7 +100,7 @@ class BiographyTokenizer:
         return TokenBatch(input_ids, attribute_ids, lengths)
 
 
-def _unknown_id(tokenizer: Any) -> int | None:
+def unknown_id(tokenizer: Any) -> int | None:
     """The id that stands for what a tokenizer cannot represent; a bare tokenizer.json has it in its model alone."""
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     token = tokenizer.unk_token or model.get("unk_token")

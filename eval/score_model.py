@@ -9,6 +9,7 @@ MODEL is a folder, or the id of a Hub repository. The tokenizer is the model's o
 
 import argparse
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bio_facts.cli import Parser, add_parameters, chosen_config, whole_number
 from bio_facts.config import Config
 from bio_facts.records import record_batch
 from bio_facts.splits import get_split
+from bio_facts.tokenization import DEFAULT_TOKENIZER, load_tokenizer
 
 _ROWS_AT_A_TIME = 1_000
 
@@ -34,15 +36,18 @@ def load(model: str, tokenizer: str, device: str | None) -> tuple[Any, Any]:
     try:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device is {chosen!r}, which torch cannot use ({_first_line(error)}); try cpu or cuda") from error
+        raise ValueError(f"device is {chosen!r}, which torch cannot use ({_told(error)}); try cpu or cuda") from error
     try:
-        own_tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+        own_tokenizer = (
+            load_tokenizer(tokenizer) if tokenizer == DEFAULT_TOKENIZER else AutoTokenizer.from_pretrained(tokenizer)
+        )
     except (OSError, ValueError) as error:
-        raise ValueError(f"tokenizer is {tokenizer!r}, which cannot be loaded: {_first_line(error)}") from error
+        what = "model" if tokenizer == model else "tokenizer"
+        raise ValueError(f"{what} is {tokenizer!r}, whose tokenizer cannot be loaded: {_told(error)}") from error
     try:
         loaded = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
     except (OSError, ValueError) as error:
-        raise ValueError(f"model is {model!r}, which cannot be loaded: {_first_line(error)}") from error
+        raise ValueError(f"model is {model!r}, which cannot be loaded: {_told(error)}") from error
     return loaded.to(chosen), own_tokenizer
 
 
@@ -54,8 +59,8 @@ def check_new_file(file: Path) -> None:
         raise ValueError(f"output_file is {str(file)!r}, but there is no folder {file.absolute().parent}; make it first")
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def _told(error: Exception) -> str:
+    return textwrap.shorten(str(error), 300)
 
 
 def score_split(model: Any, tokenizer: Any, config: Config, split: str, num_rows: int, batch_size: int) -> dict[str, Any]:
@@ -93,7 +98,7 @@ def main() -> None:
     """Score and print; exit code 2 and one line for input that cannot be used."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("model", metavar="MODEL", help="folder with a model of transformers, or a Hub id")
-    parser.add_argument("--tokenizer", metavar="NAME", help="folder or Hub id (default: the model's)")
+    parser.add_argument("--tokenizer", metavar="NAME", help="bio_facts, a folder or a Hub id (default: the model's)")
     parser.add_argument("--dataset", default="n64k", metavar="CONFIG", help="a config of biographies (default: n64k)")
     parser.add_argument(
         "--splits", nargs="+", default=["validation", "unseen"], metavar="SPLIT", help="default: validation unseen"
@@ -119,7 +124,7 @@ def main() -> None:
         model, tokenizer = load(arguments.model, arguments.tokenizer or arguments.model, arguments.device)
         splits = {
             split: score_split(model, tokenizer, config, split, arguments.num_rows, arguments.batch_size)
-            for split in arguments.splits
+            for split in dict.fromkeys(arguments.splits)
         }
     except ValueError as error:
         parser.error(" ".join(str(error).split()))

@@ -223,6 +223,14 @@ def test_combined_with_another_gives_what_one_call_gives(load: Callable[..., Any
     assert both.compute() == pytest.approx(expected, rel=1e-12, abs=0)
 
 
+def test_combined_configs_each_take_their_columns_of_one_call(load: Callable[..., Any]) -> None:
+    columns = random_columns(20, seed=3)
+    found = evaluate.combine({"plain": load("default"), "full": load("details")}, force_prefix=True).compute(**columns)
+    expected = load("details").compute(**columns)
+    assert {key: found[f"full_{key}"] for key in expected} == expected
+    assert found["plain_attribute_loss"] == pytest.approx(expected["attribute_loss"], rel=1e-12)
+
+
 ONE_OF_TWO = """
 import json, sys
 import evaluate
@@ -450,13 +458,16 @@ def test_place_is_counted_over_all_rows(modules: dict[str, Any]) -> None:
         ("default", {"num_possible_values": {"major": 0}}, "num_possible_values['major'] is 0; it must be a number of"),
         ("default", {"num_possible_values": {"major": NAN}}, "num_possible_values['major'] is nan; it must be a number"),
         ("default", {"num_possible_values": {"major": "9"}}, "num_possible_values['major'] is '9'; it must be a number"),
-        ("default", {"auroc_groups": ("a", "b")}, "auroc_groups is for config details; this is config default"),
-        ("default", {"groups": ["a"]}, "groups is for config details; this is config default"),
-        ("default", {"attributes": ["a"]}, "attributes is for config text; this is config default"),
+        (
+            "details",
+            {"groups": ["entropy"]},
+            "row 0, column groups: it is 'entropy'; it must be a name, and not that of a metric",
+        ),
+        ("details", {"groups": [""]}, "row 0, column groups: it is ''; it must be a name"),
+        ("details", {"auroc_groups": ("seen", "seen")}, "auroc_groups is ('seen', 'seen'); it must be two of the groups"),
+        ("details", {"auroc_groups": "se"}, "auroc_groups is 'se'; it must be two of the groups"),
         ("details", {"auroc_groups": ("seen", "unseen")}, "auroc_groups is ('seen', 'unseen'); it must be two of the"),
         ("details", {"auroc_groups": ("seen",)}, "auroc_groups is ('seen',); it must be two of the groups 'seen'"),
-        ("text", {"nlls": [[1.0]]}, "nlls is for config default and details; this is config text"),
-        ("text", {"num_possible_values": {"major": 9}}, "num_possible_values is for config default and details;"),
         ("text", {"attribute_names": ["birth_place"]}, "row 3, column attributes: it is 'birth_date'; it must be one"),
         ("text", {"predictions": ["a", None, "c", "d", "e"]}, "row 1, column predictions: it is None; it must be a string"),
     ],

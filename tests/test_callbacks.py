@@ -161,7 +161,7 @@ def test_training_goes_on_as_it_would_have(tmp_path: Path) -> None:
             trainer.add_callback(callback)
         trainer.train()
         assert model.training
-        scored = 8 * 3 if callbacks else 0  # 4 steps x 2 splits x 3 batches of biographies
+        scored = 8 * (3 + 2) if callbacks else 0  # 4 steps x 2 splits x (3 batches of biographies, 2 to see that it is causal)
         assert (sum(observed.modes), len(observed.modes)) == (4, 4 + scored)
         weights.append([weight.detach().clone() for weight in model.parameters()])
         losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
@@ -197,6 +197,10 @@ def test_config_may_be_a_name_and_tokenizer_one_of_ours() -> None:
         ({"num_biographies": 0}, "num_biographies (of split validation) is 0; it must be"),
         ({"num_biographies": 16_001}, "num_biographies (of split validation) is 16001; it must be"),
         ({"batch_size": 0}, "batch_size is 0; it must be"),
+        ({"splits": "validation"}, "splits is 'validation'; it must be a list of names, ['validation']"),
+        ({"steps": 5}, "steps is 5; it must be a list of integers, or None"),
+        ({"steps": ["0"]}, "steps is ['0']; it must be a list of integers, or None"),
+        ({"file": "/no/such/file.jsonl"}, "file is '/no/such/file.jsonl', but there is no folder /no/such; make it first"),
     ],
 )
 def test_argument_that_cannot_be_is_refused(arguments: dict, message: str) -> None:
@@ -213,7 +217,7 @@ def test_unknown_config_and_slow_tokenizer_are_refused() -> None:
         is_fast = False
         name_or_path = "snail"
 
-    with pytest.raises(ValueError, match="'snail' is a slow one"):
+    with pytest.raises(ValueError, match="tokenizer is a Snail; it must be a fast tokenizer"):
         AttributeEvaluation(Snail(), DATA)
 
 

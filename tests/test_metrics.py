@@ -252,6 +252,7 @@ def test_auroc_of_one_side_is_refused(positive: list[float], negative: list[floa
     [
         *(("São Paulo", "saopaulo"), ("O'Brien", "obrien"), ("STRASSE", "strasse"), ("Straße", "strasse")),
         *((" March 16, 2042. ", "march162042"), ("Sa\u0303o Paulo", "saopaulo"), ("...", ""), ("東京", "東京")),
+        *(("C++", "c++"), ("की", "की"), ("Tromsø", "tromso"), ("Łódź", "lodz"), ("!!!", "")),
     ],
 )
 def test_normalized_leaves_letters_and_digits_without_case_and_accents(text: str, expected: str) -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from kinds import FAMILIES, KINDS, model_of, tokenizer_of
 from plain_metric import NAMES, plain_metrics
-from tokenizers import Tokenizer, processors
-from transformers import PreTrainedTokenizerFast
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertLMHeadModel, GPT2Config, GPT2LMHeadModel, GPT2Model, PreTrainedTokenizerFast
 
 import bio_facts
 from bio_facts.attributes import ATTRIBUTES
@@ -23,6 +23,8 @@ from bio_facts.tokenization import BiographyTokenizer, TokenBatch
 
 BIOGRAPHIES = draw(CONFIGS["n1k"], "validation", range(9))
 ROWS = rows(BIOGRAPHIES)
+TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+TINY_GPT2 = {"n_embd": 16, "n_layer": 1, "n_head": 2}
 COLUMNS = ("nlls", "top_probabilities", "entropies")
 
 
@@ -256,7 +258,8 @@ def test_logits_are_made_for_value_tokens_alone(family: str) -> None:
     with embedding_inputs(model) as seen:
         found = score(model, tokenizer_of("own"), ROWS, batch_size=4)
     num_tokens = [int((ids > 0).sum()) for ids in found.attribute_ids]
-    assert seen == [(sum(num_tokens[start : start + 4]), 16) for start in (0, 4, 8)]
+    probes = [(1, 8, 16)] * 2  # is it causal?
+    assert seen == probes + [(sum(num_tokens[start : start + 4]), 16) for start in (0, 4, 8)]
 
 
 def test_all_logits_would_be_noticed(model: Any) -> None:
@@ -363,6 +366,34 @@ def test_number_that_is_not_right_is_refused(model: Any, arguments: dict, messag
         score(model, tokenizer_of("own"), ROWS, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda size: BertLMHeadModel(BertConfig(vocab_size=size, **TINY)), "model is a BertLMHeadModel, which sees later"),
+        (lambda size: GPT2Model(GPT2Config(vocab_size=size, **TINY_GPT2)), "model is a GPT2Model, which does not run"),
+        (lambda size: torch.nn.Linear(2, 2), "model is a Linear; it must be a causal language model"),
+        (lambda size: GPT2LMHeadModel(GPT2Config(vocab_size=99, **TINY_GPT2)), "and the model has 99 tokens"),
+    ],
+    ids=["bert", "no head", "no language model", "few tokens"],
+)
+def test_model_that_does_not_fit_is_refused(build: Any, message: str) -> None:
+    tokenizer = tokenizer_of("own")
+    with pytest.raises(ValueError, match=message):
+        score(build(len(tokenizer)), tokenizer, ROWS)
+
+
+def test_value_of_unknown_characters_is_refused() -> None:
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "is": 1}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    row = {"text": "Ada is Rome", "attributes": [{"attribute": "birth_place", "start": 7, "end": 11}]}
+    with pytest.raises(ValueError, match=r"^row 0: the value of birth_place has characters unknown to the tokenizer$"):
+        score(
+            GPT2LMHeadModel(GPT2Config(vocab_size=2, **TINY_GPT2)),
+            PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]"),
+            [row],
+        )
+
+
 def test_unknown_argument_is_refused(model: Any) -> None:
     with pytest.raises(TypeError, match="batchsize"):
         score(model, tokenizer_of("own"), ROWS, batchsize=3)
@@ -372,7 +403,7 @@ def test_slow_tokenizer_is_refused(model: Any) -> None:
     class Snail:
         is_fast = False
 
-    with pytest.raises(ValueError, match=r"^tokenizer is Snail, a slow one; it must be a fast one, with character offsets$"):
+    with pytest.raises(ValueError, match=r"^tokenizer is a Snail; it must be a fast tokenizer of transformers, with character"):
         score(model, Snail(), ROWS)
 
 

@@ -14,6 +14,7 @@ from run_folder import METRICS_FILE
 from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainingArguments, set_seed
 
 from bio_facts.config import Config
+from bio_facts.scoring import check_causal
 from bio_facts.seeding import check_integer
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer, TokenBatch
@@ -86,21 +87,8 @@ def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
     except Exception as error:  # each model checks its fields in its own way
         raise ValueError(f"model_config {dict(recipe.model_config)} is refused by transformers: {error}") from error
 
-    _check_causal(model, model_type)
+    check_causal(model)
     return model
-
-
-def _check_causal(model: Any, model_type: str) -> None:
-    """ValueError if what a model says at a position depends on later tokens: it would read the values it is to recall."""
-    input_ids = torch.arange(8)[None] % model.config.vocab_size
-    changed = input_ids.clone()
-    changed[0, -1] += 1
-    model.eval()
-    with torch.inference_mode():
-        before, after = (model(input_ids=ids, use_cache=False).logits[0, :-1] for ids in (input_ids, changed))
-    model.train()
-    if not torch.allclose(before, after, atol=1e-4):
-        raise ValueError(f"model_config.model_type is {model_type!r}, which sees later tokens; it must be a causal model")
 
 
 def build_trainer(recipe: Recipe, output_dir: Path, model: Any, tokenizer: Any, biographies: BiographyTokenizer) -> Trainer:

@@ -12,7 +12,7 @@ import itertools
 import math
 import numbers
 import operator
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -31,6 +31,11 @@ BIO_FACTS_ATTRIBUTES = {
     "birth_date": 200 * 12 * 28,
 }
 
+_METRICS = {
+    "attribute_loss", "attribute_accuracy", "first_token_accuracy", "first_token_probability", "token_loss", "num_values",
+    "top_probability", "entropy", "pool_no_knowledge_loss",
+}  # fmt: skip
+_NO_GROUP = ""
 _ROWS_AT_A_TIME = 2_000
 _ROUNDING = 1e-5  # a log-softmax in single precision may come out this little above 0
 
@@ -41,6 +46,8 @@ negative log-likelihoods, and it is right if all its tokens are the arg-max. (Zu
 """
 
 _KWARGS_DESCRIPTION = """
+A config takes no notice of what others alone take, so that they can be combined.
+
 Args:
     predictions: one list of token ids for each sequence, the arg-max where each token is predicted (teacher-forced).
         In config `text`: one string for each value.
@@ -99,7 +106,6 @@ _FEATURES = {
     "details": _DEFAULT | {"top_probabilities": _NUMBERS, "entropies": _NUMBERS, "groups": datasets.Value("string")},
     "text": dict.fromkeys(("predictions", "references", "attributes"), datasets.Value("string")),
 }
-_OPTIONS = {"default": ("num_possible_values",), "details": ("num_possible_values", "auroc_groups"), "text": ()}
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
@@ -139,9 +145,6 @@ class AttributeRecall(evaluate.Metric):  # type: ignore[misc]
             "top_probabilities": top_probabilities,
             "entropies": entropies,
         }
-        given |= {"groups": groups, "attributes": attributes}
-        given |= {"num_possible_values": num_possible_values, "auroc_groups": auroc_groups}
-        _check_config(self.config_name, {name for name, value in given.items() if value is not None})
         if not len(references):
             raise ValueError("there are no rows; predictions and references must have at least one")
         if self.config_name == "text":
@@ -153,10 +156,10 @@ class AttributeRecall(evaluate.Metric):  # type: ignore[misc]
             for name in ("nlls", "attribute_ids", "top_probabilities", "entropies")
             if name in _FEATURES[self.config_name]
         }
-        labels = [""] * len(references) if groups is None else _checked_strings("groups", groups)
+        labels = _checked_groups(groups) if detailed and groups is not None else [_NO_GROUP] * len(references)
         known = sorted(set(labels))
-        if auroc_groups is not None and (len(auroc_groups) != 2 or not set(auroc_groups) <= set(known)):
-            raise ValueError(f"auroc_groups is {auroc_groups!r}; it must be two of the groups {', '.join(map(repr, known))}")
+        if detailed and auroc_groups is not None:
+            _check_auroc_groups(auroc_groups, known)
         totals, confidences = _totals(columns, [known.index(label) for label in labels], len(known), names)
         num_names = len(names)
         by_group = [totals[k * num_names : (k + 1) * num_names] for k in range(len(known))]
@@ -169,14 +172,6 @@ class AttributeRecall(evaluate.Metric):  # type: ignore[misc]
         if auroc_groups is not None:
             found["confidence_auroc"] = auroc(*(confidences[known.index(label)] for label in auroc_groups))
         return found
-
-
-def _check_config(config_name: str, given: Collection[str]) -> None:
-    """ValueError if something is given that other configs alone take; `evaluate` lets it pass."""
-    for name in sorted(given):
-        fitting = [config for config, features in _FEATURES.items() if name in features or name in _OPTIONS[config]]
-        if config_name not in fitting:
-            raise ValueError(f"{name} is for config {' and '.join(fitting)}; this is config {config_name}")
 
 
 def _totals(
@@ -298,6 +293,20 @@ def _checked_strings(column: str, values: Sequence[Any]) -> list[str]:
     return list(values)
 
 
+def _checked_groups(groups: Sequence[Any]) -> list[str]:
+    """Labels; ValueError for one that would make a key of the output that is another's."""
+    labels = _checked_strings("groups", groups)
+    for row, label in enumerate(labels):
+        if not label or label in _METRICS:
+            raise ValueError(f"row {row}, column groups: it is {label!r}; it must be a name, and not that of a metric")
+    return labels
+
+
+def _check_auroc_groups(given: Sequence[str], known: Sequence[str]) -> None:
+    if isinstance(given, str) or len(given) != 2 or given[0] == given[1] or not set(given) <= set(known):
+        raise ValueError(f"auroc_groups is {given!r}; it must be two of the groups {', '.join(map(repr, known))}")
+
+
 def _text_matches(
     predictions: Sequence[str], references: Sequence[str], attributes: Sequence[str], attribute_names: Sequence[str] | None
 ) -> dict[str, float]:
@@ -309,7 +318,8 @@ def _text_matches(
             raise ValueError(f"row {row}, column attributes: it is {attribute!r}; it must be one of {', '.join(names)}")
     exact = [prediction == reference for prediction, reference in zip(predictions, references, strict=True)]
     close = [
-        normalized(prediction) == normalized(reference) for prediction, reference in zip(predictions, references, strict=True)
+        prediction == reference or normalized(prediction) == normalized(reference) != ""
+        for prediction, reference in zip(predictions, references, strict=True)
     ]
     found: dict[str, float] = {}
     for suffix, chosen in [("", range(len(exact)))] + [

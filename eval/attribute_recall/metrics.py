@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_LETTERS = str.maketrans({"ø": "o", "Ø": "o", "ł": "l", "Ł": "l", "đ": "d", "Đ": "d"})  # that do not decompose
+_ACCENTS = frozenset(map(chr, range(0x300, 0x370)))  # the combining marks of Latin, Greek and Cyrillic
 NUM_CALIBRATION_BINS = 10  # of equal width, for the expected calibration error
 
 
@@ -165,6 +167,13 @@ def auroc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> flo
 
 
 def normalized(text: str) -> str:
-    """What is left of `text` without case, accents, spaces and punctuation."""
-    decomposed = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(character for character in decomposed if character.isalnum())
+    """What is left of `text` without case, accents, spaces and punctuation.
+
+    Symbols stay ("C++" is not "C"), and so do the vowel signs of scripts whose words they make.
+    """
+    decomposed = unicodedata.normalize("NFKD", text.translate(_LETTERS)).casefold()
+    return "".join(filter(_is_kept, decomposed))
+
+
+def _is_kept(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LNSM" and character not in _ACCENTS

@@ -14,9 +14,10 @@ import numpy as np
 from bio_facts import get_config
 from bio_facts.alignment import align
 from bio_facts.attributes import ATTRIBUTES
+from bio_facts.cli import Parser, whole_number
 from bio_facts.config import Config
 from bio_facts.records import rows
-from bio_facts.splits import draw
+from bio_facts.splits import draw, get_split
 from bio_facts.tokenization import load_tokenizer
 
 
@@ -43,16 +44,18 @@ def values_apart(tokenizer: Any, found: Iterable[Mapping[str, Any]]) -> dict[tup
 
 def main() -> None:
     """Count and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tokenizer", help="bio_facts, a path, or the id of a Hub repository in the local cache")
     parser.add_argument("--config", default="n1k", help="default: n1k")
-    parser.add_argument("--num", type=int, default=1000, metavar="K", help="biographies of each split (default: 1000)")
+    parser.add_argument("--num", type=whole_number("num", 1), default=1000, metavar="K", help="of each split (default: 1000)")
     arguments = parser.parse_args()
     try:
         tokenizer, config = load_tokenizer(arguments.tokenizer), get_config(arguments.config)
         if not isinstance(config, Config):
             raise ValueError(f"config is {arguments.config!r}, which has no biographies; it must be one such as n64k")
         for split in ("validation", "unseen"):
+            if arguments.num > get_split(config, split).num_rows:
+                raise ValueError(f"num is {arguments.num:,}; split {split} has {get_split(config, split).num_rows:,}")
             apart = values_apart(tokenizer, rows(draw(config, split, range(arguments.num))))
             counts = Counter(attribute for (_, attribute), is_apart in apart.items() if is_apart)
             by_attribute = "".join(f", {attribute} {count:,}" for attribute, count in counts.items())
