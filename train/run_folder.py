@@ -8,16 +8,18 @@ import re
 import shutil
 import sys
 import zipfile
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
-from arguments import EVALUATED_SPLITS, Recipe
+from recipe import Recipe
 
 import bio_facts
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
+MODELS_FOLDER = "models"
 _LOCK_FILE = ".lock"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -178,11 +180,44 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return metrics
 
 
+def checkpoint_step(checkpoint: Path) -> int:
+    """The step of a checkpoint, from its name."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def is_finished(output_dir: Path, recipe: Recipe, step: int) -> bool:
+    """Whether the run has nothing to do after its checkpoint of `step`."""
+    lines = [line for line in read_metrics(output_dir / METRICS_FILE) if line["step"] == step]
+    return step == recipe.num_steps or is_decided(recipe, lines)
+
+
+def is_decided(recipe: Recipe, metrics: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the last validation loss among lines of metrics is below stop_below x the no-knowledge loss."""
+    last = next((line for line in reversed(metrics) if line["split"] == "validation"), None)
+    if recipe.stop_below is None or last is None:
+        return False
+    return bool(last["attribute_loss"] < recipe.stop_below * last["no_knowledge_loss"])
+
+
+def kept_model(run: Path, step: int) -> Path:
+    """The folder of the model that a run kept at a step.
+
+    Raises:
+        ValueError: if there is none, naming those that there are.
+    """
+    folder = run / MODELS_FOLDER / f"step-{step}"
+    if not folder.is_dir():
+        kept = sorted(int(other.name.removeprefix("step-")) for other in folder.parent.glob("step-*") if other.suffix == "")
+        known = ", ".join(map(str, kept)) or "none"
+        raise ValueError(f"source {run} keeps no model of step {step}; it has {known} (recipe key keep_models_at)")
+    return folder
+
+
 def check_metrics(output_dir: Path, recipe: Recipe, last_step: int) -> None:
     """ValueError naming the first evaluation up to `last_step` that metrics.jsonl lacks."""
     found = {(line["step"], line["split"]) for line in read_metrics(output_dir / METRICS_FILE)}
     for step in sorted(step for step in recipe.eval_steps if step <= last_step):
-        for split in EVALUATED_SPLITS:
+        for split in recipe.evaluated_splits:
             if (step, split) not in found:
                 raise ValueError(
                     f"{output_dir / METRICS_FILE} lacks step {step} of {split}, before the checkpoint of step {last_step}; "
