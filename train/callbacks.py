@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from recipe import Recipe
-from run_folder import MODELS_FOLDER, is_decided, read_metrics
+from run_folder import MODELS_FOLDER, read_metrics
 
 from bio_facts.callbacks import AttributeEvaluation
+from bio_facts.phases import is_decided
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer
 
@@ -62,7 +63,8 @@ class RecipeEvaluation(AttributeEvaluation):
         if state.global_step in self.recipe.keep_models_at and state.is_world_process_zero:
             keep_model(model, self.path.parent, state.global_step)
         super().on_step_end(args, state, control, model, **kwargs)
-        if state.global_step in self.recipe.eval_steps and is_decided(self.recipe, self.history):
+        last = next(line for line in reversed(self.history) if line["split"] == "validation")
+        if last["step"] == state.global_step and is_decided(last, self.recipe.stop_below):
             control.should_training_stop = control.should_save = True
 
     def progress(self, step: int) -> dict[str, float]:

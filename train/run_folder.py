@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +15,7 @@ from typing import IO, Any
 from recipe import Recipe
 
 import bio_facts
+from bio_facts.phases import is_decided
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -187,16 +187,9 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 def is_finished(output_dir: Path, recipe: Recipe, step: int) -> bool:
     """Whether the run has nothing to do after its checkpoint of `step`."""
-    lines = [line for line in read_metrics(output_dir / METRICS_FILE) if line["step"] == step]
-    return step == recipe.num_steps or is_decided(recipe, lines)
-
-
-def is_decided(recipe: Recipe, metrics: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the last validation loss among lines of metrics is below stop_below x the no-knowledge loss."""
-    last = next((line for line in reversed(metrics) if line["split"] == "validation"), None)
-    if recipe.stop_below is None or last is None:
-        return False
-    return bool(last["attribute_loss"] < recipe.stop_below * last["no_knowledge_loss"])
+    lines = read_metrics(output_dir / METRICS_FILE)
+    (last,) = (line for line in lines if (line["step"], line["split"]) == (step, "validation"))
+    return step == recipe.num_steps or is_decided(last, recipe.stop_below)
 
 
 def kept_model(run: Path, step: int) -> Path:
