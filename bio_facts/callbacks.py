@@ -20,6 +20,7 @@ from bio_facts.attributes import ATTRIBUTES
 from bio_facts.baseline import no_knowledge_loss, pool_no_knowledge_loss
 from bio_facts.config import Config, get_config
 from bio_facts.metrics import AttributeTotals
+from bio_facts.population import FIRST_UNSEEN_INDIVIDUAL
 from bio_facts.scoring import score, score_tokens
 from bio_facts.seeding import check_integer
 from bio_facts.splits import draw, get_split
@@ -77,10 +78,8 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         self.tokenizer = tokenizer
         self.splits, self.num_biographies, self.batch_size, self.steps = tuple(splits), num_biographies, batch_size, steps
         self.file, self.log = None if file is None else Path(file), log
-        self.baselines = {
-            "no_knowledge_loss": no_knowledge_loss(self.data.population),
-            "pool_no_knowledge_loss": pool_no_knowledge_loss(self.data.pool_sizes),
-        }
+        pools = {"pool_no_knowledge_loss": pool_no_knowledge_loss(self.data.pool_sizes)}
+        self.baselines = {split: {"no_knowledge_loss": self._no_knowledge_loss(split)} | pools for split in splits}
         self.history: list[dict[str, Any]] = []
         self._batches: dict[str, Any] = {}
 
@@ -118,7 +117,7 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         model.train(was_training)
         noted = self.progress(state.global_step)
         lines = [
-            {"step": state.global_step, "split": split} | found | self.baselines | noted for split, found in summaries.items()
+            {"step": state.global_step, "split": split} | found | self.baselines[split] | noted for split, found in summaries.items()
         ]
         self.history += lines
         whole = {f"{split}/{name}": value for split, found in summaries.items() for name, value in found.items()}
@@ -135,6 +134,13 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         )
         tqdm.write(f"step {state.global_step}: {'; '.join(parts)}", file=sys.stderr)
         return whole
+
+    def _no_knowledge_loss(self, name: str) -> float:
+        """Of the people of a split; for unseen ones, of the population that the model could have learned the statistics of."""
+        split = get_split(self.data, name)
+        first = 0 if split.first_individual == FIRST_UNSEEN_INDIVIDUAL else split.first_individual
+        people = self.data.num_individuals if split.first_individual == FIRST_UNSEEN_INDIVIDUAL else split.num_individuals
+        return no_knowledge_loss(self.data.population, range(first, first + people))
 
     def _totals(self, split: str, model: Any) -> AttributeTotals:
         """Totals of a split; each process scores its share of the rows."""

@@ -1,6 +1,7 @@
 """Where the phases of learning end, from a loss curve. The paper does not state its rule; these are ours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 PHASE1_FACTOR = 1.05  # statistics are learned once the loss is this close to the no-knowledge loss
 PLATEAU_FACTOR = 0.99  # knowledge has begun once the loss stays below this share of it
@@ -19,3 +20,8 @@ def plateau_end(steps: Sequence[int], losses: Sequence[float], no_knowledge_loss
             break
         end = step
     return end
+
+
+def is_decided(line: Mapping[str, Any], stop_below: float | None) -> bool:
+    """Whether a line of metrics has a loss below `stop_below` x its no-knowledge loss, at which a run may end; None: never."""
+    return stop_below is not None and bool(line["attribute_loss"] < stop_below * line["no_knowledge_loss"])

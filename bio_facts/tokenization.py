@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS
-from bio_facts.biography import VALUE, Biographies
+from bio_facts.biography import NAME, VALUE, Biographies
 from bio_facts.pieces import is_initial, piece_table, ragged_table
 from bio_facts.resources import DATA, NAME_POOLS, pools
 
@@ -86,6 +86,17 @@ class BiographyTokenizer:
         """Number of tokens of each biography, int64 [n]."""
         lengths: NDArray[np.int64] = self._table.lengths[biographies.piece_id].sum(axis=(1, 2))
         return lengths
+
+    def is_name(self, biographies: Biographies) -> NDArray[np.bool_]:
+        """Which tokens of a batch are of the person's name, bool [n, L]."""
+        pieces = biographies.piece_id
+        of_name = np.zeros(pieces.shape, dtype=bool)
+        of_name[:, :, NAME] = True
+        lengths = self.lengths(biographies)
+        is_token = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        is_name = np.zeros(is_token.shape, dtype=bool)
+        is_name[is_token] = np.repeat(of_name.ravel(), self._table.lengths[pieces].ravel())
+        return is_name
 
     def __call__(self, biographies: Biographies) -> TokenBatch:
         """The tokens of a batch of biographies."""

@@ -1,15 +1,18 @@
 """What a recipe's run notes beside the metrics of AttributeEvaluation: metrics.jsonl, resumable, with tokens and seconds."""
 
 import json
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arguments import EVALUATED_SPLITS, Recipe
-from run_folder import read_metrics
+from recipe import Recipe
+from run_folder import MODELS_FOLDER, read_metrics
 
 from bio_facts.callbacks import AttributeEvaluation
+from bio_facts.phases import is_decided
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer
 
@@ -22,22 +25,26 @@ class RecipeEvaluation(AttributeEvaluation):
     A resumed run drops the lines written after its checkpoint and goes on; `seconds` counts from the line before.
     """
 
-    def __init__(self, recipe: Recipe, tokenizer: BiographyTokenizer, path: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, tokenizer: BiographyTokenizer, path: Path, log: Callable[[dict[str, float]], None] | None = None
+    ) -> None:
         super().__init__(
             tokenizer,
             recipe.data,
-            splits=EVALUATED_SPLITS,
+            splits=recipe.evaluated_splits,
             num_biographies=recipe.num_eval_biographies,
             batch_size=recipe.eval_batch_size,
             steps=recipe.eval_steps,
             file=path,
+            log=log,
         )
-        self.path, self.train_batch_size = path, recipe.batch_size
+        self.path, self.recipe = path, recipe
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Take up the lines of the steps done, and evaluate the untrained model if there are none."""
-        kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step] if state.global_step else []
-        self._tokens_until, self._num_tokens, seconds = 0, 0, 0.0
+        """Take up the lines of the steps done, and evaluate the model that the run starts from if there are none."""
+        begins = state.global_step == self.recipe.first_step
+        kept = [] if begins else [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
+        self._tokens_until, self._num_tokens, seconds = self.recipe.first_step, 0, 0.0
         if kept:
             self._tokens_until, self._num_tokens, seconds = kept[-1]["step"], kept[-1]["num_tokens"], kept[-1]["seconds"]
         if state.is_world_process_zero:
@@ -45,12 +52,35 @@ class RecipeEvaluation(AttributeEvaluation):
             unfinished.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
             unfinished.replace(self.path)
         self._started = time.perf_counter() - seconds
-        super().on_train_begin(args, state, control, model, **kwargs)
+        if begins and state.global_step in self.recipe.keep_models_at and state.is_world_process_zero:
+            keep_model(model, self.path.parent, state.global_step)
+        self.history = kept
+        if not kept:
+            self.evaluate(state, model)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Keep the model at the recipe's steps, evaluate, and end the run once its question is decided."""
+        if state.global_step in self.recipe.keep_models_at and state.is_world_process_zero:
+            keep_model(model, self.path.parent, state.global_step)
+        super().on_step_end(args, state, control, model, **kwargs)
+        last = next(line for line in reversed(self.history) if line["split"] == "validation")
+        if last["step"] == state.global_step and is_decided(last, self.recipe.stop_below):
+            control.should_training_stop = control.should_save = True
 
     def progress(self, step: int) -> dict[str, float]:
         """Tokens and seconds up to a step."""
-        for row in range(self._tokens_until * self.train_batch_size, step * self.train_batch_size, _COUNTED_ROWS):
-            rows = np.arange(row, min(row + _COUNTED_ROWS, step * self.train_batch_size))
+        for row in range(self._tokens_until * self.recipe.batch_size, step * self.recipe.batch_size, _COUNTED_ROWS):
+            rows = np.arange(row, min(row + _COUNTED_ROWS, step * self.recipe.batch_size))
             self._num_tokens += int(self.tokenizer.lengths(draw(self.data, "train", rows)).sum())
         self._tokens_until = step
         return {"num_tokens": self._num_tokens, "seconds": round(time.perf_counter() - self._started, 3)}
+
+
+def keep_model(model: Any, output_dir: Path, step: int) -> None:
+    """Save the model, without optimiser, as models/step-K."""
+    folder = output_dir / MODELS_FOLDER / f"step-{step}"
+    unfinished = folder.with_name(f"{folder.name}.partial")
+    for stale in (unfinished, folder):
+        shutil.rmtree(stale, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    unfinished.rename(folder)

@@ -12,12 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
-from arguments import EVALUATED_SPLITS, Recipe
+from recipe import Recipe
 
 import bio_facts
+from bio_facts.phases import is_decided
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
+MODELS_FOLDER = "models"
 _LOCK_FILE = ".lock"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -178,11 +180,37 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return metrics
 
 
+def checkpoint_step(checkpoint: Path) -> int:
+    """The step of a checkpoint, from its name."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def is_finished(output_dir: Path, recipe: Recipe, step: int) -> bool:
+    """Whether the run has nothing to do after its checkpoint of `step`."""
+    lines = read_metrics(output_dir / METRICS_FILE)
+    (last,) = (line for line in lines if (line["step"], line["split"]) == (step, "validation"))
+    return step == recipe.num_steps or is_decided(last, recipe.stop_below)
+
+
+def kept_model(run: Path, step: int) -> Path:
+    """The folder of the model that a run kept at a step.
+
+    Raises:
+        ValueError: if there is none, naming those that there are.
+    """
+    folder = run / MODELS_FOLDER / f"step-{step}"
+    if not folder.is_dir():
+        kept = sorted(int(other.name.removeprefix("step-")) for other in folder.parent.glob("step-*") if other.suffix == "")
+        known = ", ".join(map(str, kept)) or "none"
+        raise ValueError(f"source {run} keeps no model of step {step}; it has {known} (recipe key keep_models_at)")
+    return folder
+
+
 def check_metrics(output_dir: Path, recipe: Recipe, last_step: int) -> None:
     """ValueError naming the first evaluation up to `last_step` that metrics.jsonl lacks."""
     found = {(line["step"], line["split"]) for line in read_metrics(output_dir / METRICS_FILE)}
     for step in sorted(step for step in recipe.eval_steps if step <= last_step):
-        for split in EVALUATED_SPLITS:
+        for split in recipe.evaluated_splits:
             if (step, split) not in found:
                 raise ValueError(
                     f"{output_dir / METRICS_FILE} lacks step {step} of {split}, before the checkpoint of step {last_step}; "

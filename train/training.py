@@ -1,24 +1,29 @@
 """The pieces of a training run that entry points put together: model, data, Trainer."""
 
 import contextlib
+import copy
 import ctypes
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import PartialState
-from arguments import Recipe
 from callbacks import RecipeEvaluation
-from run_folder import METRICS_FILE
-from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainingArguments, set_seed
+from recipe import Recipe
+from run_folder import METRICS_FILE, kept_model, latest_checkpoint
+from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from bio_facts.attention import patch_attention
 from bio_facts.config import Config
 from bio_facts.scoring import check_causal
 from bio_facts.seeding import check_integer
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer, TokenBatch
 
+_SCHEDULERS = {"cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}  # ours -> those of transformers
 IGNORED_LABEL = -100  # of PyTorch's cross-entropy
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -59,11 +64,34 @@ def collate(batch: TokenBatch) -> dict[str, torch.Tensor]:
 
 
 def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
-    """A freshly initialised stock model of transformers; `longest` is the tokens of the longest biography possible.
+    """The model that a run starts from: that of its source, or a freshly initialised stock model of transformers.
+
+    `longest` is the tokens of the longest biography possible.
 
     Raises:
-        ValueError: if model_config names no model or field of transformers, or its sizes do not fit the tokenizer.
+        ValueError: if there is no such source or model, or its sizes do not fit the tokenizer.
     """
+    model = _fresh_model(recipe, tokenizer, longest) if recipe.source is None else _source_model(recipe)
+    check_causal(model)
+    if recipe.attention:
+        reference = kept_model(Path(str(recipe.source)), recipe.attention["reference_step"])
+        patch_attention(model, AutoModelForCausalLM.from_pretrained(reference, dtype=torch.float32))
+    return model
+
+
+def _source_model(recipe: Recipe) -> Any:
+    source = Path(str(recipe.source))
+    if recipe.attention:
+        folder = kept_model(source, recipe.attention["start_step"])
+    else:
+        found = latest_checkpoint(source)
+        if found is None:
+            raise ValueError(f"source is {recipe.source!r}, which has no checkpoint; it must be the folder of a finished run")
+        folder = found
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def _fresh_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
     fields = dict(recipe.model_config)
     model_type = fields.pop("model_type")
     try:
@@ -83,16 +111,47 @@ def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
         check_integer(f"model_config.{key} (for this tokenizer)", fields[key], minimum=least)
     set_seed(recipe.seed)
     try:
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **fields))
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **fields))
     except Exception as error:  # each model checks its fields in its own way
         raise ValueError(f"model_config {dict(recipe.model_config)} is refused by transformers: {error}") from error
 
-    check_causal(model)
-    return model
+
+def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer) -> Path | None:
+    """A folder for Trainer to go on from, if a run does not start at step 0: as a checkpoint there, but without an optimiser."""
+    if recipe.first_step == 0:
+        return None
+    folder = output_dir / f"start-{recipe.first_step}"
+    shutil.copytree(kept_model(Path(str(recipe.source)), recipe.first_step), folder, dirs_exist_ok=True)
+    state = copy.deepcopy(trainer.state)
+    state.global_step, state.max_steps, state.train_batch_size = recipe.first_step, recipe.num_steps, trainer.args.train_batch_size
+    state.save_to_json(str(folder / "trainer_state.json"))
+    return folder
 
 
-def build_trainer(recipe: Recipe, output_dir: Path, model: Any, tokenizer: Any, biographies: BiographyTokenizer) -> Trainer:
+class ScheduleFrom(TrainerCallback):  # type: ignore[misc]
+    """Sets the learning rate to that of the step that a run starts at."""
+
+    def __init__(self, first_step: int) -> None:
+        self.first_step = first_step
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, lr_scheduler: Any = None, **kwargs: Any) -> None:
+        """Take the steps that were not taken, unless the run is resumed, when its checkpoint has the schedule."""
+        if state.global_step == self.first_step:
+            for _ in range(self.first_step):
+                lr_scheduler.step()
+
+
+def build_trainer(
+    recipe: Recipe,
+    output_dir: Path,
+    model: Any,
+    tokenizer: Any,
+    biographies: BiographyTokenizer,
+    report_to: Sequence[str] = (),
+) -> Trainer:
     """A Trainer that runs the recipe: samples in index order, attribute evaluation, two checkpoints kept.
+
+    `report_to` names trackers of transformers, such as tensorboard, which get what metrics.jsonl gets.
 
     Raises:
         ValueError: if the batch cannot be divided among the processes.
@@ -103,8 +162,8 @@ def build_trainer(recipe: Recipe, output_dir: Path, model: Any, tokenizer: Any, 
         max_steps=recipe.num_steps,
         per_device_train_batch_size=max(1, recipe.batch_size // num_processes),
         learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine_with_min_lr",
-        lr_scheduler_kwargs={"min_lr": recipe.final_learning_rate},
+        lr_scheduler_type=_SCHEDULERS[recipe.lr_schedule],
+        lr_scheduler_kwargs={"min_lr": recipe.final_learning_rate} if recipe.lr_schedule == "cosine" else {},
         warmup_steps=recipe.lr_warmup_steps,
         adam_beta1=recipe.adam_beta1,
         adam_beta2=recipe.adam_beta2,
@@ -117,7 +176,7 @@ def build_trainer(recipe: Recipe, output_dir: Path, model: Any, tokenizer: Any, 
         save_strategy="steps",
         save_steps=recipe.save_every,
         save_total_limit=2,
-        report_to="none",
+        report_to=list(report_to) or "none",
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
         seed=recipe.seed,
@@ -134,5 +193,7 @@ def build_trainer(recipe: Recipe, output_dir: Path, model: Any, tokenizer: Any, 
         data_collator=collate,
         processing_class=tokenizer,
     )
-    trainer.add_callback(RecipeEvaluation(recipe, biographies, output_dir / METRICS_FILE))
+    log = trainer.log if report_to else None
+    trainer.add_callback(RecipeEvaluation(recipe, biographies, output_dir / METRICS_FILE, log))
+    trainer.add_callback(ScheduleFrom(recipe.first_step))
     return trainer

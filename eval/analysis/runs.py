@@ -1,13 +1,14 @@
-"""What every analysis needs: a finished run read from its folder, checks, a verdict written down."""
+"""Finished runs, read from the folders that the training scripts write."""
 
-import hashlib
 import json
-import operator
-import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from bio_facts.phases import is_decided, phase1_end, plateau_end
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -22,36 +23,66 @@ class Curve:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its config.json and one curve per split."""
+    """A finished run: its config.json, and a curve for each split that it was evaluated on."""
 
     folder: Path
     config: dict[str, Any]
     curves: dict[str, Curve]
 
+    @property
+    def seed(self) -> int:
+        """The seed of samples and initial weights."""
+        return int(self.config["recipe"]["seed"])
 
-def read_run(folder: Path, claim: str) -> Run:
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Its settings."""
+        found: dict[str, Any] = self.config["recipe"]
+        return found
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The parameters of its data set."""
+        found: dict[str, Any] = self.config["dataset_parameters"]
+        return found
+
+    @property
+    def phase_ends(self) -> tuple[int | None, int | None]:
+        """Steps at which phase 1 and the plateau end, by validation attribute_loss; None where one does not."""
+        validation = self.curves["validation"]
+        curve = validation["step"], validation["attribute_loss"], validation["no_knowledge_loss"][0]
+        return phase1_end(*curve), plateau_end(*curve)
+
+
+def read_run(folder: Path) -> Run:
     """Read a run.
 
     Raises:
-        ValueError: if there is no run, it is for another claim, or it is not finished; says what is missing.
+        ValueError: if there is no run, or it is not finished; says what is missing.
     """
     for name in ("config.json", "metrics.jsonl"):
         if not (folder / name).is_file():
-            raise ValueError(f"run is {str(folder)!r}, which has no {name}; it must be the output_dir of train/pretrain.py")
-    config = _read_json(folder / "config.json", (folder / "config.json").read_text(encoding="utf-8"), "recipe")
-    recipe = config["recipe"]
-    if recipe["claim"] != claim:
-        raise ValueError(f"run {folder} is for the claim {recipe['claim']!r}; it must be for {claim!r}")
+            raise ValueError(f"run is {str(folder)!r}, which has no {name}; it must be the output_dir of a training script")
+    config = _read_json(folder / "config.json", (folder / "config.json").read_text(encoding="utf-8"), "dataset_parameters")
     path = folder / "metrics.jsonl"
     lines = [_read_json(path, line, "step") for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
-    curves = {split: Curve([line for line in lines if line["split"] == split]) for split in ("validation", "unseen")}
-    for split, curve in curves.items():
-        last = max(curve["step"], default=None)
-        if last != recipe["num_steps"]:
+    splits = dict.fromkeys(line["split"] for line in lines)
+    run = Run(folder, config, {split: Curve([line for line in lines if line["split"] == split]) for split in splits})
+    _check_finished(run)
+    return run
+
+
+def _check_finished(run: Run) -> None:
+    last_step, stop_below = run.recipe["num_steps"], run.recipe.get("stop_below")
+    for split in ("validation", "unseen"):
+        last = run.curves[split].metrics[-1] if split in run.curves else None
+        if last is None or (
+            last["step"] != last_step and not is_decided(run.curves["validation"].metrics[-1], stop_below)
+        ):
+            at = None if last is None else last["step"]
             raise ValueError(
-                f"run {folder} is evaluated on {split} up to step {last}; it must be finished, up to step {recipe['num_steps']}"
+                f"run {run.folder} is evaluated on {split} up to step {at}; it must be finished, up to step {last_step}"
             )
-    return Run(folder, config, curves)
 
 
 def _read_json(path: Path, text: str, key: str) -> dict[str, Any]:
@@ -59,82 +90,42 @@ def _read_json(path: Path, text: str, key: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(text)
         found[key]
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{path} holds {text[:80]!r}; it must hold JSON with {key!r}, as train/pretrain.py writes it"
-        ) from error
+        raise ValueError(f"{path} holds {text[:80]!r}; it must hold JSON with {key!r}, as the training scripts write it") from error
     return found
 
 
-@dataclass(frozen=True)
-class Check:
-    """One comparison of a verdict. name: what is measured and how it is compared; value: None if there was none to measure."""
-
-    name: str
-    value: float | None
-    threshold: float
-    passed: bool
-
-
-_COMPARISONS = {"is at least": operator.ge, "is at most": operator.le, "is above": operator.gt, "is below": operator.lt}
-
-
-def check(measured: str, comparison: str, threshold: float, value: float | None) -> Check:
-    """A Check whose `comparison` is "is at least", "is at most", "is above" or "is below"; without a value it fails."""
-    return Check(f"{measured} {comparison}", value, threshold, value is not None and _COMPARISONS[comparison](value, threshold))
-
-
-def verdict(claim: str, checks: list[Check]) -> dict[str, Any]:
-    """{"claim", "passed", "checks"}: passed if every check is."""
-    return {"claim": claim, "passed": all(one.passed for one in checks), "checks": [asdict(one) for one in checks]}
-
-
-def results(scale: str, runs: list[Run], verdicts: list[dict[str, Any]], keys: list[str]) -> dict[str, Any]:
-    """Several runs of one recipe as one result: every check of every seed, and the curves of `keys`.
+def grouped(runs: Sequence[Run], key: Callable[[Run], Key]) -> dict[Key, list[Run]]:
+    """Runs by a key, in the order of keys, and within it of seeds.
 
     Raises:
-        ValueError: if the runs differ in more than the seed, or share one.
+        ValueError: if two runs have the same key and seed.
     """
-    recipes = [{key: value for key, value in run.config["recipe"].items() if key != "seed"} for run in runs]
-    seeds = [run.config["recipe"]["seed"] for run in runs]
-    for run, recipe in zip(runs, recipes, strict=True):
-        if recipe != recipes[0]:
-            key = next(key for key in recipe if recipe[key] != recipes[0].get(key))
-            raise ValueError(f"runs {runs[0].folder} and {run.folder} differ in {key}; they must differ in the seed alone")
-    if len(set(seeds)) != len(seeds):
-        raise ValueError(f"runs have seeds {seeds}; each must have its own")
-    digest = hashlib.sha256(json.dumps([recipes[0], runs[0].config["data_version"]], sort_keys=True).encode())
-    return {
-        "claim": verdicts[0]["claim"],
-        "passed": all(found["passed"] for found in verdicts),
-        "scale": scale,
-        "seeds": seeds,
-        "device": runs[0].config["device"],
-        "seconds": [run.curves["validation"]["seconds"][-1] for run in runs],
-        "fingerprint": digest.hexdigest()[:16],
-        "data_version": runs[0].config["data_version"],
-        "versions": runs[0].config["versions"],
-        "recipe": recipes[0],
-        "checks": [{"seed": seed} | check for seed, found in zip(seeds, verdicts, strict=True) for check in found["checks"]],
-        "curves": {
-            str(seed): {split: {key: curve[key] for key in keys} for split, curve in run.curves.items()}
-            for seed, run in zip(seeds, runs, strict=True)
-        },
-    }
+    found: dict[Key, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        found.setdefault(key(run), []).append(run)
+    for name, members in found.items():
+        seeds = [run.seed for run in members]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"runs {', '.join(str(run.folder) for run in members)} are all {name!r}, with seeds {seeds}; give each once")
+    return dict(sorted(found.items(), key=lambda item: str(item[0]) if isinstance(item[0], str) else item[0]))  # type: ignore[arg-type, return-value]
 
 
-def print_verdict(result: dict[str, Any]) -> None:
-    """The verdict as lines to read."""
-    for check in result["checks"]:
-        value = "none" if check["value"] is None else f"{check['value']:g}"
-        print(f"  {'pass' if check['passed'] else 'FAIL'}  {check['name']} {check['threshold']:g}: {value}")
-    print(f"{result['claim']}: {'passed' if result['passed'] else 'NOT PASSED'}")
+def check_alike(runs: Sequence[Run], *but: str) -> None:
+    """ValueError naming a recipe key in which two runs differ, unless it is one of `but` (a dot reaches into a mapping)."""
+    described = [_flat(run.recipe) for run in runs]
+    for run, flat in zip(runs, described, strict=True):
+        for key in sorted(flat.keys() | described[0].keys()):
+            varies = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in but)
+            if not varies and flat.get(key) != described[0].get(key):
+                allowed = " and ".join(["seed", *but])
+                raise ValueError(
+                    f"runs {runs[0].folder} and {run.folder} differ in {key} ({described[0].get(key)!r} and {flat.get(key)!r}); "
+                    f"they may differ in {allowed} alone"
+                )
 
 
-def exit_with(main: Callable[[], int]) -> None:
-    """Run an analysis; a ValueError becomes one line on stderr and exit code 2."""
-    try:
-        code = main()
-    except ValueError as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-        code = 2
-    sys.exit(code)
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,195 @@
+"""C3: it is the attention patterns that a model lacks on the plateau (paper section 3.1, Fig. 3; App. D.2).
+
+  python eval/analysis/attention_patching.py runs/paper-mini/three_phases-s10 runs/paper-mini/attention_patching-*-s10 \\
+      --results eval/results/attention_patching/mini.json
+
+Takes reference runs that kept models, and runs of train/patch_attention.py on them, of the same seeds.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from runs import Run, check_alike, grouped
+from verdicts import Finding, analyse, check, new_figure, picked, save_figure
+
+from bio_facts.attention import attention_signatures
+from bio_facts.config import Config, config_from
+from bio_facts.splits import draw
+from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
+
+CLAIM = "attention_patching"
+PAPER = (
+    "Given the attention patterns of a model after its plateau, a model trained from scratch has no plateau; the patterns of very early "
+    "models are worse than those of an untrained one. Attention from where a value is predicted to the name rises "
+    "through the plateau, to the text it falls (Fig. 3, App. D.2)."
+)
+
+LOSS_FACTOR = 0.9  # of the no-knowledge loss, reached with post-plateau patterns ...
+MAX_SHARE_OF_PLATEAU = 1.0  # ... before a normal run's plateau_end
+NUM_SIGNATURE_BIOGRAPHIES = 100
+
+
+def is_patched(run: Run) -> bool:
+    """Whether a run was given attention patterns."""
+    return bool(run.recipe["attention"])
+
+
+def score(runs: Sequence[Run]) -> Finding:
+    """Checks of all seeds together.
+
+    Raises:
+        ValueError: if a seed lacks its reference, or there are no patterns of an untrained, a phase-1 and a post-plateau model.
+    """
+    patched = [run for run in runs if is_patched(run)]
+    references = {run.seed: run for run in runs if not is_patched(run)}
+    if not patched:
+        raise ValueError("no run was given attention patterns; there must be some of train/patch_attention.py")
+    for run in patched:
+        if run.seed not in references:
+            raise ValueError(f"run {run.folder} has seed {run.seed}, of which there is no reference run; give {run.recipe['source']} too")
+    check_alike(patched, "attention", "source")
+    arms = grouped(patched, lambda run: (run.recipe["attention"]["start_step"], run.recipe["attention"]["reference_step"]))
+    ends = {seed: run.phase_ends for seed, run in references.items()}
+    if any(None in pair for pair in ends.values()):
+        raise ValueError(f"a reference run has no end of phase 1 or of the plateau ({ends}); it must be trained until it knows")
+    kinds = {arm: _kind(arm[1], [ends[run.seed] for run in members]) for arm, members in arms.items()}
+    for kind in ("untrained", "phase 1", "after the plateau"):
+        if not any(arm[0] == 0 and kinds[arm] == kind for arm in arms):
+            raise ValueError(f"no run from step 0 was given patterns of a model {kind}; it has {sorted(set(kinds.values()))}")
+    finals = {arm: [_last_loss(run) for run in members] for arm, members in arms.items()}
+    worst_share = max(
+        _reach(run) / ends[run.seed][1]  # type: ignore[operator]
+        for arm, members in arms.items() if arm[0] == 0 and kinds[arm] == "after the plateau" for run in members
+    )  # fmt: skip
+    untrained = float(np.mean(finals[next(arm for arm in arms if arm[0] == 0 and kinds[arm] == "untrained")]))
+    most_seeds = max(len(members) for members in arms.values())
+    early = max(
+        float(np.mean(finals[arm])) for arm in arms
+        if arm[0] == 0 and kinds[arm] == "phase 1" and len(arms[arm]) == most_seeds
+    )  # fmt: skip
+    signatures = {str(seed): signatures_of(run) for seed, run in references.items()}
+    changes = [_change(signatures[str(seed)], *ends[seed]) for seed in references]  # type: ignore[arg-type]
+    name_change, text_change = (float(np.mean([change[key] for change in changes])) for key in ("value_to_name", "value_to_text"))
+    checks = [
+        check(
+            f"post-plateau patterns: step of a loss below {LOSS_FACTOR:g} x baseline / a normal run's plateau_end",
+            "is below", MAX_SHARE_OF_PLATEAU, worst_share,
+        ),
+        check("final loss with a phase-1 model's patterns minus that with untrained ones (nats)", "is above", 0, early - untrained),
+        check("attention from value to name, plateau_end minus phase1_end", "is above", 0, name_change),
+        check("attention from value to text, plateau_end minus phase1_end", "is below", 0, text_change),
+    ]  # fmt: skip
+    first = next(iter(references))
+    content = {
+        "phase_ends": {str(seed): pair for seed, pair in ends.items()},
+        "no_knowledge_loss": references[first].curves["validation"]["no_knowledge_loss"][0],
+        "table": [
+            {"start_step": arm[0], "reference_step": arm[1], "patterns": kinds[arm], "seeds": [run.seed for run in members], "final_losses": finals[arm]}
+            for arm, members in arms.items()
+        ],
+        "curves": {
+            f"{arm[0]}/{arm[1]}": picked(next(run for run in members if run.seed == first or members[0].seed != first).curves["validation"], "attribute_loss")
+            for arm, members in arms.items()
+        },
+        "reference_curve": picked(references[first].curves["validation"], "attribute_loss"),
+        "signatures": signatures,
+    }  # fmt: skip
+    return Finding(checks, content)
+
+
+def _kind(reference_step: int, ends: Sequence[tuple[int | None, int | None]]) -> str:
+    """Which phase a reference model is from, in all seeds; "between" where seeds differ."""
+    if reference_step == 0:
+        return "untrained"
+    if all(phase1 is not None and reference_step < phase1 for phase1, _ in ends):
+        return "phase 1"
+    if all(plateau is not None and reference_step > plateau for _, plateau in ends):
+        return "after the plateau"
+    return "plateau"
+
+
+def _last_loss(run: Run) -> float:
+    return float(run.curves["validation"]["attribute_loss"][-1])
+
+
+def _reach(run: Run) -> float:
+    """First evaluated step with a loss below LOSS_FACTOR x the baseline; infinite if there is none."""
+    curve = run.curves["validation"]
+    return next(
+        (
+            float(step)
+            for step, loss, baseline in zip(curve["step"], curve["attribute_loss"], curve["no_knowledge_loss"], strict=True)
+            if loss < LOSS_FACTOR * baseline
+        ),
+        float("inf"),
+    )
+
+
+def signatures_of(run: Run) -> dict[str, dict[str, list[float]]]:
+    """Step -> attention signatures of the model that a run kept there, by layer, on validation biographies."""
+    from transformers import AutoModelForCausalLM
+
+    data = config_from(Config.table, run.data)
+    assert isinstance(data, Config)
+    biographies = draw(data, "validation", range(NUM_SIGNATURE_BIOGRAPHIES))
+    tokenizer = BiographyTokenizer(load_tokenizer(run.recipe["tokenizer"]))
+    batch, is_name = tokenizer(biographies), tokenizer.is_name(biographies)
+    steps = sorted(int(folder.name.removeprefix("step-")) for folder in (run.folder / "models").glob("step-*"))
+    if not steps:
+        raise ValueError(f"run {run.folder} kept no models; it must have keep_models_at in its recipe")
+    return {
+        str(step): attention_signatures(
+            AutoModelForCausalLM.from_pretrained(run.folder / "models" / f"step-{step}"), batch.input_ids, batch.attribute_ids, is_name
+        )
+        for step in steps
+    }
+
+
+def _change(signatures: dict[str, dict[str, list[float]]], phase1: int, plateau: int) -> dict[str, float]:
+    """Signatures at the kept model nearest to the plateau's end minus those nearest to that of phase 1, mean over layers."""
+    steps = [int(step) for step in signatures]
+    before, after = (signatures[str(min(steps, key=lambda step: abs(step - end)))] for end in (phase1, plateau))
+    return {key: float(np.mean(after[key]) - np.mean(before[key])) for key in before}
+
+
+def plot(found: dict[str, Any], path: Path) -> None:
+    """Loss with patched attention beside the reference's; attention from value to name and to text by layer over steps."""
+    figure, (loss, attention) = new_figure(2, "With the attention patterns of a model that knows, there is no plateau")
+    seed = str(found["seeds"][0])
+    phase1, plateau = found["phase_ends"][seed]
+    reference = found["reference_curve"]
+    from matplotlib import colormaps
+
+    arms = sorted(found["table"], key=lambda row: (row["start_step"], row["reference_step"]))
+    for place, row in enumerate(arms):
+        curve = found["curves"][f"{row['start_step']}/{row['reference_step']}"]
+        style = "-" if row["start_step"] == 0 else "--"
+        start = f", from step {row['start_step']}" if row["start_step"] else ""
+        label = f"patterns of step {row['reference_step']} ({row['patterns']}){start}"
+        loss.plot(curve["step"], curve["attribute_loss"], style, color=colormaps["viridis"](place / max(1, len(arms))), lw=1.3, label=label)
+    loss.plot(reference["step"], reference["attribute_loss"], color="black", lw=2, label="not patched")
+    loss.axhline(found["no_knowledge_loss"], color="black", lw=1, ls=":", label="no-knowledge loss")
+    loss.set_xlim(0, max(curve["step"][-1] for curve in found["curves"].values()))
+    loss.set_ylim(0, 2 * found["no_knowledge_loss"])
+    loss.set_ylabel("attribute loss (nats per value)")
+    loss.legend(frameon=False, fontsize=7)
+    signatures = found["signatures"][seed]
+    steps = [int(step) for step in signatures]
+    for layer in range(len(next(iter(signatures.values()))["value_to_name"])):
+        for key, color, what in (("value_to_name", "#1f4e79", "name"), ("value_to_text", "#b9770e", "text")):
+            values = [signatures[str(step)][key][layer] for step in steps]
+            attention.plot(steps, values, color=color, lw=1 + layer, alpha=0.8, label=f"to the {what}, layer {layer + 1}")
+    for end in (phase1, plateau):
+        attention.axvline(end, color="#7f8c8d", lw=1, ls="--")
+    attention.set_ylabel("attention from where a value is predicted")
+    attention.set_ylim(0, 1)
+    attention.legend(frameon=False, fontsize=8)
+    for axes in (loss, attention):
+        axes.set_xlabel("training step")
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    analyse(__doc__ or "", CLAIM, score, plot, misses={})

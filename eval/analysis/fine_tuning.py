@@ -1,0 +1,110 @@
+"""C7: fine-tuning on new people wrecks what was known before it teaches (paper Fig. 5, middle).
+
+  python eval/analysis/fine_tuning.py runs/paper-mini/fine_tuning-* --results eval/results/fine_tuning/mini.json
+
+Takes runs of fine-tuning without replay, on one or several numbers of new people.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runs import Run, check_alike, grouped
+from verdicts import Finding, analyse, check, new_figure, picked, save_figure
+
+CLAIM = "fine_tuning"
+PAPER = (
+    "Fine-tuning on 1k to 16k new people, 4k steps at a constant learning rate: the loss on the people of pre-training jumps within "
+    "the first few hundred steps, while knowledge of the new ones comes slowly (Fig. 5, middle)."
+)
+
+FALL = 0.2  # of accuracy on people of pre-training
+MAX_SHARE = 0.1  # of fine-tuning, within which it has fallen so far
+MAX_NEW_ACCURACY = 0.3  # on the new people, at that evaluation
+SPLITS = {"pretrain_validation": "people of pre-training", "validation": "new people", "unseen": "people never seen"}
+
+
+def fall(run: Run) -> tuple[int | None, float | None]:
+    """First evaluated step at which accuracy on people of pre-training has fallen by FALL, and accuracy on the new ones then."""
+    before, new = run.curves["pretrain_validation"], run.curves["validation"]
+    for step, accuracy, new_accuracy in zip(
+        before["step"], before["attribute_accuracy"], new["attribute_accuracy"], strict=True
+    ):
+        if accuracy <= before["attribute_accuracy"][0] - FALL:
+            return step, new_accuracy
+    return None, None
+
+
+def check_fine_tuning(runs: Sequence[Run]) -> None:
+    """ValueError unless all runs fine-tune a model on new people."""
+    for run in runs:
+        if run.recipe["source"] is None or run.data["distribution"] != "fine_tuning":
+            raise ValueError(
+                f"run {run.folder} is no fine-tuning on new people (source {run.recipe['source']!r}, distribution "
+                f"{run.data['distribution']!r}); it must be one of train/fine_tune.py on a finetune config"
+            )
+
+
+def score(runs: Sequence[Run]) -> Finding:
+    """Checks for each number of new people: the latest fall and the highest new accuracy of all seeds."""
+    check_fine_tuning(runs)
+    check_alike(runs, "source", "dataset", "dataset_parameters.num_fine_tuning_individuals")
+    by_number = grouped(runs, lambda run: int(run.data["num_fine_tuning_individuals"]))
+    checks, table = [], []
+    for number, members in by_number.items():
+        found = [fall(run) for run in members]
+        steps = [step for step, _ in found if step is not None]
+        share = max(steps) / members[0].recipe["num_steps"] if len(steps) == len(members) else None
+        highest = max((accuracy for _, accuracy in found if accuracy is not None), default=None)
+        checks += [
+            check(f"{number} new people: share of fine-tuning until old accuracy has fallen by {FALL:g}", "is at most", MAX_SHARE, share),
+            check(f"{number} new people: accuracy on them at that evaluation", "is below", MAX_NEW_ACCURACY, highest),
+        ]
+        table.append(
+            {
+                "num_fine_tuning_individuals": number,
+                "seeds": [run.seed for run in members],
+                "fall_steps": [step for step, _ in found],
+                "new_accuracies": [accuracy for _, accuracy in found],
+                "final_old_accuracies": [run.curves["pretrain_validation"]["attribute_accuracy"][-1] for run in members],
+                "final_new_accuracies": [run.curves["validation"]["attribute_accuracy"][-1] for run in members],
+            }
+        )
+    return Finding(checks, {"table": table, "curves": curves_of(by_number)})
+
+
+def curves_of(groups: dict[Any, list[Run]]) -> dict[str, Any]:
+    """Label -> seed -> split -> columns."""
+    return {
+        str(label): {
+            str(run.seed): {split: picked(run.curves[split], "attribute_loss", "attribute_accuracy") for split in SPLITS}
+            for run in members
+        }
+        for label, members in groups.items()
+    }
+
+
+def plot(found: dict[str, Any], path: Path) -> None:
+    """Loss on people of pre-training and accuracy on them and on new ones, over steps; a color for each number of new people."""
+    figure, (loss, accuracy) = new_figure(2, "Fine-tuning on new people: what was known is lost before the new is learned")
+    for color, (number, seeds) in zip(("#1f4e79", "#b03a2e", "#1e8449", "#7d3c98"), found["curves"].items(), strict=False):
+        for place, curves in enumerate(seeds.values()):
+            old, new = curves["pretrain_validation"], curves["validation"]
+            label = f"{number} new people" if place == 0 else None
+            loss.plot(old["step"], old["attribute_loss"], color=color, lw=1.2, label=label)
+            accuracy.plot(old["step"], old["attribute_accuracy"], color=color, lw=1.2)
+            accuracy.plot(new["step"], new["attribute_accuracy"], color=color, lw=1.2, ls="--")
+    accuracy.plot([], [], color="black", label="people of pre-training")
+    accuracy.plot([], [], color="black", ls="--", label="new people")
+    loss.set_ylabel("attribute loss on people of pre-training (nats per value)")
+    loss.set_ylim(0)
+    accuracy.set_ylabel("attribute accuracy")
+    accuracy.set_ylim(0, 1)
+    for axes in (loss, accuracy):
+        axes.set_xlabel("step of fine-tuning")
+        axes.legend(frameon=False, fontsize=9)
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    analyse(__doc__ or "", CLAIM, score, plot, misses={})

@@ -1,0 +1,108 @@
+"""C6: hallucination arrives with knowledge (paper Fig. 5, left).
+
+  python eval/analysis/hallucination.py runs/three_phases-10 runs/three_phases-11 runs/three_phases-12
+
+Takes runs of pre-training, each judged by itself.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runs import Run, check_alike, grouped
+from verdicts import Finding, analyse, check, new_figure, picked, save_figure
+
+CLAIM = "hallucination"
+PAPER = (
+    "On people never seen, the loss leaves the no-knowledge loss upwards as the knowledge phase begins: the model becomes "
+    "overconfident about strangers, though less confident than about people it has seen (Fig. 5, left)."
+)
+
+MIN_UNSEEN_EXCESS = 1.0  # nats per value above pool_no_knowledge_loss, at the end
+RISE_FACTOR = 1.05  # unseen loss has risen once it stays above this share of pool_no_knowledge_loss
+MIN_CONFIDENCE_GAP = 0.1  # mean probability of the top token at value tokens, seen minus unseen, at the end
+
+
+def rise(run: Run) -> int | None:
+    """First evaluated step after phase 1 from which the unseen loss stays above its baseline; None if it does not at the end."""
+    unseen, (phase1, _) = run.curves["unseen"], run.phase_ends
+    if phase1 is None:
+        return None
+    found = None
+    for step, loss, baseline in reversed(
+        list(zip(unseen["step"], unseen["attribute_loss"], unseen["pool_no_knowledge_loss"], strict=True))
+    ):
+        if step < phase1 or loss <= RISE_FACTOR * baseline:
+            break
+        found = step
+    return found
+
+
+def score(runs: Sequence[Run]) -> Finding:
+    """Checks of each run."""
+    check_alike(runs)
+    grouped(runs, lambda run: CLAIM)
+    checks, rises = [], {}
+    for run in runs:
+        validation, unseen, (_, plateau) = run.curves["validation"], run.curves["unseen"], run.phase_ends
+        rises[str(run.seed)] = risen = rise(run)
+        excess = unseen["attribute_loss"][-1] - unseen["pool_no_knowledge_loss"][-1]
+        delay = risen - plateau if risen is not None and plateau is not None else None
+        gap = validation["top_probability"][-1] - unseen["top_probability"][-1]
+        checks += [
+            check(
+                f"seed {run.seed}: final unseen loss minus pool_no_knowledge_loss (nats per value)",
+                "is at least",
+                MIN_UNSEEN_EXCESS,
+                excess,
+            ),
+            check(f"seed {run.seed}: steps from plateau_end of seen people to the rise of unseen loss", "is at least", 0, delay),
+            check(
+                f"seed {run.seed}: final top-token probability, seen minus unseen", "is at least", MIN_CONFIDENCE_GAP, gap
+            ),
+        ]
+    keys = ("attribute_loss", "top_probability")
+    content = {
+        "plateau_ends": {str(run.seed): run.phase_ends[1] for run in runs},
+        "rises": rises,
+        "pool_no_knowledge_loss": runs[0].curves["unseen"]["pool_no_knowledge_loss"][0],
+        "num_individuals": runs[0].data["num_individuals"],
+        "curves": {
+            str(run.seed): {split: picked(run.curves[split], *keys) for split in ("validation", "unseen")} for run in runs
+        },
+    }
+    return Finding(checks, content)
+
+
+def plot(found: dict[str, Any], path: Path) -> None:
+    """Loss and top-token probability over steps, of people seen and unseen, all seeds; the plateau's end marked."""
+    figure, (loss, confidence) = new_figure(
+        2, f"Hallucination arrives with knowledge: {found['num_individuals']:,} individuals, seeds {found['seeds']}"
+    )
+    for seed, curves in found["curves"].items():
+        for split, color, label in (
+            ("validation", "#1f4e79", "individuals seen in training, new wording"),
+            ("unseen", "#b03a2e", "individuals never seen"),
+        ):
+            first = label if seed == str(found["seeds"][0]) else None
+            loss.plot(curves[split]["step"], curves[split]["attribute_loss"], color=color, lw=1.5, label=first)
+            confidence.plot(curves[split]["step"], curves[split]["top_probability"], color=color, lw=1.5)
+        if found["plateau_ends"][seed] is not None:
+            for axes in (loss, confidence):
+                axes.axvline(found["plateau_ends"][seed], color="#7f8c8d", lw=1, ls="--")
+    baseline = found["pool_no_knowledge_loss"]
+    loss.axhline(baseline, color="black", lw=1, ls=":", label=f"pool no-knowledge loss, {baseline:.2f} nats per value")
+    loss.plot([], [], color="#7f8c8d", lw=1, ls="--", label="end of the plateau")
+    loss.set_ylim(0, 3.5 * baseline)
+    loss.set_ylabel("attribute loss (nats per value)")
+    confidence.set_ylim(0, 1)
+    confidence.set_ylabel("probability of the top token (mean over value tokens)")
+    for axes in (loss, confidence):
+        axes.set_xlim(0)
+        axes.set_xlabel("training step")
+    figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    analyse(__doc__ or "", CLAIM, score, plot, misses={})

@@ -1,0 +1,90 @@
+"""C8: replay softens the loss of old knowledge in the end, and not at the beginning (paper Fig. 5, right).
+
+  python eval/analysis/replay.py runs/paper-mini/replay-* --results eval/results/replay/mini.json
+
+Takes runs of fine-tuning on the same new people, with and without people of pre-training mixed in.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fine_tuning import check_fine_tuning, curves_of
+from runs import Run, check_alike, grouped
+from verdicts import Finding, analyse, check, new_figure, save_figure
+
+CLAIM = "replay"
+PAPER = (
+    "People of pre-training mixed in, each with weight 2 to 1/32 against 1 for a new one: the final loss of old knowledge is softened, "
+    "the initial one is not removed (Fig. 5, right)."
+)
+
+MIN_PEAK_RATIO = 2.0  # early peak of the loss on people of pre-training, against its start
+EARLY = 0.5  # share of fine-tuning that counts as early
+MAX_FINAL_RATIO = 0.5  # its final value with replay, against that without
+
+
+def score(runs: Sequence[Run]) -> Finding:
+    """Checks for each replay weight, of means over seeds.
+
+    Raises:
+        ValueError: if there are no runs without replay, or none with.
+    """
+    check_fine_tuning(runs)
+    check_alike(runs, "source", "dataset", "dataset_parameters.replay_weight")
+    by_weight = grouped(runs, lambda run: float(run.data["replay_weight"]))
+    if 0.0 not in by_weight or len(by_weight) < 2:
+        raise ValueError(f"runs have replay weights {list(by_weight)}; there must be 0 and at least one more")
+    table = [_row(weight, members) for weight, members in by_weight.items()]
+    without = np.mean(table[0]["final_losses"])
+    checks = []
+    for row in table[1:]:
+        ratio = float(np.mean(np.array(row["peaks"]) / np.array(row["starts"])))
+        final = float(np.mean(row["final_losses"]) / without)
+        name = f"replay weight {row['replay_weight']:g}"
+        checks += [
+            check(f"{name}: early peak of old people's loss / its start", "is at least", MIN_PEAK_RATIO, ratio),
+            check(f"{name}: final loss on old people / that without replay", "is at most", MAX_FINAL_RATIO, final),
+        ]
+    return Finding(checks, {"table": table, "curves": curves_of(by_weight)})
+
+
+def _row(weight: float, members: list[Run]) -> dict[str, Any]:
+    losses = [run.curves["pretrain_validation"] for run in members]
+    early = EARLY * members[0].recipe["num_steps"]
+    peaks = [
+        max(loss for step, loss in zip(curve["step"], curve["attribute_loss"], strict=True) if 0 < step <= early) for curve in losses
+    ]
+    return {
+        "replay_weight": weight,
+        "seeds": [run.seed for run in members],
+        "starts": [curve["attribute_loss"][0] for curve in losses],
+        "peaks": peaks,
+        "final_losses": [curve["attribute_loss"][-1] for curve in losses],
+        "final_new_accuracies": [run.curves["validation"]["attribute_accuracy"][-1] for run in members],
+    }
+
+
+def plot(found: dict[str, Any], path: Path) -> None:
+    """Loss on people of pre-training, and accuracy on new ones, over steps; a color for each replay weight."""
+    figure, (loss, accuracy) = new_figure(2, "Replay: the end is softened, the beginning is not")
+    colors = ("#7f8c8d", "#1f4e79", "#b03a2e", "#1e8449", "#7d3c98")
+    for color, (weight, seeds) in zip(colors, found["curves"].items(), strict=False):
+        for place, curves in enumerate(seeds.values()):
+            label = (f"replay weight {float(weight):g}" if float(weight) else "no replay") if place == 0 else None
+            old, new = curves["pretrain_validation"], curves["validation"]
+            loss.plot(old["step"], old["attribute_loss"], color=color, lw=1.2, label=label)
+            accuracy.plot(new["step"], new["attribute_accuracy"], color=color, lw=1.2, label=label)
+    loss.set_ylabel("attribute loss on people of pre-training (nats per value)")
+    loss.set_ylim(0)
+    accuracy.set_ylabel("attribute accuracy on new people")
+    accuracy.set_ylim(0, 1)
+    for axes in (loss, accuracy):
+        axes.set_xlabel("step of fine-tuning")
+        axes.legend(frameon=False, fontsize=9)
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    analyse(__doc__ or "", CLAIM, score, plot, misses={})

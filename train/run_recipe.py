@@ -1,0 +1,59 @@
+"""What all training scripts do: run the recipe on the command line to its end, or on from where it was cut."""
+
+import sys
+from pathlib import Path
+
+from arguments import parse_arguments
+
+
+def main(description: str) -> None:
+    """Run the recipe; exit code 2 and one line on stderr for input that cannot be used."""
+    arguments = parse_arguments(description)
+    recipe, output_dir = arguments.recipe, arguments.output_dir
+
+    try:  # heavy libraries are imported once the arguments are right
+        from run_folder import (
+            check_folder,
+            check_metrics,
+            check_shapes,
+            checkpoint_step,
+            is_finished,
+            join_processes,
+            latest_checkpoint,
+            lock,
+            write_config,
+        )
+
+        processes = join_processes()
+        if processes.is_main_process:
+            check_folder(output_dir, recipe)
+            held = lock(output_dir)  # noqa: F841 - released when the process ends
+            latest_checkpoint(output_dir)  # removes what a kill left incomplete
+        processes.wait_for_everyone()
+        checkpoint = latest_checkpoint(output_dir)
+        if checkpoint is not None:
+            check_metrics(output_dir, recipe, checkpoint_step(checkpoint))
+            if is_finished(output_dir, recipe, checkpoint_step(checkpoint)):
+                print(f"{output_dir} is complete: {checkpoint}")
+                return
+
+        from training import build_model, build_trainer, keep_freed_memory, place_to_start
+
+        from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
+
+        tokenizer = load_tokenizer(recipe.tokenizer)
+        biographies = BiographyTokenizer(tokenizer)
+        model = build_model(recipe, tokenizer, biographies.max_length)
+        if checkpoint is not None:
+            check_shapes(checkpoint, model)
+        trainer = build_trainer(recipe, output_dir, model, tokenizer, biographies, arguments.report_to)
+        if processes.is_main_process:
+            write_config(output_dir, recipe)
+    except ValueError as error:
+        name = Path(sys.argv[0]).name
+        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    keep_freed_memory()
+    resumed = place_to_start(recipe, output_dir, trainer) if checkpoint is None else checkpoint
+    trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+    print(f"{output_dir} is complete: checkpoint-{trainer.state.global_step}")
