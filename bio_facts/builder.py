@@ -40,6 +40,9 @@ class BioFactsConfig(datasets.BuilderConfig):  # type: ignore[misc]
     num_warmup_biographies: int | None = None
     num_fine_tuning_individuals: int | None = None
     replay_weight: float | None = None
+    num_groups: int | None = None
+    num_group_biographies: int | None = None
+    first_group: int | None = None
 
     @property
     def described(self) -> BaseConfig:

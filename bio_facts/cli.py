@@ -93,6 +93,9 @@ _PARAMETERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "num_warmup_biographies": (whole_number("num_warmup_biographies"), "for how many rows (warmup configs)"),
     "num_fine_tuning_individuals": (whole_number("num_fine_tuning_individuals"), "new people (finetune configs)"),
     "replay_weight": (_number, "of each pre-training person against 1 of a new one (finetune configs)"),
+    "num_groups": (whole_number("num_groups"), "that come one after another (groups configs)"),
+    "num_group_biographies": (whole_number("num_group_biographies"), "for how many rows each (groups configs)"),
+    "first_group": (whole_number("first_group"), "which of them comes first, from 0 (groups configs)"),
 }
 
 

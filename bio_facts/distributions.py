@@ -20,6 +20,7 @@ from bio_facts.population import FIRST_FINE_TUNING_INDIVIDUAL, FIRST_UNSEEN_INDI
 
 _MAX_ALPHA = 3.0
 _MAX_WEIGHT = 1_000
+_MAX_GROUPS = 64  # each has a validation split
 _MAX_DENOMINATOR = 1_000_000
 _MAX_POWER_LAW_INDIVIDUALS = 20_000_000  # their table of weights takes a quarter of a minute and a gigabyte
 _BITS = 30  # of the fractions in power-law weights
@@ -174,8 +175,48 @@ class FineTuning:
         return np.where(drawn < replayed, drawn // max(replay, 1), new_ids)
 
 
+@dataclass(frozen=True)
+class Groups:
+    """The population in `num_groups` blocks of equal size, shown one after another (paper App. F.5).
+
+    Each is uniform over its people for `num_group_biographies` samples (None: 16 for each of its people), the last one from
+    then on for ever. Samples begin with group `first_group`; what comes before it is not shown.
+    """
+
+    name: ClassVar[str] = "groups"
+    num_groups: int = 4
+    num_group_biographies: int | None = None
+    first_group: int = 0
+
+    def resolved(self, num_individuals: int) -> Self:
+        """See Distribution."""
+        num_groups = seeding.check_integer("num_groups", self.num_groups, 1, min(num_individuals, _MAX_GROUPS))
+        if num_individuals % num_groups:
+            raise ValueError(
+                f"num_groups is {num_groups}, by which num_individuals, {num_individuals}, cannot be divided; it must be a divisor"
+            )
+        biographies = self.num_group_biographies
+        return type(self)(
+            num_groups,
+            seeding.check_integer(
+                "num_group_biographies", 16 * num_individuals // num_groups if biographies is None else biographies, 1
+            ),
+            seeding.check_integer("first_group", self.first_group, 0, num_groups - 1),
+        )
+
+    def individual_ids(
+        self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """See Distribution."""
+        known = self.resolved(num_individuals)
+        assert known.num_group_biographies is not None
+        size = num_individuals // known.num_groups
+        group = np.minimum(known.first_group + sample_indices // known.num_group_biographies, known.num_groups - 1)
+        return group * size + seeding.integers(size, seed, stream, sample_indices)
+
+
 DISTRIBUTIONS: Mapping[str, type[Distribution]] = MappingProxyType(
-    {kind.name: kind for kind in (Uniform, PowerLaw, Celebrities, WarmUp, FineTuning)}
+    {kind.name: kind for kind in (Uniform, PowerLaw, Celebrities, WarmUp, FineTuning, Groups)}
 )
 
 

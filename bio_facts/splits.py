@@ -10,7 +10,7 @@ from bio_facts import seeding
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.biography import Biographies, attribute_orders
 from bio_facts.config import Config
-from bio_facts.distributions import Distribution, FineTuning, Uniform
+from bio_facts.distributions import Distribution, FineTuning, Groups, Uniform
 from bio_facts.population import (
     FIRST_FINE_TUNING_INDIVIDUAL,
     FIRST_UNSEEN_INDIVIDUAL,
@@ -45,7 +45,8 @@ def splits(config: Config) -> Mapping[str, Split]:
     """Split name -> Split, of a config of biographies. Whatever the distribution of train, the others are uniform over people.
 
     train: training templates. validation: the people that train teaches, held-out templates. pretrain_validation (with
-    fine-tuning only): the validation split of pre-training, row for row. unseen: people never trained on.
+    fine-tuning only): the validation split of pre-training, row for row. validation_group0, ... (with groups only): held-out
+    templates, of the people of one group. unseen: people never trained on.
     """
     if not isinstance(config, Config):
         raise ValueError(f"config is {config!r}; it must be one of biographies, such as CONFIGS['n64k']")
@@ -61,6 +62,15 @@ def splits(config: Config) -> Mapping[str, Split]:
     )
     validation = Split(stream="validation", num_individuals=people)
     unseen = Split(stream="unseen", num_individuals=NUM_UNSEEN_INDIVIDUALS, first_individual=FIRST_UNSEEN_INDIVIDUAL)
+    if isinstance(config.distribution, Groups):
+        size = people // config.distribution.num_groups
+        by_group = {
+            f"validation_group{group}": Split(
+                stream=f"validation_group{group}", num_individuals=size, first_individual=group * size
+            )
+            for group in range(config.distribution.num_groups)
+        }
+        return {"train": train, "validation": validation} | by_group | {"unseen": unseen}
     if not isinstance(config.distribution, FineTuning):
         return {"train": train, "validation": validation, "unseen": unseen}
     new_validation = Split(

@@ -5,6 +5,7 @@ tokens of a biography are the tokens of its pieces, one after another; no specia
 none), and padding is told by the lengths, so no pad token is needed.
 """
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,6 +162,8 @@ def check_tokenizer(name_or_path: str) -> Path:
         return Path(str(TOKENIZER_FILE))
     if name_or_path and Path(name_or_path).exists():
         return Path(name_or_path)
+    if ":" in name_or_path:
+        return _file_of_package(name_or_path)
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -173,8 +176,20 @@ def check_tokenizer(name_or_path: str) -> Path:
             return Path(cached).parent
     raise ValueError(
         f"tokenizer is {name_or_path!r}, which is no file or folder and not in the local Hugging Face cache; it must be "
-        f"{DEFAULT_TOKENIZER!r}, a path, or the id of a Hub repository fetched before (hf download ID)"
+        f"{DEFAULT_TOKENIZER!r}, a path, PACKAGE:FILE, or the id of a Hub repository fetched before (hf download ID)"
     )
+
+
+def _file_of_package(name: str) -> Path:
+    """The file that `PACKAGE:FILE` names, in an installed package that is not imported."""
+    package, _, file = name.partition(":")
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise ValueError(f"tokenizer is {name!r}, but no package {package!r} is installed: pip install {package.replace('_', '-')}")
+    path = Path(spec.origin).parent / file
+    if not path.is_file():
+        raise ValueError(f"tokenizer is {name!r}, but the package has no such file; it must be one below {path.parent}")
+    return path
 
 
 def load_tokenizer(name_or_path: str) -> Any:
@@ -182,7 +197,7 @@ def load_tokenizer(name_or_path: str) -> Any:
 
     Args:
         name_or_path: "bio_facts"; a tokenizer.json; a SentencePiece model file; a folder with either, or as
-            save_pretrained writes it; or a Hub id.
+            save_pretrained writes it; a file of an installed package, as PACKAGE:FILE; or a Hub id.
 
     Raises:
         ValueError: if it is not found, or not a tokenizer.

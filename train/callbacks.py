@@ -1,6 +1,7 @@
 """What a recipe's run notes beside the metrics of AttributeEvaluation: metrics.jsonl, resumable, with tokens and seconds."""
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -64,6 +65,8 @@ class RecipeEvaluation(AttributeEvaluation):
             keep_model(model, self.path.parent, state.global_step)
         super().on_step_end(args, state, control, model, **kwargs)
         last = next(line for line in reversed(self.history) if line["split"] == "validation")
+        if not math.isfinite(last["attribute_loss"]):  # before Trainer makes a checkpoint of it
+            raise FloatingPointError(f"attribute loss is {last['attribute_loss']} at step {last['step']}")
         if last["step"] == state.global_step and is_decided(last, self.recipe.stop_below):
             control.should_training_stop = control.should_save = True
 

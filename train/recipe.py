@@ -34,6 +34,7 @@ class Recipe:
     eval_every: [[interval, until step], ...]: how often to evaluate. save_every: steps between checkpoints.
     keep_models_at: evaluated steps whose models are kept, as models/step-K. stop_below: end the run at the first evaluation
     with a validation loss below this share of the no-knowledge loss.
+    bf16: compute in bfloat16 where that is safe, weights in float32. torch_compile: compile the model.
     seed: the sampling stream and the initial weights.
     """
 
@@ -60,6 +61,8 @@ class Recipe:
     save_every: int = 1_000
     keep_models_at: Sequence[int] = ()
     stop_below: float | None = None
+    bf16: bool = False
+    torch_compile: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -76,6 +79,11 @@ class Recipe:
             _check_number(name, getattr(self, name), "a number from 0 to below 1", lambda x: 0 <= x < 1)
         for name in ("adam_epsilon", "weight_decay", "max_grad_norm"):
             _check_number(name, getattr(self, name), "a number of at least 0", lambda x: x >= 0)
+        for name in ("bf16", "torch_compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be true or false")
+        if self.torch_compile and self.attention:
+            raise ValueError("torch_compile is true, but a model with patched attention cannot be compiled; it must be false")
         if self.lr_schedule not in _SCHEDULES:
             raise ValueError(f"lr_schedule is {self.lr_schedule!r}; it must be one of {', '.join(_SCHEDULES)}")
         if self.stop_below is not None:

@@ -28,7 +28,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "train" / "recipes"
 CLAIMS = (
-    "three_phases", "population_size", "attention_patching", "power_law", "warm_up", "hallucination", "fine_tuning", "replay",
+    "three_phases", "hallucination", "population_size", "attention_patching", "power_law", "warm_up", "fine_tuning", "replay",
+    "rare_individuals", "sequential_groups", "associative_memory",
 )  # fmt: skip
 _SECONDS_BETWEEN_LOOKS = 0.5
 

@@ -55,5 +55,11 @@ def main(description: str) -> None:
         sys.exit(2)
     keep_freed_memory()
     resumed = place_to_start(recipe, output_dir, trainer) if checkpoint is None else checkpoint
-    trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+    try:
+        trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+    except FloatingPointError as error:
+        last = latest_checkpoint(output_dir)
+        good = "there is no checkpoint before it" if last is None else f"the last good checkpoint is {last}"
+        print(f"{Path(sys.argv[0]).name}: error: {error}; {good}; a lower learning_rate may help", file=sys.stderr)
+        sys.exit(1)
     print(f"{output_dir} is complete: checkpoint-{trainer.state.global_step}")

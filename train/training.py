@@ -141,6 +141,17 @@ class ScheduleFrom(TrainerCallback):  # type: ignore[misc]
                 lr_scheduler.step()
 
 
+class CheckedTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer that ends with a FloatingPointError at the first step whose loss is not finite, before it is taken."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """See Trainer."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss is {loss.item()} at step {self.state.global_step + 1}")
+        return loss
+
+
 def build_trainer(
     recipe: Recipe,
     output_dir: Path,
@@ -177,6 +188,8 @@ def build_trainer(
         save_steps=recipe.save_every,
         save_total_limit=2,
         report_to=list(report_to) or "none",
+        bf16=recipe.bf16,
+        torch_compile=recipe.torch_compile,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
         seed=recipe.seed,
@@ -186,7 +199,7 @@ def build_trainer(
             f"batch_size is {recipe.batch_size}; it must be a multiple of the number of processes, {num_processes} "
             "(several GPUs: start with accelerate launch, one process each)"
         )
-    trainer = Trainer(
+    trainer = CheckedTrainer(
         model=model,
         args=arguments,
         train_dataset=BiographyDataset(recipe.data, biographies, recipe.num_steps * recipe.batch_size),

@@ -1,9 +1,8 @@
 """C3: it is the attention patterns that a model lacks on the plateau (paper section 3.1, Fig. 3; App. D.2).
 
-  python eval/analysis/attention_patching.py runs/paper-mini/three_phases-s10 runs/paper-mini/attention_patching-*-s10 \\
-      --results eval/results/attention_patching/mini.json
+  python eval/analysis/attention_patching.py runs/paper-mini/attention_patching-* --results eval/results/attention_patching/mini.json
 
-Takes reference runs that kept models, and runs of train/patch_attention.py on them, of the same seeds.
+Takes runs of train/patch_attention.py; the reference runs whose models they were given are found by their recipes' source.
 """
 
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike, grouped
+from runs import Run, check_alike, grouped, read_run
 from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
 from bio_facts.attention import attention_signatures
@@ -31,26 +30,16 @@ MAX_SHARE_OF_PLATEAU = 1.0  # ... before a normal run's plateau_end
 NUM_SIGNATURE_BIOGRAPHIES = 100
 
 
-def is_patched(run: Run) -> bool:
-    """Whether a run was given attention patterns."""
-    return bool(run.recipe["attention"])
-
-
 def score(runs: Sequence[Run]) -> Finding:
     """Checks of all seeds together.
 
     Raises:
-        ValueError: if a seed lacks its reference, or there are no patterns of an untrained, a phase-1 and a post-plateau model.
+        ValueError: if a run is not patched, its reference is not there, or there are no patterns of an untrained, a phase-1 and
+            a post-plateau model.
     """
-    patched = [run for run in runs if is_patched(run)]
-    references = {run.seed: run for run in runs if not is_patched(run)}
-    if not patched:
-        raise ValueError("no run was given attention patterns; there must be some of train/patch_attention.py")
-    for run in patched:
-        if run.seed not in references:
-            raise ValueError(f"run {run.folder} has seed {run.seed}, of which there is no reference run; give {run.recipe['source']} too")
-    check_alike(patched, "attention", "source")
-    arms = grouped(patched, lambda run: (run.recipe["attention"]["start_step"], run.recipe["attention"]["reference_step"]))
+    references = {run.seed: reference_of(run) for run in runs}
+    check_alike(runs, "attention", "source", "stop_below")
+    arms = grouped(runs, lambda run: (run.recipe["attention"]["start_step"], run.recipe["attention"]["reference_step"]))
     ends = {seed: run.phase_ends for seed, run in references.items()}
     if any(None in pair for pair in ends.values()):
         raise ValueError(f"a reference run has no end of phase 1 or of the plateau ({ends}); it must be trained until it knows")
@@ -97,6 +86,20 @@ def score(runs: Sequence[Run]) -> Finding:
         "signatures": signatures,
     }  # fmt: skip
     return Finding(checks, content)
+
+
+def reference_of(run: Run) -> Run:
+    """The run whose attention patterns a run was given.
+
+    Raises:
+        ValueError: if it was given none, or the reference is not where it was, or of another seed.
+    """
+    if not run.recipe["attention"]:
+        raise ValueError(f"run {run.folder} was given no attention patterns; it must be one of train/patch_attention.py")
+    reference = read_run(Path(run.recipe["source"]))
+    if reference.seed != run.seed:
+        raise ValueError(f"run {run.folder} has seed {run.seed} and its source {reference.folder} seed {reference.seed}; they must be equal")
+    return reference
 
 
 def _kind(reference_step: int, ends: Sequence[tuple[int | None, int | None]]) -> str:
