@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recipe import MAPPINGS, Recipe
+from recipe import MAPPINGS, MemoryRecipe, Recipe
 from recipe_files import parse_value, read_recipe_file
 
 
@@ -17,12 +17,14 @@ from recipe_files import parse_value, read_recipe_file
 class Arguments:
     """What a training script was asked to do."""
 
-    recipe: Recipe
+    recipe: Any
     output_dir: Path
     report_to: list[str]
 
 
-def parse_arguments(description: str, argv: Sequence[str] | None = None) -> Arguments:
+def parse_arguments(
+    description: str, argv: Sequence[str] | None = None, kind: type[Recipe] | type[MemoryRecipe] = Recipe
+) -> Arguments:
     """Recipe and output folder from the command line; wrong input ends the program with one line and exit code 2."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -38,17 +40,21 @@ def parse_arguments(description: str, argv: Sequence[str] | None = None) -> Argu
     )
     recipe_keys = parser.add_argument_group(
         "recipe keys", "Each takes the place of the recipe's value, written as YAML. A dot reaches into a mapping: "
-        "--model_config.hidden_size 256\n\n" + (Recipe.__doc__ or "")
+        "--model_config.hidden_size 256\n\n" + (kind.__doc__ or "")
     )  # fmt: skip
-    for name, key in Recipe.__dataclass_fields__.items():
+    for name, key in kind.__dataclass_fields__.items():
         default = "" if key.default is dataclasses.MISSING else f"default: {key.default}"
         recipe_keys.add_argument(f"--{name}", metavar="VALUE", help=default)
     known, extra = parser.parse_known_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
-        overrides = {name: value for name in Recipe.__dataclass_fields__ if (value := getattr(known, name)) is not None}
-        overrides |= _dotted_overrides(extra)
+        overrides = {name: value for name in kind.__dataclass_fields__ if (value := getattr(known, name)) is not None}
+        overrides |= _dotted_overrides(extra, kind)
         values = {key: parse_value(key, value) for key, value in overrides.items()}
-        return Arguments(read_recipe_file(known.config).recipe(known.arm, values), known.output_dir, known.report_to)
+        script = "associative_memory.py" if kind is MemoryRecipe else "pretrain.py"
+        file = read_recipe_file(known.config, script)
+        if file.kind is not kind:
+            raise ValueError(f"recipe {known.config} is for {file.script}; run it with train/{file.script}")
+        return Arguments(file.recipe(known.arm, values), known.output_dir, known.report_to)
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
         raise AssertionError from error  # error() does not return
@@ -65,14 +71,14 @@ def _joined(argv: Sequence[str]) -> list[str]:
     return joined
 
 
-def _dotted_overrides(arguments: list[str]) -> dict[str, str]:
+def _dotted_overrides(arguments: list[str], kind: type[Recipe] | type[MemoryRecipe]) -> dict[str, str]:
     """{"model_config.hidden_size": "256"} from ["--model_config.hidden_size", "256"] or ["--model_config.hidden_size=256"]."""
     overrides, left = {}, list(arguments)
     while left:
         key, equals, value = left.pop(0).partition("=")
         parent, dot, _ = key.removeprefix("--").partition(".")
         if not key.startswith("--") or not dot or parent not in MAPPINGS:
-            raise ValueError(f"unknown argument {key!r}; the recipe keys are {', '.join(Recipe.__dataclass_fields__)}")
+            raise ValueError(f"unknown argument {key!r}; the recipe keys are {', '.join(kind.__dataclass_fields__)}")
         if not equals:
             if not left:
                 raise ValueError(f"argument {key} has no value")

@@ -13,12 +13,12 @@
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from recipe import Recipe
+from recipe import MemoryRecipe, Recipe
 
 _FILE_KEYS = ("base", "script", "seeds", "arms")
 _NO_ARM = ""
@@ -64,8 +64,13 @@ class RecipeFile:
         file, _, source_arm = str(given).partition("#")
         return (self.path.parent / file).resolve(), source_arm
 
-    def recipe(self, arm: str | None, overrides: Mapping[str, Any]) -> Recipe:
-        """The recipe of an arm, with `overrides` (a dotted key reaches into a mapping).
+    @property
+    def kind(self) -> type[Recipe] | type[MemoryRecipe]:
+        """What its settings are those of."""
+        return MemoryRecipe if self.script == "associative_memory.py" else Recipe
+
+    def recipe(self, arm: str | None, overrides: Mapping[str, Any]) -> Any:
+        """The recipe of an arm, of its kind, with `overrides` (a dotted key reaches into a mapping).
 
         Raises:
             ValueError: if there is no such arm, a key is unknown or missing, or a value is not right.
@@ -80,13 +85,15 @@ class RecipeFile:
         own = {key: value for key, value in self.arms[name].items() if key != "seeds"}
         for layer, mark in ((own, ""), (overrides, "--")):
             _override(settings, layer, mark)
-        fields = Recipe.__dataclass_fields__
+        fields = self.kind.__dataclass_fields__
         for key in settings:
             if key not in fields:
                 raise ValueError(f"unknown recipe key {key!r} in {self.path}; the keys are {', '.join(fields)}")
-        if "dataset" not in settings:
-            raise ValueError(f"recipe {self.path} lacks dataset; it must name a config, such as n64k")
-        return Recipe(**settings)
+        for key, field in fields.items():
+            if field.default is MISSING and field.default_factory is MISSING and key not in settings:
+                example = "a config, such as n64k" if key == "dataset" else "an integer"
+                raise ValueError(f"recipe {self.path} lacks {key}; it must be {example}")
+        return self.kind(**settings)
 
 
 def _override(settings: dict[str, Any], layer: Mapping[str, Any], mark: str) -> None:
@@ -103,8 +110,8 @@ def _override(settings: dict[str, Any], layer: Mapping[str, Any], mark: str) -> 
         target[last] = value
 
 
-def read_recipe_file(path: Path) -> RecipeFile:
-    """A recipe file, or the config.json of a run.
+def read_recipe_file(path: Path, script: str = "pretrain.py") -> RecipeFile:
+    """A recipe file, or the config.json of a run; `script` is what it is for if it does not say.
 
     Raises:
         ValueError: if the file, or its base, is missing or is no recipe file.
@@ -119,7 +126,7 @@ def read_recipe_file(path: Path) -> RecipeFile:
         raise ValueError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
     own = _mapping(path, "a mapping of recipe keys to values", found)
     own = dict(_mapping(path, "recipe: a mapping of recipe keys to values", own["recipe"]) if "recipe" in own else own)
-    script, seeds, arms = own.pop("script", None), own.pop("seeds", ()), own.pop("arms", {_NO_ARM: {}})
+    own_script, seeds, arms = own.pop("script", None), own.pop("seeds", ()), own.pop("arms", {_NO_ARM: {}})
     if not isinstance(seeds, list | tuple) or not all(type(seed) is int for seed in seeds):
         raise ValueError(f"recipe {path} has seeds: {seeds!r}; it must be a list of integers, such as [10, 11, 12]")
     for name, settings in _mapping(path, "arms: a mapping of names to settings", arms).items():
@@ -129,7 +136,7 @@ def read_recipe_file(path: Path) -> RecipeFile:
     base = own.pop("base", None)
     settings = {} if base is None else copy.deepcopy(dict(read_recipe_file(path.parent / str(base)).settings))
     _override(settings, own, "")
-    return RecipeFile(path, script or "pretrain.py", tuple(seeds), settings, {str(name): arm or {} for name, arm in arms.items()})
+    return RecipeFile(path, own_script or script, tuple(seeds), settings, {str(name): arm or {} for name, arm in arms.items()})
 
 
 def parse_value(key: str, text: str) -> Any:

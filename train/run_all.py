@@ -209,7 +209,8 @@ def main() -> int:
             failed.append(claim)
 
     run_jobs(plan, num_jobs, environment, judge)
-    report = [sys.executable, str(ROOT / "eval" / "report.py"), str(output_dir), "--scale", arguments.scale]
+    report = [sys.executable, str(ROOT / "eval" / "analysis" / "report.py"), str(output_dir), "--scale", arguments.scale]
+    report += ["--output_file", str(output_dir / "report.html")]
     subprocess.run(report, check=True)
     unfinished = [claim for claim, jobs in plan.claims.items() if any(job.code != 0 for job in jobs)]
     if unfinished or failed:

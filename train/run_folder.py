@@ -43,7 +43,7 @@ def join_processes() -> Any:
     return processes
 
 
-def check_folder(output_dir: Path, recipe: Recipe) -> None:
+def check_folder(output_dir: Path, recipe: Any) -> None:
     """ValueError unless the folder is new, empty or a run of this very recipe. Writes nothing."""
     try:
         found = sorted(file.name for file in output_dir.iterdir())
@@ -63,19 +63,29 @@ def check_folder(output_dir: Path, recipe: Recipe) -> None:
         )
 
 
-def _check_same_run(output_dir: Path, recipe: Recipe) -> None:
+def _check_same_run(output_dir: Path, recipe: Any) -> None:
     path = output_dir / CONFIG_FILE
+    wanted = _flat(recipe)
     try:
         theirs = json.loads(path.read_text(encoding="utf-8"))
-        settings = theirs["recipe"] | {"dataset_fingerprint": theirs["dataset_fingerprint"]}
+        settings = {key: value for key, value in theirs.items() if key != "recipe"} | theirs["recipe"]
+        missing = next((key for key in recipe.described() if key not in theirs), None)
+        if missing is not None:
+            raise KeyError(missing)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is not the config.json of a run ({error!r}); choose another output_dir") from error
-    for key, value in (_jsonable(recipe) | {"dataset_fingerprint": recipe.data.fingerprint}).items():
+    for key, value in wanted.items():
         if settings.get(key) != value:
             raise ValueError(
                 f"output_dir {output_dir} holds another run: its {key} is {settings.get(key)!r}, not {value!r}; "
                 "choose another folder or the same settings"
             )
+
+
+def _flat(recipe: Any) -> dict[str, Any]:
+    """What a config.json says of a run, in one mapping."""
+    described: dict[str, Any] = json.loads(json.dumps(recipe.described()))
+    return described.pop("recipe") | described  # type: ignore[no-any-return]
 
 
 def lock(output_dir: Path) -> IO[str]:
@@ -98,20 +108,15 @@ def lock(output_dir: Path) -> IO[str]:
     return file
 
 
-def write_config(output_dir: Path, recipe: Recipe) -> None:
+def write_config(output_dir: Path, recipe: Any) -> None:
     """Write the config.json that repeats the run, unless it is there."""
     path = output_dir / CONFIG_FILE
     if path.exists():
         return
-    data = {"dataset_parameters": recipe.data.parameters, "dataset_fingerprint": recipe.data.fingerprint}
-    whole = {"recipe": _jsonable(recipe)} | data | _provenance()
+    whole = json.loads(json.dumps(recipe.described())) | _provenance()
     partial = path.with_name(f"{CONFIG_FILE}.partial")
     partial.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
-
-
-def _jsonable(recipe: Recipe) -> dict[str, Any]:
-    return json.loads(json.dumps(recipe.as_dict()))  # type: ignore[no-any-return]
 
 
 def _provenance() -> dict[str, Any]:

@@ -73,16 +73,16 @@ def score(runs: Sequence[Run]) -> Finding:
     first = next(iter(references))
     content = {
         "phase_ends": {str(seed): pair for seed, pair in ends.items()},
-        "no_knowledge_loss": references[first].curves["validation"]["no_knowledge_loss"][0],
+        "no_knowledge_loss": references[first].curve("validation")["no_knowledge_loss"][0],
         "table": [
             {"start_step": arm[0], "reference_step": arm[1], "patterns": kinds[arm], "seeds": [run.seed for run in members], "final_losses": finals[arm]}
             for arm, members in arms.items()
         ],
         "curves": {
-            f"{arm[0]}/{arm[1]}": picked(next(run for run in members if run.seed == first or members[0].seed != first).curves["validation"], "attribute_loss")
+            f"{arm[0]}/{arm[1]}": picked(next(run for run in members if run.seed == first or members[0].seed != first).curve("validation"), "attribute_loss")
             for arm, members in arms.items()
         },
-        "reference_curve": picked(references[first].curves["validation"], "attribute_loss"),
+        "reference_curve": picked(references[first].curve("validation"), "attribute_loss"),
         "signatures": signatures,
     }  # fmt: skip
     return Finding(checks, content)
@@ -114,12 +114,12 @@ def _kind(reference_step: int, ends: Sequence[tuple[int | None, int | None]]) ->
 
 
 def _last_loss(run: Run) -> float:
-    return float(run.curves["validation"]["attribute_loss"][-1])
+    return float(run.curve("validation")["attribute_loss"][-1])
 
 
 def _reach(run: Run) -> float:
     """First evaluated step with a loss below LOSS_FACTOR x the baseline; infinite if there is none."""
-    curve = run.curves["validation"]
+    curve = run.curve("validation")
     return next(
         (
             float(step)

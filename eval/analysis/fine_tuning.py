@@ -26,7 +26,7 @@ SPLITS = {"pretrain_validation": "people of pre-training", "validation": "new pe
 
 def fall(run: Run) -> tuple[int | None, float | None]:
     """First evaluated step at which accuracy on people of pre-training has fallen by FALL, and accuracy on the new ones then."""
-    before, new = run.curves["pretrain_validation"], run.curves["validation"]
+    before, new = run.curve("pretrain_validation"), run.curve("validation")
     for step, accuracy, new_accuracy in zip(
         before["step"], before["attribute_accuracy"], new["attribute_accuracy"], strict=True
     ):
@@ -66,8 +66,8 @@ def score(runs: Sequence[Run]) -> Finding:
                 "seeds": [run.seed for run in members],
                 "fall_steps": [step for step, _ in found],
                 "new_accuracies": [accuracy for _, accuracy in found],
-                "final_old_accuracies": [run.curves["pretrain_validation"]["attribute_accuracy"][-1] for run in members],
-                "final_new_accuracies": [run.curves["validation"]["attribute_accuracy"][-1] for run in members],
+                "final_old_accuracies": [run.curve("pretrain_validation")["attribute_accuracy"][-1] for run in members],
+                "final_new_accuracies": [run.curve("validation")["attribute_accuracy"][-1] for run in members],
             }
         )
     return Finding(checks, {"table": table, "curves": curves_of(by_number)})
@@ -77,7 +77,7 @@ def curves_of(groups: dict[Any, list[Run]]) -> dict[str, Any]:
     """Label -> seed -> split -> columns."""
     return {
         str(label): {
-            str(run.seed): {split: picked(run.curves[split], "attribute_loss", "attribute_accuracy") for split in SPLITS}
+            str(run.seed): {split: picked(run.curve(split), "attribute_loss", "attribute_accuracy") for split in SPLITS}
             for run in members
         }
         for label, members in groups.items()

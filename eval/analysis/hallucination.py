@@ -25,7 +25,7 @@ MIN_CONFIDENCE_GAP = 0.1  # mean probability of the top token at value tokens, s
 
 def rise(run: Run) -> int | None:
     """First evaluated step after phase 1 from which the unseen loss stays above its baseline; None if it does not at the end."""
-    unseen, (phase1, _) = run.curves["unseen"], run.phase_ends
+    unseen, (phase1, _) = run.curve("unseen"), run.phase_ends
     if phase1 is None:
         return None
     found = None
@@ -44,7 +44,7 @@ def score(runs: Sequence[Run]) -> Finding:
     grouped(runs, lambda run: CLAIM)
     checks, rises = [], {}
     for run in runs:
-        validation, unseen, (_, plateau) = run.curves["validation"], run.curves["unseen"], run.phase_ends
+        validation, unseen, (_, plateau) = run.curve("validation"), run.curve("unseen"), run.phase_ends
         rises[str(run.seed)] = risen = rise(run)
         excess = unseen["attribute_loss"][-1] - unseen["pool_no_knowledge_loss"][-1]
         delay = risen - plateau if risen is not None and plateau is not None else None
@@ -65,10 +65,10 @@ def score(runs: Sequence[Run]) -> Finding:
     content = {
         "plateau_ends": {str(run.seed): run.phase_ends[1] for run in runs},
         "rises": rises,
-        "pool_no_knowledge_loss": runs[0].curves["unseen"]["pool_no_knowledge_loss"][0],
+        "pool_no_knowledge_loss": runs[0].curve("unseen")["pool_no_knowledge_loss"][0],
         "num_individuals": runs[0].data["num_individuals"],
         "curves": {
-            str(run.seed): {split: picked(run.curves[split], *keys) for split in ("validation", "unseen")} for run in runs
+            str(run.seed): {split: picked(run.curve(split), *keys) for split in ("validation", "unseen")} for run in runs
         },
     }
     return Finding(checks, content)

@@ -85,8 +85,8 @@ def _sortable(run: Run) -> tuple[float, ...]:
 def _row(arm: tuple[float, ...], members: list[Run]) -> dict[str, Any]:
     people, steps, alpha, celebrities, weight = arm
     ends = [run.phase_ends[1] for run in members]
-    finals = [run.curves["validation"]["attribute_loss"][-1] for run in members]
-    accuracies = [run.curves["validation"]["attribute_accuracy"][-1] for run in members]
+    finals = [run.curve("validation")["attribute_loss"][-1] for run in members]
+    accuracies = [run.curve("validation")["attribute_accuracy"][-1] for run in members]
     return {
         "num_individuals": int(people),
         "num_steps": int(steps),

@@ -51,7 +51,7 @@ def score(runs: Sequence[Run]) -> Finding:
 
 
 def _row(weight: float, members: list[Run]) -> dict[str, Any]:
-    losses = [run.curves["pretrain_validation"] for run in members]
+    losses = [run.curve("pretrain_validation") for run in members]
     early = EARLY * members[0].recipe["num_steps"]
     peaks = [
         max(loss for step, loss in zip(curve["step"], curve["attribute_loss"], strict=True) if 0 < step <= early) for curve in losses
@@ -62,7 +62,7 @@ def _row(weight: float, members: list[Run]) -> dict[str, Any]:
         "starts": [curve["attribute_loss"][0] for curve in losses],
         "peaks": peaks,
         "final_losses": [curve["attribute_loss"][-1] for curve in losses],
-        "final_new_accuracies": [run.curves["validation"]["attribute_accuracy"][-1] for run in members],
+        "final_new_accuracies": [run.curve("validation")["attribute_accuracy"][-1] for run in members],
     }
 
 

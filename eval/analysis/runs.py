@@ -43,13 +43,28 @@ class Run:
     @property
     def data(self) -> dict[str, Any]:
         """The parameters of its data set."""
+        if "dataset_parameters" not in self.config:
+            raise ValueError(f"run {self.folder} has no data set of biographies; this claim needs a run of its own recipe")
         found: dict[str, Any] = self.config["dataset_parameters"]
         return found
+
+    def curve(self, split: str) -> Curve:
+        """A split's curve; ValueError if the run was not evaluated on it."""
+        if split not in self.curves:
+            raise ValueError(
+                f"run {self.folder} is evaluated on {', '.join(self.curves)}; this claim needs {split}, from a run of its own recipe"
+            )
+        return self.curves[split]
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, evaluations included."""
+        return float(next(iter(self.curves.values())).metrics[-1]["seconds"])
 
     @property
     def phase_ends(self) -> tuple[int | None, int | None]:
         """Steps at which phase 1 and the plateau end, by validation attribute_loss; None where one does not."""
-        validation = self.curves["validation"]
+        validation = self.curve("validation")
         curve = validation["step"], validation["attribute_loss"], validation["no_knowledge_loss"][0]
         return phase1_end(*curve), plateau_end(*curve)
 
@@ -63,7 +78,7 @@ def read_run(folder: Path) -> Run:
     for name in ("config.json", "metrics.jsonl"):
         if not (folder / name).is_file():
             raise ValueError(f"run is {str(folder)!r}, which has no {name}; it must be the output_dir of a training script")
-    config = _read_json(folder / "config.json", (folder / "config.json").read_text(encoding="utf-8"), "dataset_parameters")
+    config = _read_json(folder / "config.json", (folder / "config.json").read_text(encoding="utf-8"), "recipe")
     path = folder / "metrics.jsonl"
     lines = [_read_json(path, line, "step") for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
     splits = dict.fromkeys(line["split"] for line in lines)
@@ -74,15 +89,12 @@ def read_run(folder: Path) -> Run:
 
 def _check_finished(run: Run) -> None:
     last_step, stop_below = run.recipe["num_steps"], run.recipe.get("stop_below")
-    for split in ("validation", "unseen"):
-        last = run.curves[split].metrics[-1] if split in run.curves else None
-        if last is None or (
-            last["step"] != last_step and not is_decided(run.curves["validation"].metrics[-1], stop_below)
-        ):
-            at = None if last is None else last["step"]
-            raise ValueError(
-                f"run {run.folder} is evaluated on {split} up to step {at}; it must be finished, up to step {last_step}"
-            )
+    ends = {split: curve.metrics[-1] for split, curve in run.curves.items()}
+    decided = "validation" in ends and is_decided(ends["validation"], stop_below)
+    last_steps = {line["step"] for line in ends.values()}
+    if len(last_steps) != 1 or (last_steps != {last_step} and not decided):
+        at = f"up to step {max(last_steps)}" if last_steps else "at no step"
+        raise ValueError(f"run {run.folder} is evaluated {at}; it must be finished, up to step {last_step}")
 
 
 def _read_json(path: Path, text: str, key: str) -> dict[str, Any]:

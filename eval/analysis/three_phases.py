@@ -37,14 +37,14 @@ def score(runs: Sequence[Run]) -> Finding:
     checks = [one for run in runs for one in score_run(run)]
     curves = {
         str(run.seed): {
-            split: picked(run.curves[split], "attribute_loss", "attribute_accuracy") for split in ("validation", "unseen")
+            split: picked(run.curve(split), "attribute_loss", "attribute_accuracy") for split in ("validation", "unseen")
         }
         for run in runs
     }
     first = runs[0]
     content = {
         "phase_ends": {str(run.seed): run.phase_ends for run in runs},
-        "no_knowledge_loss": first.curves["validation"]["no_knowledge_loss"][0],
+        "no_knowledge_loss": first.curve("validation")["no_knowledge_loss"][0],
         "num_individuals": first.data["num_individuals"],
         "batch_size": first.recipe["batch_size"],
         "curves": curves,
@@ -54,7 +54,7 @@ def score(runs: Sequence[Run]) -> Finding:
 
 def score_run(run: Run) -> list[Check]:
     """Checks of one run."""
-    validation, unseen = run.curves["validation"], run.curves["unseen"]
+    validation, unseen = run.curve("validation"), run.curve("unseen")
     steps, accuracies = validation["step"], validation["attribute_accuracy"]
     phase1, plateau = run.phase_ends
     at_phase1 = accuracies[steps.index(phase1)] if phase1 is not None else None

@@ -61,7 +61,7 @@ def result(claim: str, scale: str, runs: Sequence[Run], finding: Finding, misses
         "seeds": sorted({run.seed for run in runs}),
         "num_runs": len(runs),
         "device": runs[0].config["device"],
-        "seconds": round(sum(run.curves["validation"]["seconds"][-1] for run in runs), 1),
+        "seconds": round(sum(run.seconds for run in runs), 1),
         "fingerprint": digest[:16],
         "data_version": runs[0].config["data_version"],
         "versions": runs[0].config["versions"],

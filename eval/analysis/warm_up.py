@@ -74,14 +74,14 @@ def _arm(run: Run, people: int) -> tuple[str, str]:
 
 def _row(arm: tuple[str, str], members: list[Run], people: int) -> dict[str, Any]:
     share = int(members[0].data["num_individuals"]) / people  # those whom a control does not know count as wrong
-    accuracies = [share * run.curves["validation"]["attribute_accuracy"][-1] for run in members]
+    accuracies = [share * run.curve("validation")["attribute_accuracy"][-1] for run in members]
     return {
         "kind": arm[0],
         "arm": arm[1],
         "seeds": [run.seed for run in members],
         "accuracies": [round(accuracy, 4) for accuracy in accuracies],
         "accuracy": float(np.mean(accuracies)),
-        "final_loss": float(np.mean([run.curves["validation"]["attribute_loss"][-1] for run in members])),
+        "final_loss": float(np.mean([run.curve("validation")["attribute_loss"][-1] for run in members])),
     }
 
 

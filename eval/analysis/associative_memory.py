@@ -1,0 +1,105 @@
+"""C9, memory: a perceptron that stores pairs loses them when it is taught new ones, as a language model does (paper App. F.4).
+
+  python eval/analysis/associative_memory.py runs/paper-mini/associative_memory-* --results eval/results/associative_memory/mini.json
+
+Takes runs of train/associative_memory.py with different numbers of new pairs.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from runs import Run, check_alike, grouped
+from verdicts import Finding, analyse, check, new_figure, picked, save_figure
+
+CLAIM = "associative_memory"
+PAPER = (
+    "A perceptron with one hidden layer of ReLU units, used as a key-value memory, shows the same picture as fine-tuning on new people "
+    "(App. F.4)."
+)
+
+MIN_START_ACCURACY = 0.9  # on the pairs of pre-training, before fine-tuning
+FALL = 0.2  # of that accuracy, with the most new pairs
+EARLY = 0.1  # share of fine-tuning within which ...
+MIN_EARLY_SHARE = 0.5  # ... so much of the rise of the old pairs' loss has happened, with the most new pairs
+
+
+def score(runs: Sequence[Run]) -> Finding:
+    """Checks of means over seeds.
+
+    Raises:
+        ValueError: if a run is not of the memory, or all have as many new pairs.
+    """
+    for run in runs:
+        if "num_new_pairs" not in run.recipe:
+            raise ValueError(f"run {run.folder} is no associative memory; it must be one of train/associative_memory.py")
+    check_alike(runs, "num_new_pairs")
+    by_number = grouped(runs, lambda run: int(run.recipe["num_new_pairs"]))
+    if len(by_number) < 2:
+        raise ValueError(f"runs have {list(by_number)} new pairs; there must be two numbers of them or more, to compare")
+    table = [_row(number, members) for number, members in by_number.items()]
+    most = table[-1]
+    smallest_step = min(later["fall"] - earlier["fall"] for earlier, later in zip(table, table[1:], strict=False))
+    checks = [
+        check("accuracy on old pairs before fine-tuning", "is at least", MIN_START_ACCURACY, most["start_accuracy"]),
+        check(f"{most['num_new_pairs']} new pairs: fall of accuracy on old ones", "is at least", FALL, most["fall"]),
+        check(
+            f"{most['num_new_pairs']} new pairs: share of the rise of the old pairs' loss in the first {EARLY:g} of fine-tuning",
+            "is at least", MIN_EARLY_SHARE, most["early_share"],
+        ),
+        check("fall with more new pairs minus that with the next fewer, smallest", "is above", 0, smallest_step),
+    ]  # fmt: skip
+    curves = {
+        str(number): {
+            str(run.seed): {split: picked(run.curve(split), "loss", "accuracy") for split in ("pretrain", "new")} for run in members[:1]
+        }
+        for number, members in by_number.items()
+    }
+    return Finding(checks, {"table": table, "curves": curves})
+
+
+def _row(number: int, members: list[Run]) -> dict[str, Any]:
+    starts, falls, shares, new_at_fall = [], [], [], []
+    for run in members:
+        old, new = run.curve("pretrain"), run.curve("new")
+        steps, losses, accuracies = old["step"], old["loss"], old["accuracy"]
+        early = max(place for place, step in enumerate(steps) if step <= EARLY * steps[-1])
+        starts.append(accuracies[0])
+        falls.append(accuracies[0] - accuracies[-1])
+        shares.append((losses[early] - losses[0]) / (max(losses) - losses[0]))
+        fallen = next((place for place, accuracy in enumerate(accuracies) if accuracy <= accuracies[0] - FALL), None)
+        new_at_fall.append(None if fallen is None else new["accuracy"][fallen])
+    return {
+        "num_new_pairs": number,
+        "seeds": [run.seed for run in members],
+        "start_accuracy": float(np.mean(starts)),
+        "fall": float(np.mean(falls)),
+        "early_share": float(np.mean(shares)),
+        "new_accuracies_when_old_has_fallen": new_at_fall,
+    }
+
+
+def plot(found: dict[str, Any], path: Path) -> None:
+    """Loss on old pairs, and accuracy on old and new ones, over steps; a color for each number of new pairs."""
+    figure, (loss, accuracy) = new_figure(2, "A key-value memory taught new pairs")
+    for color, (number, seeds) in zip(("#1f4e79", "#b03a2e", "#1e8449", "#7d3c98", "#b9770e", "#117a65"), found["curves"].items(), strict=False):
+        (curves,) = seeds.values()
+        old, new = curves["pretrain"], curves["new"]
+        loss.plot(old["step"], old["loss"], color=color, lw=1.5, label=f"{number} new pairs")
+        accuracy.plot(old["step"], old["accuracy"], color=color, lw=1.5)
+        accuracy.plot(new["step"], new["accuracy"], color=color, lw=1.5, ls="--")
+    accuracy.plot([], [], color="black", label="old pairs")
+    accuracy.plot([], [], color="black", ls="--", label="new pairs")
+    loss.set_ylabel("loss on the pairs of pre-training (nats per pair)")
+    accuracy.set_ylabel("accuracy")
+    accuracy.set_ylim(0, 1.02)
+    for axes in (loss, accuracy):
+        axes.set_xscale("symlog", linthresh=10)
+        axes.set_xlabel("step of fine-tuning")
+        axes.legend(frameon=False, fontsize=9)
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    analyse(__doc__ or "", CLAIM, score, plot, misses={})

@@ -1,0 +1,82 @@
+"""C9, rare people: fine-tuning on people who were seen, but rarely, helps them without a collapse (paper App. F.3).
+
+  python eval/analysis/rare_individuals.py runs/paper-mini/rare_individuals-* --results eval/results/rare_individuals/mini.json
+
+Takes runs of train/fine_tune.py on the second half of a population whose first half was likelier in pre-training.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from runs import Run, check_alike
+from verdicts import Finding, analyse, check, new_figure, picked, save_figure
+
+CLAIM = "rare_individuals"
+PAPER = (
+    "Fine-tuning on people who were rare in pre-training, but seen, raises what is known of them without the collapse that new people "
+    "bring (App. F.3)."
+)
+
+MIN_GAIN = 0.2  # of accuracy on rare people
+MAX_FALL = 0.2  # of accuracy on frequent people at any evaluation; where fine_tuning sees a collapse
+SPLITS = {"validation_group1": "rare people", "validation_group0": "frequent people", "unseen": "people never seen"}
+
+
+def score(runs: Sequence[Run]) -> Finding:
+    """Checks of means over seeds.
+
+    Raises:
+        ValueError: if a run does not fine-tune on the second of two groups.
+    """
+    check_alike(runs, "source")
+    for run in runs:
+        if run.recipe["source"] is None or run.data.get("num_groups") != 2 or run.data.get("first_group") != 1:
+            raise ValueError(
+                f"run {run.folder} is not fine-tuning on the second of two groups; it must be one of the recipe rare_individuals"
+            )
+    rare, frequent = (
+        [run.curve(f"validation_group{group}")["attribute_accuracy"] for run in runs] for group in (1, 0)
+    )
+    gain = float(np.mean([max(curve) - curve[0] for curve in rare]))
+    fall = float(np.mean([curve[0] - min(curve) for curve in frequent]))
+    checks = [
+        check("highest accuracy on rare people minus that before fine-tuning", "is at least", MIN_GAIN, gain),
+        check("accuracy on frequent people before fine-tuning minus the lowest", "is at most", MAX_FALL, fall),
+    ]
+    content = {
+        "table": [
+            {
+                "seed": run.seed,
+                "rare_start": rare_curve[0], "rare_final": rare_curve[-1],
+                "frequent_start": frequent_curve[0], "frequent_lowest": min(frequent_curve), "frequent_final": frequent_curve[-1],
+            }
+            for run, rare_curve, frequent_curve in zip(runs, rare, frequent, strict=True)
+        ],
+        "curves": {
+            str(run.seed): {split: picked(run.curve(split), "attribute_loss", "attribute_accuracy") for split in SPLITS} for run in runs
+        },
+    }  # fmt: skip
+    return Finding(checks, content)
+
+
+def plot(found: dict[str, Any], path: Path) -> None:
+    """Loss and accuracy on rare, frequent and unseen people over steps, a line for each seed."""
+    figure, (loss, accuracy) = new_figure(2, "Fine-tuning on people who were seen, but rarely")
+    for (split, label), color in zip(SPLITS.items(), ("#1e8449", "#1f4e79", "#b03a2e"), strict=True):
+        for place, curves in enumerate(found["curves"].values()):
+            for axes, key in ((loss, "attribute_loss"), (accuracy, "attribute_accuracy")):
+                axes.plot(curves[split]["step"], curves[split][key], color=color, lw=1.3, label=label if place == 0 else None)
+    loss.set_ylabel("attribute loss (nats per value)")
+    loss.set_ylim(0)
+    accuracy.set_ylabel("attribute accuracy")
+    accuracy.set_ylim(0, 1)
+    for axes in (loss, accuracy):
+        axes.set_xlabel("step of fine-tuning")
+        axes.legend(frameon=False, fontsize=9)
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    analyse(__doc__ or "", CLAIM, score, plot, misses={})

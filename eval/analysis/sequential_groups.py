@@ -1,0 +1,110 @@
+"""C9, groups: shown one after another, each is learned faster than the one before, and forgotten faster than learned
+(paper App. F.5).
+
+  python eval/analysis/sequential_groups.py runs/paper-mini/sequential_groups-* --results eval/results/sequential_groups/mini.json
+
+Takes runs of pre-training on a groups config.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from runs import Run, check_alike
+from verdicts import Finding, analyse, check, new_figure, picked, save_figure
+
+CLAIM = "sequential_groups"
+PAPER = (
+    "Groups of people that are presented one after another are learned ever faster: the plateau is that of the first group alone. What was "
+    "known of the group before is forgotten faster than it was learned (App. F.5)."
+)
+
+LEVEL = 0.5  # share of the highest accuracy on a group that counts as learned, and below which it counts as forgotten
+MAX_TIME_RATIO = 0.8  # steps until the last group is learned, against those for the first
+MAX_FORGETTING_RATIO = 1.0  # steps until a group is forgotten, against those until it was learned; mean over groups
+
+
+def score(runs: Sequence[Run]) -> Finding:
+    """Checks of means over seeds.
+
+    Raises:
+        ValueError: if a run is not on groups that all had their turn.
+    """
+    check_alike(runs)
+    for run in runs:
+        if run.data["distribution"] != "groups" or run.data["first_group"] or run.data["num_groups"] < 2:
+            raise ValueError(
+                f"run {run.folder} has distribution {run.data['distribution']!r}; it must be on two or more groups, from the first on"
+            )
+    turn, rest = divmod(int(runs[0].data["num_group_biographies"]), int(runs[0].recipe["batch_size"]))
+    num_groups = int(runs[0].data["num_groups"])
+    if rest or runs[0].recipe["num_steps"] != turn * num_groups:
+        raise ValueError(
+            f"run {runs[0].folder} has {runs[0].recipe['num_steps']} steps; each of {num_groups} groups must have its turn of "
+            "num_group_biographies, whole steps of them"
+        )
+    found = [[times(run, group, turn) for group in range(num_groups)] for run in runs]
+    learned = np.array([[one[0] for one in times_of_run] for times_of_run in found], dtype=float)  # None becomes NaN
+    forgotten = np.array([[one[1] for one in times_of_run[:-1]] for times_of_run in found], dtype=float)
+    ratio = float(np.mean(learned[:, -1] / learned[:, 0]))
+    forgetting = float(np.mean(forgotten / learned[:, :-1]))
+    checks = [
+        check("steps until the last group is learned / those for the first", "is at most", MAX_TIME_RATIO, _known(ratio)),
+        check("steps until a group is forgotten / until it was learned", "is below", MAX_FORGETTING_RATIO, _known(forgetting)),
+    ]
+    names = [f"validation_group{group}" for group in range(num_groups)]
+    content = {
+        "num_groups": num_groups,
+        "turn": turn,
+        "table": [
+            {
+                "group": group,
+                "learned_after": [_known(value) for value in learned[:, group]],
+                "forgotten_after": [_known(value) for value in forgotten[:, group]] if group < num_groups - 1 else None,
+            }
+            for group in range(num_groups)
+        ],
+        "curves": {
+            str(run.seed): {name: picked(run.curve(name), "attribute_loss", "attribute_accuracy") for name in names} for run in runs
+        },
+    }
+    return Finding(checks, content)
+
+
+def times(run: Run, group: int, turn: int) -> tuple[int | None, int | None]:
+    """Steps from the start of a group's turn until it is learned, and from its end until it is forgotten; None if it is not."""
+    curve = run.curve(f"validation_group{group}")
+    points = list(zip(curve["step"], curve["attribute_accuracy"], strict=True))
+    start, end = group * turn, (group + 1) * turn
+    level = LEVEL * max(accuracy for step, accuracy in points if start <= step <= end)
+    learned = next((step - start for step, accuracy in points if start < step <= end and accuracy >= level), None)
+    forgotten = next((step - end for step, accuracy in points if step > end and accuracy < level), None)
+    return learned, forgotten
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def plot(found: dict[str, Any], path: Path) -> None:
+    """Accuracy and loss on each group over steps, its turn shaded."""
+    figure, (loss, accuracy) = new_figure(2, "Groups one after another: learned ever faster, forgotten faster still")
+    colors = ("#1f4e79", "#b03a2e", "#1e8449", "#7d3c98", "#b9770e", "#117a65")
+    seed = str(found["seeds"][0])
+    for (name, curve), color in zip(found["curves"][seed].items(), colors, strict=False):
+        group = int(name.removeprefix("validation_group"))
+        for axes, key in ((loss, "attribute_loss"), (accuracy, "attribute_accuracy")):
+            axes.plot(curve["step"], curve[key], color=color, lw=1.5, label=f"group {group}")
+            axes.axvspan(group * found["turn"], (group + 1) * found["turn"], color=color, alpha=0.08, lw=0)
+            axes.set_xlabel("training step")
+            axes.legend(frameon=False, fontsize=9)
+    loss.set_ylabel("attribute loss (nats per value)")
+    loss.set_ylim(0)
+    accuracy.set_ylabel("attribute accuracy")
+    accuracy.set_ylim(0, 1)
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    analyse(__doc__ or "", CLAIM, score, plot, misses={})
