@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,12 @@ SMOKE = ROOT / "train" / "recipes" / "three_phases" / "smoke.yaml"
 
 for folder in ("train", "eval/analysis"):  # scripts, not packages: their modules are imported as the scripts do
     sys.path.append(str(ROOT / folder))
+
+
+def load_recipe(path: Path, overrides: dict[str, Any], arm: str | None = None) -> Any:
+    from recipe_files import read_recipe_file
+
+    return read_recipe_file(path).recipe(arm, overrides)
 
 
 def script_command(script: str, *arguments: object) -> list[str]:

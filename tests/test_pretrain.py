@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, run_script, script_command
+from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recipe, run_script, script_command
 
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.splits import draw
@@ -74,8 +75,6 @@ def test_training_lowers_the_loss(smoke_run: Path) -> None:
 
 
 def test_num_tokens_counts_the_tokens_of_the_trained_rows_without_padding(smoke_run: Path) -> None:
-    from arguments import load_recipe
-
     rows = draw(load_recipe(SMOKE, {}).data, "train", range(20 * RECIPE["batch_size"]))
     lengths = BiographyTokenizer(load_tokenizer("bio_facts"))(rows).lengths
     assert [line["num_tokens"] for line in metrics(smoke_run) if line["step"] == 20] == [lengths.sum()] * 2
@@ -86,7 +85,6 @@ def test_two_whole_checkpoints_are_kept(smoke_run: Path) -> None:
 
 
 def test_checkpoint_loads_with_the_auto_classes_and_gives_the_logged_loss(smoke_run: Path) -> None:
-    from arguments import load_recipe
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(smoke_run / LAST)
@@ -240,9 +238,39 @@ def test_refused_model_leaves_the_folder_free_for_the_right_one(tmp_path: Path) 
     assert train(tmp_path, "--num_steps", 5, "--save_every", 5).returncode == 0
 
 
+def test_loss_that_is_not_finite_ends_the_run_and_names_the_last_checkpoint(smoke_run: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    shutil.rmtree(run / LAST)
+    weights = load_file(run / "checkpoint-20" / "model.safetensors")
+    weights["gpt_neox.final_layer_norm.bias"][:] = float("nan")
+    save_file(weights, run / "checkpoint-20" / "model.safetensors", metadata={"format": "pt"})
+    result = train(run)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert f"loss is nan at step 21; the last good checkpoint is {run / 'checkpoint-20'}" in result.stderr
+
+
+def test_run_that_diverges_at_once_has_no_checkpoint(tmp_path: Path) -> None:
+    result = train(tmp_path, "--learning_rate", "1e30", "--max_grad_norm", 0)
+    assert result.returncode == 1
+    assert re.search(r"loss is (nan|inf) at step \d+; there is no checkpoint before it", result.stderr)
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
+def test_run_ends_at_the_first_evaluation_that_decides_it_and_is_complete_then(tmp_path: Path) -> None:
+    few = ("--dataset_parameters.num_individuals", 3, "--learning_rate", "1e-2", "--keep_models_at", "[]", "--stop_below", 0.95)
+    long = ("--num_steps", 400, "--eval_every", "[[20, 400]]", "--save_every", 200)
+    assert train(tmp_path, *few, *long).returncode == 0
+    shares = [line["attribute_loss"] / line["no_knowledge_loss"] for line in metrics(tmp_path) if line["split"] == "validation"]
+    assert 2 < len(shares) < 20
+    assert [share < 0.95 for share in shares] == [False] * (len(shares) - 1) + [True]
+    assert "is complete" in train(tmp_path, *few, *long).stdout
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"recipe": {}}'])
 def test_config_json_that_is_none_of_ours_is_refused(tmp_path: Path, text: str) -> None:
-    from arguments import load_recipe
     from run_folder import check_folder
 
     (tmp_path / "config.json").write_text(text)

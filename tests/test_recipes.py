@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import SMOKE
+from conftest import SMOKE, load_recipe
 
 from bio_facts.tokenization import load_tokenizer
 
@@ -16,12 +16,12 @@ from bio_facts.tokenization import load_tokenizer
         (["--learning_rate", ".nan"], ["learning_rate is nan", "above 0"]),
         (["--seed", "-1"], ["seed is -1", "from 0 to"]),
         (["--seed", "1.5"], ["seed is 1.5", "an integer"]),
-        (["--num_individuals", "0"], ["num_individuals is 0", "400,000,000"]),
-        (["--num_individuals", "900000000"], ["num_individuals is 900000000", "400,000,000"]),
+        (["--dataset_parameters.num_individuals", "0"], ["num_individuals is 0", "400,000,000"]),
+        (["--dataset_parameters.num_individuals", "900000000"], ["num_individuals is 900000000", "400,000,000"]),
         (["--dataset", "n3k"], ["config is 'n3k'", "bio-facts configs"]),
-        (["--pool_sizes", "{birth_place: 4}"], ["'birth_place'", "cities"]),
-        (["--pool_sizes.cities", "801"], ["'cities'", "801", "from 1 to 800"]),
-        (["--pool_sizes", "[1]"], ["pool_sizes is [1]", "mapping"]),
+        (["--dataset_parameters.pool_sizes", "{birth_place: 4}"], ["'birth_place'", "cities"]),
+        (["--dataset_parameters.pool_sizes.cities", "801"], ["'cities'", "801", "from 1 to 800"]),
+        (["--dataset_parameters.pool_sizes", "[1]"], ["pool_sizes is [1]"]),
         (["--model_config", "3"], ["model_config is 3", "mapping"]),
         (["--tokenizer", "no/such_tokenizer"], ["'no/such_tokenizer'", "bio_facts"]),
         (["--tokenizer", "/no/such/path.json"], ["'/no/such/path.json'", "a path"]),
@@ -59,18 +59,16 @@ def test_bad_arguments_are_refused_before_anything_is_written(
 @pytest.mark.parametrize(
     ("text", "fragments"),
     [
-        ("claim: [", ["not valid YAML"]),
+        ("seed: [", ["not valid YAML"]),
         ("- 1", ["[1]", "mapping"]),
         ("recipe:", ["None", "mapping"]),
-        ("claim: x\nclaim: y", ["'claim' stands twice"]),
-        ("claim: x\nlearning_rat: 1", ["'learning_rat'", "learning_rate"]),
-        ("claim: x", ["lacks dataset, model_config"]),
-        ("claim: x\ndataset: n1k\nmodel_config: {hidden_size: 8}", ["model_type", "gpt_neox"]),
+        ("seed: 1\nseed: 2", ["'seed' stands twice"]),
+        ("seed: 1\nlearning_rat: 1", ["'learning_rat'", "learning_rate"]),
+        ("seed: 1", ["lacks dataset"]),
+        ("seed: 1\ndataset: n1k\nmodel_config: {hidden_size: 8}", ["model_type", "gpt_neox"]),
     ],
 )
 def test_bad_recipe_files_are_refused(tmp_path: Path, text: str, fragments: list[str]) -> None:
-    from arguments import load_recipe
-
     (tmp_path / "recipe.yaml").write_text(text)
     with pytest.raises(ValueError) as refused:
         load_recipe(tmp_path / "recipe.yaml", {})
@@ -90,7 +88,6 @@ def test_bad_recipe_files_are_refused(tmp_path: Path, text: str, fragments: list
     ],
 )
 def test_models_that_cannot_be_are_refused(overrides: dict, fragments: list[str]) -> None:
-    from arguments import load_recipe
     from training import build_model
 
     recipe = load_recipe(SMOKE, {f"model_config.{key}": value for key, value in overrides.items()})
@@ -109,7 +106,6 @@ def test_models_that_cannot_be_are_refused(overrides: dict, fragments: list[str]
     ids=lambda fields: fields["model_type"],
 )
 def test_other_causal_models_are_built_from_their_own_fields(fields: dict) -> None:
-    from arguments import load_recipe
     from training import build_model
 
     config = build_model(load_recipe(SMOKE, {"model_config": fields}), load_tokenizer("bio_facts"), longest=172).config
@@ -117,7 +113,6 @@ def test_other_causal_models_are_built_from_their_own_fields(fields: dict) -> No
 
 
 def test_model_that_sees_later_tokens_is_refused() -> None:
-    from arguments import load_recipe
     from training import build_model
 
     fields = {"model_type": "bert", "num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2}
@@ -126,14 +121,11 @@ def test_model_that_sees_later_tokens_is_refused() -> None:
 
 
 def test_eval_steps_follow_the_schedule_and_hold_the_first_and_last() -> None:
-    from arguments import load_recipe
-
     recipe = load_recipe(SMOKE, {"num_steps": 33, "eval_every": [[5, 10], [10, 40]], "save_every": 10})
     assert recipe.eval_steps == {0, 5, 10, 20, 30, 33}
 
 
 def test_the_model_is_the_stock_class_of_the_protocol() -> None:
-    from arguments import load_recipe
     from training import build_model
     from transformers import GPTNeoXForCausalLM
 

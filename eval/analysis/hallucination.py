@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runs import Run, check_alike, grouped
+from runs import Run, check_alike, check_pretraining, grouped
 from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
 CLAIM = "hallucination"
@@ -40,6 +40,7 @@ def rise(run: Run) -> int | None:
 
 def score(runs: Sequence[Run]) -> Finding:
     """Checks of each run."""
+    check_pretraining(runs, "uniform")
     check_alike(runs)
     grouped(runs, lambda run: CLAIM)
     checks, rises = [], {}

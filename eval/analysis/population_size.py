@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike, grouped
+from runs import Run, check_alike, check_pretraining, grouped
 from verdicts import Finding, analyse, check, new_figure, save_figure
 
 CLAIM = "population_size"
@@ -51,6 +51,7 @@ def score(runs: Sequence[Run]) -> Finding:
     Raises:
         ValueError: if there are too few populations, they lie too close together, or seeds are missing.
     """
+    check_pretraining(runs, "uniform")
     check_alike(runs, "dataset", "dataset_parameters.num_individuals", "eval_every", "num_steps", "save_every")
     by_size = grouped(runs, lambda run: int(run.data["num_individuals"]))
     sizes = list(by_size)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from runs import Run, check_alike, grouped
+from runs import Run, check_alike, check_pretraining, grouped
 from verdicts import Check, Finding, analyse, check, new_figure, save_figure
 
 CLAIM = "power_law"
@@ -41,8 +41,6 @@ def arm_of(run: Run) -> Arm:
     data, people = run.data, int(run.data["num_individuals"])
     if data["distribution"] == "celebrities":
         return Arm(people, run.recipe["num_steps"], None, data["num_celebrities"], data["celebrity_weight"])
-    if data["distribution"] not in ("uniform", "power_law"):
-        raise ValueError(f"run {run.folder} has distribution {data['distribution']!r}; it must be uniform, power_law or celebrities")
     return Arm(people, run.recipe["num_steps"], float(data.get("alpha", 0)), 0, 0)
 
 
@@ -52,6 +50,7 @@ def score(runs: Sequence[Run]) -> Finding:
     Raises:
         ValueError: if there is no grid of alphas, with a uniform arm, for every number of people and of steps.
     """
+    check_pretraining(runs, "uniform", "power_law", "celebrities")
     check_alike(runs, "dataset", "dataset_parameters", "eval_every", "num_steps", "save_every", "keep_models_at")
     table = [_row(arm, members) for arm, members in grouped(runs, _sortable).items()]
     checks: list[Check] = []

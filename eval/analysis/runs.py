@@ -89,12 +89,26 @@ def read_run(folder: Path) -> Run:
 
 def _check_finished(run: Run) -> None:
     last_step, stop_below = run.recipe["num_steps"], run.recipe.get("stop_below")
-    ends = {split: curve.metrics[-1] for split, curve in run.curves.items()}
-    decided = "validation" in ends and is_decided(ends["validation"], stop_below)
-    last_steps = {line["step"] for line in ends.values()}
-    if len(last_steps) != 1 or (last_steps != {last_step} and not decided):
-        at = f"up to step {max(last_steps)}" if last_steps else "at no step"
-        raise ValueError(f"run {run.folder} is evaluated {at}; it must be finished, up to step {last_step}")
+    ends = {split: int(curve.metrics[-1]["step"]) for split, curve in run.curves.items()}
+    if not ends:
+        raise ValueError(f"run {run.folder} has no evaluations; it must be finished, up to step {last_step}")
+    furthest, (split, step) = max(ends.values()), min(ends.items(), key=lambda item: item[1])
+    decided = "validation" in run.curves and is_decided(run.curves["validation"].metrics[-1], stop_below)
+    if step < furthest or (furthest != last_step and not decided):
+        raise ValueError(
+            f"run {run.folder} is evaluated on {split} up to step {step}; it must be finished, up to step {max(last_step, furthest)}"
+        )
+
+
+def check_pretraining(runs: Sequence[Run], *distributions: str) -> None:
+    """ValueError unless all runs are pre-training, on data of one of these distributions."""
+    for run in runs:
+        if run.recipe["source"] is not None:
+            raise ValueError(f"run {run.folder} starts from {run.recipe['source']}; it must be pre-training, for this claim")
+        if run.data["distribution"] not in distributions:
+            raise ValueError(
+                f"run {run.folder} has distribution {run.data['distribution']!r}; it must be {' or '.join(distributions)}, for this claim"
+            )
 
 
 def _read_json(path: Path, text: str, key: str) -> dict[str, Any]:

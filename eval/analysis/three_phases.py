@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runs import Run, check_alike, grouped
+from runs import Run, check_alike, check_pretraining, grouped
 from verdicts import Check, Finding, analyse, check, new_figure, picked, save_figure
 
 CLAIM = "three_phases"
@@ -32,6 +32,7 @@ MAX_EVALUATION_GAP_SHARE = 1 / 64  # of all steps, where that is more: 250 of 16
 
 def score(runs: Sequence[Run]) -> Finding:
     """Checks of each run."""
+    check_pretraining(runs, "uniform")
     check_alike(runs)
     grouped(runs, lambda run: CLAIM)
     checks = [one for run in runs for one in score_run(run)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike, grouped
+from runs import Run, check_alike, check_pretraining, grouped
 from verdicts import Finding, analyse, check, new_figure, save_figure
 
 CLAIM = "warm_up"
@@ -31,6 +31,7 @@ def score(runs: Sequence[Run]) -> Finding:
     Raises:
         ValueError: if there is no warm-up, no fixed distribution or no control.
     """
+    check_pretraining(runs, "uniform", "power_law", "celebrities", "warm_up")
     check_alike(runs, "dataset", "dataset_parameters", "keep_models_at", "eval_every", "save_every")
     people = max(int(run.data["num_individuals"]) for run in runs)
     table = [_row(arm, members, people) for arm, members in grouped(runs, lambda run: _arm(run, people)).items()]
@@ -67,9 +68,7 @@ def _arm(run: Run, people: int) -> tuple[str, str]:
         return "fixed", "uniform"
     if kind == "power_law":
         return "fixed", f"alpha {data['alpha']:g}"
-    if kind == "celebrities":
-        return "fixed", f"{data['num_celebrities']:,} celebrities x {data['celebrity_weight']}"
-    raise ValueError(f"run {run.folder} has distribution {kind!r}; it must be a warm-up or a fixed distribution")
+    return "fixed", f"{data['num_celebrities']:,} celebrities x {data['celebrity_weight']}"
 
 
 def _row(arm: tuple[str, str], members: list[Run], people: int) -> dict[str, Any]:

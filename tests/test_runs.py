@@ -1,0 +1,49 @@
+"""What the analyses refuse to read or to compare."""
+
+from pathlib import Path
+
+import pytest
+from runs import read_run
+from written_runs import LOSSES, STEPS, curve, write_run
+
+
+def test_unfinished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is evaluated on validation up to step 300; it must be finished, up to step 400"):
+        read_run(write_run(tmp_path, num_steps=400))
+
+
+def test_run_that_ended_because_it_was_decided_is_finished(tmp_path: Path) -> None:
+    assert read_run(write_run(tmp_path, num_steps=400, stop_below=0.1)).phase_ends == (50, 150)
+
+
+def test_run_that_lacks_its_last_line_is_not_finished(tmp_path: Path) -> None:
+    path = write_run(tmp_path) / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ValueError, match="on unseen up to step 200; it must be finished, up to step 300"):
+        read_run(tmp_path)
+
+
+def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"has no config\.json; it must be the output_dir"):
+        read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fragments"),
+    [
+        ("config.json", "{}", ["config.json", "'recipe'"]),
+        ("metrics.jsonl", "{\n", ["metrics.jsonl", "'step'"]),
+        ("metrics.jsonl", "", ["has no evaluations", "up to step 300"]),
+    ],
+)
+def test_damaged_runs_are_refused(tmp_path: Path, name: str, text: str, fragments: list[str]) -> None:
+    (write_run(tmp_path) / name).write_text(text)
+    with pytest.raises(ValueError) as refused:
+        read_run(tmp_path)
+    assert all(fragment in str(refused.value) for fragment in fragments), refused.value
+
+
+def test_split_that_was_not_evaluated_is_named(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path, {"validation": curve(LOSSES, steps=STEPS)}))
+    with pytest.raises(ValueError, match="is evaluated on validation; this claim needs unseen"):
+        run.curve("unseen")
