@@ -35,7 +35,8 @@ def write_run(
     settings = {"num_steps": last, "dataset": "n1k", "batch_size": 2, "seed": 10, "learning_rate": 0.1, "source": None, "attention": {}}
     parameters = {"num_individuals": 7, "distribution": "uniform"} | (data or {})
     given = {key: value for key, value in parameters.items() if key != "distribution"}
-    config = {"recipe": settings | {"dataset_parameters": given} | recipe, "dataset_parameters": parameters}
+    described = {"recipe": settings | {"dataset_parameters": given} | recipe, "dataset_parameters": parameters}
+    config = {"recipe": recipe | {"num_steps": last}} if data is None and "num_new_pairs" in recipe else described
     (folder / "config.json").write_text(json.dumps(config | {"data_version": "1", "device": "abacus", "versions": {}}))
     shared = {"no_knowledge_loss": BASELINE, "pool_no_knowledge_loss": POOL_BASELINE}
     lines = [shared | {"split": split, "seconds": float(line["step"])} | line for split, own in curves.items() for line in own]

@@ -50,7 +50,7 @@ def parse_arguments(
         overrides = {name: value for name in kind.__dataclass_fields__ if (value := getattr(known, name)) is not None}
         overrides |= _dotted_overrides(extra, kind)
         values = {key: parse_value(key, value) for key, value in overrides.items()}
-        script = "associative_memory.py" if kind is MemoryRecipe else "pretrain.py"
+        script = "train_memory.py" if kind is MemoryRecipe else "pretrain.py"
         file = read_recipe_file(known.config, script)
         if file.kind is not kind:
             raise ValueError(f"recipe {known.config} is for {file.script}; run it with train/{file.script}")

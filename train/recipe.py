@@ -183,7 +183,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryRecipe:
-    """Settings of train/associative_memory.py; defaults are the paper's (App. F.4).
+    """Settings of train/train_memory.py; defaults are the paper's (App. F.4).
 
     num_pairs: key-value pairs of pre-training; num_new_pairs: those of fine-tuning. num_values: how many values there are.
     dimension: of keys and values. num_units: hidden ones. batch_size: pairs per optimiser step. num_pretraining_steps, then

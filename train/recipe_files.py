@@ -67,7 +67,7 @@ class RecipeFile:
     @property
     def kind(self) -> type[Recipe] | type[MemoryRecipe]:
         """What its settings are those of."""
-        return MemoryRecipe if self.script == "associative_memory.py" else Recipe
+        return MemoryRecipe if self.script == "train_memory.py" else Recipe
 
     def recipe(self, arm: str | None, overrides: Mapping[str, Any]) -> Any:
         """The recipe of an arm, of its kind, with `overrides` (a dotted key reaches into a mapping).

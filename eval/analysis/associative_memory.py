@@ -2,7 +2,7 @@
 
   python eval/analysis/associative_memory.py runs/paper-mini/associative_memory-* --results eval/results/associative_memory/mini.json
 
-Takes runs of train/associative_memory.py with different numbers of new pairs.
+Takes runs of train/train_memory.py with different numbers of new pairs.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def score(runs: Sequence[Run]) -> Finding:
     """
     for run in runs:
         if "num_new_pairs" not in run.recipe:
-            raise ValueError(f"run {run.folder} is no associative memory; it must be one of train/associative_memory.py")
+            raise ValueError(f"run {run.folder} is no associative memory; it must be one of train/train_memory.py")
     check_alike(runs, "num_new_pairs")
     by_number = grouped(runs, lambda run: int(run.recipe["num_new_pairs"]))
     if len(by_number) < 2:

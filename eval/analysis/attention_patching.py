@@ -94,7 +94,7 @@ def reference_of(run: Run) -> Run:
     Raises:
         ValueError: if it was given none, or the reference is not where it was, or of another seed.
     """
-    if not run.recipe["attention"]:
+    if not run.recipe.get("attention"):
         raise ValueError(f"run {run.folder} was given no attention patterns; it must be one of train/patch_attention.py")
     reference = read_run(Path(run.recipe["source"]))
     if reference.seed != run.seed:

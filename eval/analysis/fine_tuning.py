@@ -38,7 +38,7 @@ def fall(run: Run) -> tuple[int | None, float | None]:
 def check_fine_tuning(runs: Sequence[Run]) -> None:
     """ValueError unless all runs fine-tune a model on new people."""
     for run in runs:
-        if run.recipe["source"] is None or run.data["distribution"] != "fine_tuning":
+        if run.data["distribution"] != "fine_tuning" or run.recipe["source"] is None:
             raise ValueError(
                 f"run {run.folder} is no fine-tuning on new people (source {run.recipe['source']!r}, distribution "
                 f"{run.data['distribution']!r}); it must be one of train/fine_tune.py on a finetune config"

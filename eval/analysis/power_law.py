@@ -23,7 +23,6 @@ PAPER = (
 )
 
 MIN_SHORTENING = 0.15  # of the plateau, against uniform, mean over seeds
-MIN_ALPHAS = 3  # beside uniform, alpha 1 among them
 
 
 class Arm(NamedTuple):
@@ -106,14 +105,15 @@ def _plateau(row: dict[str, Any]) -> float:
 
 
 def _grid(table: list[dict[str, Any]], size: int, steps: int) -> list[dict[str, Any]]:
-    grid = sorted(
-        (row for row in table if row["alpha"] is not None and (row["num_individuals"], row["num_steps"]) == (size, steps)),
-        key=lambda row: row["alpha"],
-    )
+    """The rows of all seeds, by alpha; those of fewer seeds are for the picture."""
+    rows = [row for row in table if row["alpha"] is not None and (row["num_individuals"], row["num_steps"]) == (size, steps)]
+    seeds = {seed for row in rows for seed in row["seeds"]}
+    grid = sorted((row for row in rows if set(row["seeds"]) == seeds), key=lambda row: row["alpha"])
     alphas = [row["alpha"] for row in grid]
-    if len(alphas) < MIN_ALPHAS + 1 or alphas[0] != 0 or alphas[-1] != 1:
+    if len(alphas) < 3 or alphas[0] != 0 or alphas[-1] != 1:
         raise ValueError(
-            f"runs of {size} people and {steps} steps have alphas {alphas}; there must be 0 (uniform), 1, and two or more between"
+            f"runs of {size} people and {steps} steps have alphas {alphas} with seeds {sorted(seeds)} each; there must be 0 (uniform), "
+            "1, and at least one between"
         )
     return grid
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike
+from runs import Run, check_alike, grouped
 from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
 CLAIM = "rare_individuals"
@@ -31,8 +31,9 @@ def score(runs: Sequence[Run]) -> Finding:
         ValueError: if a run does not fine-tune on the second of two groups.
     """
     check_alike(runs, "source")
+    grouped(runs, lambda run: CLAIM)
     for run in runs:
-        if run.recipe["source"] is None or run.data.get("num_groups") != 2 or run.data.get("first_group") != 1:
+        if run.recipe.get("source") is None or run.data.get("num_groups") != 2 or run.data.get("first_group") != 1:
             raise ValueError(
                 f"run {run.folder} is not fine-tuning on the second of two groups; it must be one of the recipe rare_individuals"
             )

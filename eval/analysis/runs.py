@@ -103,7 +103,7 @@ def _check_finished(run: Run) -> None:
 def check_pretraining(runs: Sequence[Run], *distributions: str) -> None:
     """ValueError unless all runs are pre-training, on data of one of these distributions."""
     for run in runs:
-        if run.recipe["source"] is not None:
+        if run.recipe.get("source") is not None:
             raise ValueError(f"run {run.folder} starts from {run.recipe['source']}; it must be pre-training, for this claim")
         if run.data["distribution"] not in distributions:
             raise ValueError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike
+from runs import Run, check_alike, grouped
 from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
 CLAIM = "sequential_groups"
@@ -32,6 +32,7 @@ def score(runs: Sequence[Run]) -> Finding:
         ValueError: if a run is not on groups that all had their turn.
     """
     check_alike(runs)
+    grouped(runs, lambda run: CLAIM)
     for run in runs:
         if run.data["distribution"] != "groups" or run.data["first_group"] or run.data["num_groups"] < 2:
             raise ValueError(

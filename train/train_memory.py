@@ -1,6 +1,6 @@
 """Fine-tune a key-value memory on new pairs: the collapse of fine-tuning, without language (paper App. F.4).
 
-  python train/associative_memory.py --config train/recipes/associative_memory/mini.yaml --arm new128 --seed 10 \\
+  python train/train_memory.py --config train/recipes/associative_memory/mini.yaml --arm new128 --seed 10 \\
       --output_dir runs/memory
 
 A perceptron with one hidden layer of ReLU units learns which of a few values belongs to each random key; then it is trained on
@@ -31,7 +31,7 @@ def main() -> None:
         held = lock(output_dir)  # noqa: F841 - released when the process ends
         lines = read_metrics(output_dir / METRICS_FILE)
     except ValueError as error:
-        print(f"associative_memory.py: error: {error}", file=sys.stderr)
+        print(f"train_memory.py: error: {error}", file=sys.stderr)
         sys.exit(2)
     if lines and lines[-1]["step"] == recipe.num_steps:
         print(f"{output_dir} is complete")
