@@ -4,6 +4,7 @@
   python train/run_all.py --scale mini --claims three_phases,hallucination
   python train/run_all.py --scale smoke --output_dir runs/smoke-all     # minutes: every part runs, nothing is shown
   python train/run_all.py --scale paper --claims three_phases           # one GPU
+  python train/run_all.py --claims power_law --seeds 0,1 --output_dir runs/trial    # seeds of one's own
 
 The same command again runs what is missing and resumes what was cut. Claims that need the same run share it. On a CPU, --jobs
 runs go on side by side, one thread each; on a GPU one after another. Everything is kept under --output_dir: the runs, a log of
@@ -13,16 +14,18 @@ each, a verdict and picture of each claim, and report.html.
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recipe import MemoryRecipe
 from recipe_files import RecipeFile, read_recipe_file
-from run_folder import METRICS_FILE, read_metrics
+from run_folder import METRICS_FILE, check_folder, is_finished, read_metrics
 from tqdm import tqdm
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +34,7 @@ CLAIMS = (
     "three_phases", "hallucination", "population_size", "attention_patching", "power_law", "warm_up", "fine_tuning", "replay",
     "rare_individuals", "sequential_groups", "associative_memory",
 )  # fmt: skip
+SCALES = ("smoke", "mini", "paper")
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
@@ -42,14 +46,19 @@ class Job:
     file: RecipeFile
     arm: str
     seed: int
-    num_steps: int
+    recipe: Any
     source: "Job | None"
     process: "subprocess.Popen[bytes] | None" = None
     code: int | None = None
 
-    def command(self, output_dir: Path) -> list[str]:
+    @property
+    def num_steps(self) -> int:
+        """Steps that it takes, at most."""
+        return int(self.recipe.num_steps - self.recipe.first_step)
+
+    def command(self, output_dir: Path, launcher: Sequence[str]) -> list[str]:
         """The command that runs it, or goes on with it."""
-        words = [sys.executable, str(ROOT / "train" / self.file.script), "--config", str(self.file.path), "--arm", self.arm]
+        words = [*launcher, str(ROOT / "train" / self.file.script), "--config", str(self.file.path), "--arm", self.arm]
         words += ["--seed", str(self.seed), "--output_dir", str(output_dir / self.name)]
         return words + (["--source", str(output_dir / self.source.name)] if self.source is not None else [])
 
@@ -58,7 +67,24 @@ class Job:
         if self.code == 0:
             return self.num_steps
         lines = read_metrics(output_dir / self.name / METRICS_FILE)
-        return int(lines[-1]["step"]) if lines else 0
+        return int(lines[-1]["step"]) - int(self.recipe.first_step) if lines else 0
+
+    def is_done(self, output_dir: Path) -> bool:
+        """Whether it was done before; ValueError if its folder holds another run."""
+        folder = output_dir / self.name
+        check_folder(folder, self.recipe)
+        lines = read_metrics(folder / METRICS_FILE)
+        if not lines or isinstance(self.recipe, MemoryRecipe):
+            return bool(lines)
+        step = int(lines[-1]["step"])
+        return is_finished(folder, self.recipe, step) and (folder / f"checkpoint-{step}").is_dir()
+
+    def start(self, output_dir: Path, launcher: Sequence[str], logs: Path, environment: Mapping[str, str]) -> None:
+        """Start its process, which writes to a log of its own."""
+        with (logs / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(output_dir, launcher), stdout=log, stderr=log, env={**os.environ, **environment}
+            )
 
 
 @dataclass
@@ -70,29 +96,48 @@ class Plan:
     claims: dict[str, list[Job]] = field(default_factory=dict)
     _by_recipe: dict[str, Job] = field(default_factory=dict)
 
-    def add_claim(self, claim: str, scale: str) -> None:
-        """Add the jobs of a claim's recipe file, but for those that are there."""
+    def add_claim(self, claim: str, scale: str, seeds: Sequence[int] | None) -> None:
+        """Add the jobs of a claim's recipe file, but for those that are there; of `seeds`, if given, in place of the file's."""
         file = read_recipe_file(RECIPES / claim / f"{scale}.yaml")
-        self.claims[claim] = [self._job(claim, file, arm, seed) for arm in file.arms for seed in file.seeds_of(arm)]
+        self.claims[claim] = [
+            self._job(claim, file, arm, seed) for arm in file.arms for seed in seeds or file.seeds_of(arm)
+        ]
 
     def _job(self, claim: str, file: RecipeFile, arm: str, seed: int) -> Job:
         source, overrides = None, {"seed": seed}
         if (needed := file.source_of(arm)) is not None:
             path, source_arm = needed
-            source_file = file if path == file.path.resolve() else read_recipe_file(path)
-            source = self._job(path.parent.name, source_file, source_arm, seed)
+            stem = "" if path.stem in SCALES else f"-{path.stem.rpartition('-')[0]}"
+            source = self._job(f"{path.parent.name}{stem}", read_recipe_file(path), source_arm, seed)
             overrides["source"] = str(self.output_dir / source.name)
         recipe = file.recipe(arm, overrides)
         described = json.dumps([file.script, recipe.as_dict()], sort_keys=True)
         if described not in self._by_recipe:
             name = "-".join(part for part in (claim, arm, f"s{seed}") if part)
-            job = Job(name, file, arm, seed, recipe.num_steps - recipe.first_step, source)
-            self._by_recipe[described] = job
-            self.jobs.append(job)
+            self._by_recipe[described] = Job(name, file, arm, seed, recipe, source)
+            self.jobs.append(self._by_recipe[described])
         return self._by_recipe[described]
 
+    def ready(self) -> list[Job]:
+        """Jobs that can be started: not yet started, their source done."""
+        return [
+            job for job in self.jobs
+            if job.process is None and job.code is None and (job.source is None or job.source.code == 0)
+        ]  # fmt: skip
 
-def plan_claims(claims: Sequence[str], scale: str, output_dir: Path) -> Plan:
+    def look(self) -> list[Job]:
+        """The jobs that have ended since the last look. What needs a run that failed has failed with it."""
+        ended = [job for job in self.jobs if job.process is not None and job.code is None and job.process.poll() is not None]
+        for job in ended:
+            assert job.process is not None
+            job.code = job.process.returncode
+        for job in self.jobs:
+            if job.code is None and job.source is not None and job.source.code not in (None, 0):
+                job.code = job.source.code
+        return ended
+
+
+def plan_claims(claims: Sequence[str], scale: str, output_dir: Path, seeds: Sequence[int] | None = None) -> Plan:
     """The plan of all claims, so that a run has one name whichever of them are asked for; then only what `claims` need.
 
     Raises:
@@ -100,96 +145,88 @@ def plan_claims(claims: Sequence[str], scale: str, output_dir: Path) -> Plan:
     """
     plan = Plan(output_dir)
     for claim in CLAIMS:
-        if (RECIPES / claim / f"{scale}.yaml").is_file() or claim in claims:
-            plan.add_claim(claim, scale)
+        plan.add_claim(claim, scale, seeds)
     plan.claims = {claim: plan.claims[claim] for claim in claims}
-    wanted: list[Job] = []
-    for jobs in plan.claims.values():
-        for job in jobs:
-            for one in (job.source, job):
-                if one is not None and one not in wanted:
-                    wanted.append(one)
-    plan.jobs = wanted
+    wanted = {id(one) for jobs in plan.claims.values() for job in jobs for one in (job, job.source)}
+    plan.jobs = [job for job in plan.jobs if id(job) in wanted]
     return plan
 
 
-def run_jobs(plan: Plan, num_jobs: int, environment: Mapping[str, str], judge: Any) -> None:
-    """Run all jobs, num_jobs at a time, a job after its source; `judge(claim)` is called once all jobs of a claim are done."""
+def run_jobs(
+    plan: Plan, num_jobs: int, launcher: Sequence[str], environment: Mapping[str, str], judge: Callable[[str], None]
+) -> None:
+    """Run all jobs that are not done, num_jobs at a time, a job after its source; `judge(claim)` is called once all jobs of a claim are done."""
     logs = plan.output_dir / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    judged: set[str] = set()
-    total = sum(job.num_steps for job in plan.jobs)
-    with tqdm(total=total, unit=" steps", smoothing=0.05, dynamic_ncols=True) as bar:
-        before = sum(job.steps_done(plan.output_dir) for job in plan.jobs)
-        bar.update(before)
-        bar.unpause()
+    to_judge = list(plan.claims)
+    with tqdm(total=sum(job.num_steps for job in plan.jobs), unit=" steps", smoothing=0.05, dynamic_ncols=True) as bar:
+        bar.initial = bar.n = sum(job.steps_done(plan.output_dir) for job in plan.jobs)
         try:
-            while any(job.code is None for job in plan.jobs):
-                for job in plan.jobs:
-                    if job.process is not None and job.code is None:
-                        job.code = job.process.poll()
-                        if job.code is not None:
-                            _say_end(job, logs)
-                running = [job for job in plan.jobs if job.process is not None and job.code is None]
-                for job in plan.jobs:
-                    if job.process is None and job.code is None and job.source is not None and job.source.code not in (None, 0):
-                        job.code = job.source.code
-                ready = [
-                    job for job in plan.jobs
-                    if job.process is None and job.code is None and (job.source is None or job.source.code == 0)
-                ]  # fmt: skip
-                for job in ready[: max(0, num_jobs - len(running))]:
-                    with (logs / f"{job.name}.log").open("ab") as log:
-                        job.process = subprocess.Popen(
-                            job.command(plan.output_dir), stdout=log, stderr=log, env={**os.environ, **environment}
-                        )
-                    running.append(job)
-                done = sum(job.steps_done(plan.output_dir) for job in plan.jobs)
-                bar.update(done - bar.n)
+            while to_judge:
+                for job in plan.look():
+                    if job.code != 0:
+                        _say_failed(job, logs)
+                num_running = sum(job.process is not None and job.code is None for job in plan.jobs)
+                for job in plan.ready()[: max(0, num_jobs - num_running)]:
+                    job.start(plan.output_dir, launcher, logs, environment)
                 bar.set_description(f"{sum(job.code == 0 for job in plan.jobs)}/{len(plan.jobs)} runs")
-                for claim, jobs in plan.claims.items():
-                    if claim not in judged and all(job.code is not None for job in jobs):
-                        judged.add(claim)
-                        if all(job.code == 0 for job in jobs):
-                            judge(claim)
+                bar.update(sum(job.steps_done(plan.output_dir) for job in plan.jobs) - bar.n)
+                for claim in [claim for claim in to_judge if all(job.code is not None for job in plan.claims[claim])]:
+                    to_judge.remove(claim)
+                    if all(job.code == 0 for job in plan.claims[claim]):
+                        judge(claim)
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
         finally:
             for job in plan.jobs:
                 if job.process is not None and job.process.poll() is None:
                     job.process.terminate()
                     job.process.wait()
-    for claim, jobs in plan.claims.items():
-        if claim not in judged and all(job.code == 0 for job in jobs):
-            judge(claim)
 
 
-def _say_end(job: Job, logs: Path) -> None:
-    if job.code != 0:
-        lines = (logs / f"{job.name}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        last = lines[-1] if lines else "it said nothing"
-        tqdm.write(f"run {job.name} ended with code {job.code}: {last} (log: {logs / job.name}.log)", file=sys.stderr)
+def _say_failed(job: Job, logs: Path) -> None:
+    log = logs / f"{job.name}.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    tqdm.write(f"run {job.name} ended with code {job.code}: {lines[-1] if lines else 'it said nothing'} (log: {log})", file=sys.stderr)
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be integers with commas, such as 0,1,2") from None
 
 
 def main() -> int:
     """Plan, run, judge, report. Exit code 0 if every claim was judged, 1 if a run or an analysis failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = lambda message: parser.exit(2, f"{parser.prog}: error: {message}\n")  # type: ignore[method-assign]
-    parser.add_argument("--scale", default="mini", choices=("smoke", "mini", "paper"), help="which recipes (default: mini)")
+    parser.add_argument("--scale", default="mini", choices=SCALES, help="which recipes (default: mini)")
     parser.add_argument("--claims", metavar="A,B", help=f"default: all of {', '.join(CLAIMS)}")
     parser.add_argument("--jobs", type=int, metavar="K", help="runs side by side (default: CPU cores; with a GPU, 1)")
+    parser.add_argument(
+        "--launcher", type=shlex.split, default=[sys.executable], metavar="COMMAND",
+        help="what runs a script (default: this Python); several GPUs: 'accelerate launch --num_processes 4'",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=_seeds, metavar="A,B", help="in place of those of the recipes, for every arm")
+    parser.add_argument("--plan", action="store_true", help="list the runs and stop")
     parser.add_argument("--output_dir", type=Path, metavar="DIR", help="default: runs/paper-SCALE")
     arguments = parser.parse_args()
     output_dir: Path = arguments.output_dir or Path("runs") / f"paper-{arguments.scale}"
-    claims = arguments.claims.split(",") if arguments.claims else list(CLAIMS)
+    claims = list(dict.fromkeys(arguments.claims.split(","))) if arguments.claims else list(CLAIMS)
     unknown = next((claim for claim in claims if claim not in CLAIMS), None)
     if unknown is not None:
         parser.error(f"claim is {unknown!r}; it must be one of {', '.join(CLAIMS)}")
     if arguments.jobs is not None and arguments.jobs < 1:
         parser.error(f"jobs is {arguments.jobs}; it must be an integer of at least 1")
     try:
-        plan = plan_claims(claims, arguments.scale, output_dir)
+        plan = plan_claims(claims, arguments.scale, output_dir, arguments.seeds)
+        for job in plan.jobs:
+            job.code = 0 if job.is_done(output_dir) else None
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
+    if arguments.plan:
+        print("\n".join(f"{job.name}: {'done' if job.code == 0 else f'at most {job.num_steps:,} steps'}" for job in plan.jobs))
+        return 0
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment: dict[str, str] = {}
     if _has_gpu():
@@ -208,7 +245,7 @@ def main() -> int:
         if result.returncode not in (0, 1):
             failed.append(claim)
 
-    run_jobs(plan, num_jobs, environment, judge)
+    run_jobs(plan, num_jobs, arguments.launcher, environment, judge)
     report = [sys.executable, str(ROOT / "eval" / "analysis" / "report.py"), str(output_dir), "--scale", arguments.scale]
     report += ["--output_file", str(output_dir / "report.html")]
     subprocess.run(report, check=True)

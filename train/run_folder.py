@@ -68,10 +68,7 @@ def _check_same_run(output_dir: Path, recipe: Any) -> None:
     wanted = _flat(recipe)
     try:
         theirs = json.loads(path.read_text(encoding="utf-8"))
-        settings = {key: value for key, value in theirs.items() if key != "recipe"} | theirs["recipe"]
-        missing = next((key for key in recipe.described() if key not in theirs), None)
-        if missing is not None:
-            raise KeyError(missing)
+        settings = theirs["recipe"] | {key: theirs[key] for key in recipe.described() if key == "dataset_fingerprint"}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is not the config.json of a run ({error!r}); choose another output_dir") from error
     for key, value in wanted.items():
@@ -83,8 +80,9 @@ def _check_same_run(output_dir: Path, recipe: Any) -> None:
 
 
 def _flat(recipe: Any) -> dict[str, Any]:
-    """What a config.json says of a run, in one mapping."""
+    """What makes a run the same run: its settings, and the fingerprint of its data if it has any."""
     described: dict[str, Any] = json.loads(json.dumps(recipe.described()))
+    described.pop("dataset_parameters", None)
     return described.pop("recipe") | described  # type: ignore[no-any-return]
 
 
@@ -193,8 +191,8 @@ def checkpoint_step(checkpoint: Path) -> int:
 def is_finished(output_dir: Path, recipe: Recipe, step: int) -> bool:
     """Whether the run has nothing to do after its checkpoint of `step`."""
     lines = read_metrics(output_dir / METRICS_FILE)
-    (last,) = (line for line in lines if (line["step"], line["split"]) == (step, "validation"))
-    return step == recipe.num_steps or is_decided(last, recipe.stop_below)
+    last = next((line for line in lines if (line["step"], line["split"]) == (step, "validation")), None)
+    return last is not None and (step == recipe.num_steps or is_decided(last, recipe.stop_below))
 
 
 def kept_model(run: Path, step: int) -> Path:
