@@ -249,7 +249,7 @@ def test_every_parameter_of_every_config_is_a_flag(command: str, capsys: pytest.
         main([command, "--help"])
     printed = capsys.readouterr().out.split()
     parameters = {name for config in CONFIGS.values() for name in config.parameters} - {"distribution"}
-    assert len(parameters) == 12
+    assert len(parameters) == 15
     assert {f"--{name.replace('_', '-')}" for name in parameters} <= set(printed)
 
 
@@ -259,7 +259,7 @@ KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, popu
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("sample n2k", "config is 'n2k'; it must be one of 106 such as "),
+        ("sample n2k", "config is 'n2k'; it must be one of 114 such as "),
         ("sample n1k --split test", "split is 'test'; n1k has train, validation, unseen"),
         ("sample n1k --split pretrain_validation", "split is 'pretrain_validation'; n1k has train, validation, unseen"),
         ("sample individuals --split train", "split is 'train'; individuals has pretrain, finetune, unseen"),
@@ -305,7 +305,7 @@ KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, popu
         ("build", "the following arguments are required: CONFIG, --out"),
         ("build n1k", "the following arguments are required: --out"),
         ("build n1k --out x --num-workers 0", "argument --num-workers: it is '0'; it must be an integer of at least 1"),
-        ("build n2k --out x", "config is 'n2k'; it must be one of 106 such as "),
+        ("build n2k --out x", "config is 'n2k'; it must be one of 114 such as "),
         (
             "build individuals templates --out x --seed 1",
             "unknown parameter 'seed' of individuals, templates; none of them has it",

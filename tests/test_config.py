@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bio_facts import config as config_module
 from bio_facts.config import CONFIGS, Config, IndividualsConfig, TemplatesConfig, config_from, get_config
-from bio_facts.distributions import Celebrities, FineTuning, PowerLaw, Uniform, WarmUp
+from bio_facts.distributions import Celebrities, FineTuning, Groups, PowerLaw, Uniform, WarmUp
 from bio_facts.population import NUM_FINE_TUNING_INDIVIDUALS
 
 CARD = Path(__file__).parent.parent / "dataset_card.md"
@@ -27,7 +27,7 @@ REPLAY_WEIGHTS = ("2", "1", "0.5", "0.25", "0.125", "0.0625", "0.03125")
 
 
 def expected_names() -> set[str]:
-    variants = ["", *(f"-alpha{alpha}" for alpha in ALPHAS), "-celebrities", "-warmup"]
+    variants = ["", *(f"-alpha{alpha}" for alpha in ALPHAS), "-celebrities", "-warmup", "-groups"]
     return {
         *(f"n{size}k{variant}" for size in SIZES for variant in variants),
         *(f"n{size}k-finetune{new}k" for size in SIZES for new in FINE_TUNING_SIZES if new <= size),
@@ -38,7 +38,7 @@ def expected_names() -> set[str]:
 
 
 def test_names_are_all_sizes_times_all_variants() -> None:
-    assert len(CONFIGS) == 106
+    assert len(CONFIGS) == 114
     assert set(CONFIGS) == expected_names()
 
 
@@ -50,6 +50,7 @@ def test_names_are_those_of_the_card() -> None:
         f"`n{{size}}-alpha{{{', '.join(ALPHAS)}}}`",
         "`n{size}-celebrities`",
         "`n{size}-warmup`",
+        "`n{size}-groups`",
         f"`n{{size}}-finetune{{{', '.join(f'{new}k' for new in FINE_TUNING_SIZES)}}}`",
         f"`n64k-finetune4k-replay{{{', '.join(REPLAY_WEIGHTS)}}}`",
         "`individuals`",
@@ -79,7 +80,7 @@ def test_name_says_the_distribution(name: str) -> None:
         new, _, weight = variant.removeprefix("finetune").partition("k")
         expected = FineTuning(int(new) * 1_000, float(weight.removeprefix("-replay") or 0))
     else:
-        expected = {"": Uniform(), "celebrities": Celebrities(), "warmup": WarmUp()}[variant]
+        expected = {"": Uniform(), "celebrities": Celebrities(), "warmup": WarmUp(), "groups": Groups()}[variant]
     assert BIOGRAPHIES[name].distribution == expected
 
 
@@ -127,7 +128,7 @@ def test_unknown_name_is_refused_with_some_that_are_near(name: Any, near: str) -
     with pytest.raises(ValueError) as error:
         get_config(name)
     before, _, choice = str(error.value).partition(" such as ")
-    assert before == f"config is {name!r}; it must be one of 106"
+    assert before == f"config is {name!r}; it must be one of 114"
     names, listed, _ = choice.partition(" (list: bio-facts configs)")
     assert listed
     assert near in names
@@ -198,6 +199,7 @@ def test_replace_changes_what_is_named_and_nothing_else() -> None:
         ("n1k-celebrities", {"celebrity_weight": 2, "num_celebrities": 5}, Celebrities(5, 2)),
         ("n1k-warmup", {"num_warmup_individuals": 9}, WarmUp(9, None)),
         ("n1k-warmup", {"num_warmup_biographies": 9}, WarmUp(None, 9)),
+        ("n1k-groups", {"num_groups": 2, "first_group": 1}, Groups(2, None, 1)),
         ("n1k-finetune1k", {"replay_weight": 0.5}, FineTuning(1_000, 0.5)),
         ("n1k-finetune1k", {"num_fine_tuning_individuals": 3}, FineTuning(3, 0)),
         ("n1k", {"distribution": PowerLaw(0.7)}, PowerLaw(0.7)),
@@ -319,6 +321,7 @@ def test_any_config_comes_back_from_the_json_of_its_parameters(config: Config) -
         ("n4k-alpha0.6", {"distribution": "power_law", "alpha": 0.6}),
         ("n4k-celebrities", {"distribution": "celebrities", "num_celebrities": 250, "celebrity_weight": 8}),
         ("n4k-warmup", {"distribution": "warm_up", "num_warmup_individuals": 500, "num_warmup_biographies": 12_000}),
+        ("n4k-groups", {"distribution": "groups", "num_groups": 4, "num_group_biographies": 16_000, "first_group": 0}),
         (
             "n4k-finetune2k",
             {

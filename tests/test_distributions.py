@@ -23,6 +23,7 @@ from bio_facts.distributions import (
     Celebrities,
     Distribution,
     FineTuning,
+    Groups,
     PowerLaw,
     Uniform,
     WarmUp,
@@ -39,6 +40,7 @@ EVERY_KIND: list[Distribution] = [
     Celebrities(),
     WarmUp(num_warmup_biographies=300),
     FineTuning(70, replay_weight=0.5),
+    Groups(num_group_biographies=100),
 ]
 EACH_KIND = pytest.mark.parametrize("distribution", EVERY_KIND, ids=lambda kind: kind.name)
 
@@ -124,6 +126,11 @@ def integer_weights(distribution: Any, num_individuals: int, sample: int) -> lis
         case WarmUp():
             warming_up = sample < distribution.num_warmup_biographies
             return [1] * (distribution.num_warmup_individuals if warming_up else num_individuals)
+        case Groups():
+            size = num_individuals // distribution.num_groups
+            turn = distribution.first_group + sample // distribution.num_group_biographies
+            last = distribution.num_groups - 1
+            return [int(individual // size == min(turn, last)) for individual in range(num_individuals)]
         case FineTuning():
             replay, new = Fraction(str(distribution.replay_weight)).as_integer_ratio()
             return [replay] * num_individuals + [new] * distribution.num_fine_tuning_individuals
@@ -131,6 +138,12 @@ def integer_weights(distribution: Any, num_individuals: int, sample: int) -> lis
             return power_law_weights(distribution.alpha, num_individuals).tolist()
         case _:
             return [1] * num_individuals
+
+
+@st.composite
+def groups_of(draw: st.DrawFn, num_individuals: int) -> Groups:
+    num_groups = draw(st.sampled_from([count for count in range(1, num_individuals + 1) if num_individuals % count == 0]))
+    return Groups(num_groups, draw(st.integers(1, 100)), draw(st.integers(0, num_groups - 1)))
 
 
 @st.composite
@@ -144,6 +157,7 @@ def populations(draw: st.DrawFn) -> tuple[int, Distribution]:
             st.builds(PowerLaw, st.floats(0, 3)),
             st.builds(Celebrities, some, st.integers(1, 1_000)),
             st.builds(WarmUp, some, st.integers(0, 100)),
+            groups_of(num_individuals),
             st.builds(FineTuning, st.integers(1, 60), weight),
         )
     )
@@ -324,6 +338,16 @@ def test_celebrity_weight_says_how_much_likelier() -> None:
         assert counts[:200].mean() / counts[200:].mean() == pytest.approx(weight, rel=0.02)
 
 
+def test_groups_come_one_after_another_and_the_last_stays() -> None:
+    blocks = ids_of(Groups(4, 1_000), range(10_000)).reshape(10, 1_000) // 250
+    assert [set(block) for block in blocks.tolist()] == [{0}, {1}, {2}, *[{3}] * 7]
+
+
+def test_first_group_is_who_comes_first() -> None:
+    assert set(ids_of(Groups(4, 1_000, 2), range(1_000)).tolist()) == set(range(500, 750))
+    assert set(ids_of(Groups(4, 1_000, 3), range(5_000)).tolist()) == set(range(750, 1_000))
+
+
 def test_warm_up_ends_exactly_at_num_warmup_biographies() -> None:
     ids = ids_of(WarmUp(40, 5_000), range(10_000))
     assert np.array_equal(ids[:5_000], ids_of(Uniform(), range(5_000), num_individuals=40))
@@ -372,6 +396,8 @@ def test_replay_weight_says_how_many_are_replayed() -> None:
         (1_000, WarmUp(), WarmUp(125, 3_000)),
         (64_000, WarmUp(), WarmUp(8_000, 192_000)),
         (1_000, WarmUp(num_warmup_individuals=7), WarmUp(7, 3_000)),
+        (1_000, Groups(), Groups(4, 4_000, 0)),
+        (64_000, Groups(num_groups=2, first_group=1), Groups(2, 512_000, 1)),
         (7, WarmUp(), WarmUp(1, 21)),
         (1_000, FineTuning(10), FineTuning(10, 0)),
     ],
@@ -412,6 +438,12 @@ def test_derived_default_follows_the_number_of_individuals() -> None:
         (lambda: WarmUp(1_001), "num_warmup_individuals is 1001; it must be an integer from 1 to 1,000"),
         (lambda: WarmUp(5, -1), "num_warmup_biographies is -1; it must be an integer of at least 0"),
         (lambda: WarmUp(5, 1.5), "num_warmup_biographies is 1.5; it must be an integer of at least 0"),  # type: ignore[arg-type]
+        (lambda: Groups(0), "num_groups is 0; it must be an integer from 1 to 64"),
+        (lambda: Groups(65), "num_groups is 65; it must be an integer from 1 to 64"),
+        (lambda: Groups(3), "num_groups is 3, by which num_individuals, 1000, cannot be divided; it must be a divisor"),
+        (lambda: Groups(4, 0), "num_group_biographies is 0; it must be an integer of at least 1"),
+        (lambda: Groups(4, 5, 4), "first_group is 4; it must be an integer from 0 to 3"),
+        (lambda: Groups(4, 5, True), "first_group is True; it must be an integer from 0 to 3"),
         (lambda: FineTuning(0), "num_fine_tuning_individuals is 0; it must be an integer from 1 to 200,000,000"),
         (
             lambda: FineTuning(200_000_001),
@@ -435,7 +467,7 @@ def test_bad_distribution_is_refused(make: Callable[[], Distribution], message: 
 def test_what_is_no_distribution_is_refused(given: object) -> None:
     with pytest.raises(ValueError) as error:
         Config(num_individuals=N, distribution=given)  # type: ignore[arg-type]
-    kinds = "Uniform(...), PowerLaw(...), Celebrities(...), WarmUp(...), FineTuning(...)"
+    kinds = "Uniform(...), PowerLaw(...), Celebrities(...), WarmUp(...), FineTuning(...), Groups(...)"
     assert str(error.value) == f"distribution is {given!r}; it must be one of {kinds}"
 
 
@@ -454,7 +486,7 @@ def test_distribution_cannot_be_changed(distribution: Any) -> None:
 
 def test_distributions_are_found_by_their_names() -> None:
     assert {name: kind.name for name, kind in DISTRIBUTIONS.items()} == {
-        name: name for name in ("uniform", "power_law", "celebrities", "warm_up", "fine_tuning")
+        name: name for name in ("uniform", "power_law", "celebrities", "warm_up", "fine_tuning", "groups")
     }
     with pytest.raises(TypeError):
         DISTRIBUTIONS["zipf"] = PowerLaw  # type: ignore[index]

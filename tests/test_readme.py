@@ -11,7 +11,7 @@ from typing import Any
 
 import datasets
 import pytest
-from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE
+from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, load_recipe
 from hub_server import HubServer
 
 from bio_facts import cli
@@ -122,7 +122,7 @@ def test_documented_scripts_exist(command: str) -> None:
 
 @pytest.mark.parametrize("options", [code for code in documented("--") if len(code.split()) > 1])
 def test_documented_recipe_options_are_recipe_keys(options: str, tmp_path: Path) -> None:
-    from arguments import load_recipe, parse_arguments
+    from arguments import parse_arguments
 
     given = shlex.split(options)
     own = load_recipe(SMOKE, {}).as_dict()

@@ -10,24 +10,30 @@ from hypothesis import strategies as st
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.biography import Biographies
 from bio_facts.config import CONFIGS, Config
-from bio_facts.distributions import Celebrities, Distribution, FineTuning, PowerLaw, Uniform, WarmUp
+from bio_facts.distributions import Celebrities, Distribution, FineTuning, Groups, PowerLaw, Uniform, WarmUp
 from bio_facts.records import rows
 from bio_facts.splits import draw, get_split, individual_ids, splits
 from bio_facts.templates import templates
 
 CONFIG = Config(num_individuals=50, num_biographies=1_000, seed=3, population_seed=4)
 TUNED = CONFIG.replace(distribution=FineTuning(30, replay_weight=0.5))
+GROUPED = CONFIG.replace(distribution=Groups(2, first_group=1))
 # (config, split) -> first id and number of the people whom it is about (but for replay), exported rows.
 PEOPLE_AND_ROWS = {
     ("plain", "train"): (0, 50, 1_000),
     ("plain", "validation"): (0, 50, 16_000),
     ("plain", "unseen"): (600_000_000, 16_000, 16_000),
+    ("grouped", "train"): (25, 25, 1_000),
+    ("grouped", "validation"): (0, 50, 16_000),
+    ("grouped", "validation_group0"): (0, 25, 16_000),
+    ("grouped", "validation_group1"): (25, 25, 16_000),
+    ("grouped", "unseen"): (600_000_000, 16_000, 16_000),
     ("tuned", "train"): (400_000_000, 30, 1_000),
     ("tuned", "validation"): (400_000_000, 30, 16_000),
     ("tuned", "pretrain_validation"): (0, 50, 16_000),
     ("tuned", "unseen"): (600_000_000, 16_000, 16_000),
 }
-EVERY_DISTRIBUTION = [PowerLaw(1.0), Celebrities(), WarmUp(), FineTuning(30), FineTuning(30, replay_weight=2)]
+EVERY_DISTRIBUTION = [PowerLaw(1.0), Celebrities(), WarmUp(), Groups(2), FineTuning(30), FineTuning(30, replay_weight=2)]
 MANY = 36_000
 
 
@@ -38,7 +44,7 @@ def config_and_split(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def config(config_and_split: tuple[str, str]) -> Config:
-    return {"plain": CONFIG, "tuned": TUNED}[config_and_split[0]]
+    return {"plain": CONFIG, "tuned": TUNED, "grouped": GROUPED}[config_and_split[0]]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,11 @@ def test_splits_are_train_validation_and_unseen(distribution: Distribution) -> N
 
 def test_fine_tuning_has_the_validation_split_of_pretraining_too() -> None:
     assert list(splits(TUNED)) == ["train", "validation", "pretrain_validation", "unseen"]
+
+
+def test_groups_have_a_validation_split_each() -> None:
+    names = ["train", "validation", "validation_group0", "validation_group1", "unseen"]
+    assert list(splits(GROUPED)) == names
 
 
 def test_changing_what_splits_gave_changes_no_split() -> None:
