@@ -101,14 +101,15 @@ def replay(folder: Path, with_replay: list = REPLAYED, without: float = 2.0) -> 
     ]  # fmt: skip
 
 
-def rare_individuals(folder: Path, rare: float = 0.8, lowest: float = 0.75, first_group: int = 1) -> list[Path]:
+def rare_individuals(folder: Path, rare: float = 0.6, early: float = 0.85, first_group: int = 1) -> list[Path]:
     def of(accuracies: list[float]) -> list[dict[str, Any]]:
-        return curve([1.0] * 3, accuracies, steps=[0, 50, 100])
+        return curve([1.0] * 4, accuracies, steps=[0, 10, 50, 100])
 
-    curves = {"validation": of([0.6, 0.7, 0.8]), "validation_group0": of([0.9, lowest, 0.85]), "validation_group1": of([0.3, 0.4, rare])}
+    frequent = of([0.9, early, 0.69, 0.3])
+    curves = {"validation": of([0.6] * 4), "validation_group0": frequent, "validation_group1": of([0.3, 0.35, rare, 1.0])}
     data = {"distribution": "groups", "num_groups": 2, "first_group": first_group, "num_group_biographies": 10}
     return [
-        write_run(folder / str(seed), curves | {"unseen": of([0.0, 0.0, 0.0])}, data, source=f"runs/{seed}", seed=seed) for seed in SEEDS
+        write_run(folder / str(seed), curves | {"unseen": of([0.0] * 4)}, data, source=f"runs/{seed}", seed=seed) for seed in SEEDS
     ]
 
 
@@ -182,8 +183,8 @@ def test_picture_is_drawn_from_the_verdict_alone(tmp_path: Path, claim: str) -> 
         ("fine_tuning", {"old": [0.9] * 7}, ["share of fine-tuning", "accuracy on them"]),
         ("replay", {"with_replay": [0.1, 0.12, 0.15, 0.19, 0.19, 0.2, 0.2]}, ["early peak"]),
         ("replay", {"without": 0.3}, ["final loss"]),
-        ("rare_individuals", {"rare": 0.45}, ["rare people"]),
-        ("rare_individuals", {"lowest": 0.65}, ["frequent people"]),
+        ("rare_individuals", {"rare": 0.45}, ["gain of accuracy on rare people"]),
+        ("rare_individuals", {"early": 0.75}, ["fall of accuracy on frequent people"]),
         ("sequential_groups", {"second": 70}, ["last group"]),
         ("sequential_groups", {"first": 50, "second": 30, "forgotten": 60}, ["forgotten"]),
         ("associative_memory", {"old": (0.95, 0.8)}, ["fall of accuracy"]),

@@ -19,8 +19,10 @@ PAPER = (
     "bring (App. F.3)."
 )
 
-MIN_GAIN = 0.2  # of accuracy on rare people
-MAX_FALL = 0.2  # of accuracy on frequent people at any evaluation; where fine_tuning sees a collapse
+EARLY = 0.1  # share of fine-tuning within which new people bring the collapse (fine_tuning)
+MAX_EARLY_FALL = 0.1  # of accuracy on frequent people within it
+FALL = 0.2  # of accuracy on frequent people, at any time
+MIN_GAIN = 0.2  # of accuracy on rare people at the first evaluation with that fall, or at the end if there is none
 SPLITS = {"validation_group1": "rare people", "validation_group0": "frequent people", "unseen": "people never seen"}
 
 
@@ -40,11 +42,18 @@ def score(runs: Sequence[Run]) -> Finding:
     rare, frequent = (
         [run.curve(f"validation_group{group}")["attribute_accuracy"] for run in runs] for group in (1, 0)
     )
-    gain = float(np.mean([max(curve) - curve[0] for curve in rare]))
-    fall = float(np.mean([curve[0] - min(curve) for curve in frequent]))
+    early = EARLY * runs[0].recipe["num_steps"]
+    steps = runs[0].curve("validation_group0")["step"]
+    early_fall = float(
+        np.mean([curve[0] - min(value for step, value in zip(steps, curve, strict=True) if step <= early) for curve in frequent])
+    )
+    fallen = [
+        next((place for place, value in enumerate(curve) if value <= curve[0] - FALL), len(curve) - 1) for curve in frequent
+    ]
+    gain = float(np.mean([curve[place] - curve[0] for curve, place in zip(rare, fallen, strict=True)]))
     checks = [
-        check("highest accuracy on rare people minus that before fine-tuning", "is at least", MIN_GAIN, gain),
-        check("accuracy on frequent people before fine-tuning minus the lowest", "is at most", MAX_FALL, fall),
+        check(f"fall of accuracy on frequent people in the first {EARLY:g} of fine-tuning", "is at most", MAX_EARLY_FALL, early_fall),
+        check(f"gain of accuracy on rare people by the time that frequent ones have lost {FALL:g}", "is at least", MIN_GAIN, gain),
     ]
     content = {
         "table": [
