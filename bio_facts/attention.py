@@ -71,7 +71,9 @@ def attention_layers(model: Any) -> list[Any]:
         if isinstance(getattr(module, "layer_idx", None), int) and "Attention" in type(module).__name__:
             found[module.layer_idx] = module
     if not found or not getattr(model, "_supports_attention_backend", False):
-        raise ValueError(f"{type(model).__name__} does not use transformers' attention interface; its attention cannot be patched")
+        raise ValueError(
+            f"{type(model).__name__} does not use transformers' attention interface; its attention cannot be patched"
+        )
     return [found[index] for index in sorted(found)]
 
 
@@ -85,7 +87,8 @@ def _attend_by_given_pattern(
     value = value.repeat_interleave(pattern.shape[1] // value.shape[1], dim=1)
     if pattern.shape[1] != value.shape[1] or pattern.shape[2] != query.shape[2]:
         raise ValueError(
-            f"the given pattern has {pattern.shape[1]} heads and {pattern.shape[2]} positions, the layer {query.shape[1]} heads "
+            f"the given pattern has {pattern.shape[1]} heads and {pattern.shape[2]} positions, the layer "
+            f"{query.shape[1]} heads "
             f"and {query.shape[2]} positions; model and reference must be of one size, without a cache"
         )
     pattern = torch.nn.functional.dropout(pattern, p=dropout, training=module.training)

@@ -117,7 +117,8 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         model.train(was_training)
         noted = self.progress(state.global_step)
         lines = [
-            {"step": state.global_step, "split": split} | found | self.baselines[split] | noted for split, found in summaries.items()
+            {"step": state.global_step, "split": split} | found | self.baselines[split] | noted
+            for split, found in summaries.items()
         ]
         self.history += lines
         whole = {f"{split}/{name}": value for split, found in summaries.items() for name, value in found.items()}

@@ -193,7 +193,8 @@ class Groups:
         num_groups = seeding.check_integer("num_groups", self.num_groups, 1, min(num_individuals, _MAX_GROUPS))
         if num_individuals % num_groups:
             raise ValueError(
-                f"num_groups is {num_groups}, by which num_individuals, {num_individuals}, cannot be divided; it must be a divisor"
+                f"num_groups is {num_groups}, by which num_individuals, {num_individuals}, cannot be divided; it must "
+                "be a divisor"
             )
         biographies = self.num_group_biographies
         return type(self)(

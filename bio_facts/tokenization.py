@@ -185,7 +185,9 @@ def _file_of_package(name: str) -> Path:
     package, _, file = name.partition(":")
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
-        raise ValueError(f"tokenizer is {name!r}, but no package {package!r} is installed: pip install {package.replace('_', '-')}")
+        raise ValueError(
+            f"tokenizer is {name!r}, but no package {package!r} is installed: pip install {package.replace('_', '-')}"
+        )
     path = Path(spec.origin).parent / file
     if not path.is_file():
         raise ValueError(f"tokenizer is {name!r}, but the package has no such file; it must be one below {path.parent}")

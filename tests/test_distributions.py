@@ -344,8 +344,8 @@ def test_groups_come_one_after_another_and_the_last_stays() -> None:
 
 
 def test_first_group_is_who_comes_first() -> None:
-    assert set(ids_of(Groups(4, 1_000, 2), range(1_000)).tolist()) == set(range(500, 750))
-    assert set(ids_of(Groups(4, 1_000, 3), range(5_000)).tolist()) == set(range(750, 1_000))
+    assert set(ids_of(Groups(4, 10_000, 2), range(10_000)).tolist()) == set(range(500, 750))
+    assert set(ids_of(Groups(4, 1_000, 3), range(10_000)).tolist()) == set(range(750, 1_000))
 
 
 def test_warm_up_ends_exactly_at_num_warmup_biographies() -> None:

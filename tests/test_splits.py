@@ -199,7 +199,7 @@ def test_fractional_index_is_refused() -> None:
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.sampled_from(sorted(PEOPLE_AND_ROWS)), st.lists(st.integers(0, 15_999), min_size=1, max_size=12))
 def test_row_is_the_same_alone_and_in_any_company(config_and_split: tuple[str, str], indices: list[int]) -> None:
-    config, name = {"plain": CONFIG, "tuned": TUNED}[config_and_split[0]], config_and_split[1]
+    config, name = {"plain": CONFIG, "tuned": TUNED, "grouped": GROUPED}[config_and_split[0]], config_and_split[1]
     assert rows(draw(config, name, indices)) == [rows(draw(config, name, index))[0] for index in indices]
 
 
@@ -307,7 +307,7 @@ BIOGRAPHIES = {name: config for name, config in CONFIGS.items() if isinstance(co
 
 def test_unseen_rows_are_the_same_for_all_named_configs() -> None:
     unseen = [rows(draw(config, "unseen", range(3))) for config in BIOGRAPHIES.values()]
-    assert unseen == [unseen[0]] * 104
+    assert unseen == [unseen[0]] * 112
 
 
 @pytest.mark.parametrize("distribution", EVERY_DISTRIBUTION, ids=repr)

@@ -10,7 +10,9 @@ from verdicts import result
 from written_runs import ACCURACIES, BASELINE, LOSSES, POOL_BASELINE, STEPS, UNSEEN, curve, write_run
 
 
-def with_curves(folder: Path, losses: list = LOSSES, accuracies: list = ACCURACIES, unseen: list = UNSEEN, **recipe: Any) -> Path:
+def with_curves(
+    folder: Path, losses: list = LOSSES, accuracies: list = ACCURACIES, unseen: list = UNSEEN, **recipe: Any
+) -> Path:
     steps = recipe.pop("steps", STEPS)
     curves = {"validation": curve(losses, accuracies, steps=steps), "unseen": curve(unseen, steps=steps)}
     return write_run(folder, curves, **recipe)

@@ -32,7 +32,15 @@ def write_run(
         curves = {"validation": curve(accuracies=ACCURACIES, top_probability=0.9), "unseen": curve(UNSEEN)}
     folder.mkdir(parents=True, exist_ok=True)
     last = max((line["step"] for lines in curves.values() for line in lines), default=0)
-    settings = {"num_steps": last, "dataset": "n1k", "batch_size": 2, "seed": 10, "learning_rate": 0.1, "source": None, "attention": {}}
+    settings = {
+        "num_steps": last,
+        "dataset": "n1k",
+        "batch_size": 2,
+        "seed": 10,
+        "learning_rate": 0.1,
+        "source": None,
+        "attention": {},
+    }
     parameters = {"num_individuals": 7, "distribution": "uniform"} | (data or {})
     given = {key: value for key, value in parameters.items() if key != "distribution"}
     described = {"recipe": settings | {"dataset_parameters": given} | recipe, "dataset_parameters": parameters}
@@ -40,5 +48,7 @@ def write_run(
     (folder / "config.json").write_text(json.dumps(config | {"data_version": "1", "device": "abacus", "versions": {}}))
     shared = {"no_knowledge_loss": BASELINE, "pool_no_knowledge_loss": POOL_BASELINE}
     lines = [shared | {"split": split, "seconds": float(line["step"])} | line for split, own in curves.items() for line in own]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in sorted(lines, key=lambda one: one["step"])))
+    (folder / "metrics.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in sorted(lines, key=lambda one: one["step"]))
+    )
     return folder

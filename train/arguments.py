@@ -36,7 +36,11 @@ def parse_arguments(
         "--output_dir", type=Path, required=True, metavar="DIR", help="where the run is kept; resumed if it is there"
     )
     parser.add_argument(
-        "--report_to", nargs="+", default=[], metavar="NAME", help="also log to tensorboard, trackio, wandb, ..., as transformers can"
+        "--report_to",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="also log to tensorboard, trackio, wandb, ..., as transformers can",
     )
     recipe_keys = parser.add_argument_group(
         "recipe keys", "Each takes the place of the recipe's value, written as YAML. A dot reaches into a mapping: "

@@ -140,7 +140,9 @@ class Recipe:
             )
         kept = self.keep_models_at
         if not isinstance(kept, list | tuple) or not all(type(step) is int and step in self.eval_steps for step in kept):
-            raise ValueError(f"keep_models_at is {kept!r}; it must be a list of steps that eval_every evaluates, such as [0, 125]")
+            raise ValueError(
+                f"keep_models_at is {kept!r}; it must be a list of steps that eval_every evaluates, such as [0, 125]"
+            )
 
     @property
     def data(self) -> bio_facts.Config:
@@ -208,7 +210,15 @@ class MemoryRecipe:
     def __post_init__(self) -> None:
         check_integer("seed", self.seed, minimum=0, maximum=2**32 - 1)
         check_integer("num_values", self.num_values, minimum=2)
-        for name in ("num_pairs", "num_new_pairs", "dimension", "num_units", "batch_size", "num_pretraining_steps", "eval_every"):
+        for name in (
+            "num_pairs",
+            "num_new_pairs",
+            "dimension",
+            "num_units",
+            "batch_size",
+            "num_pretraining_steps",
+            "eval_every",
+        ):
             check_integer(name, getattr(self, name), minimum=1)
         check_integer("num_steps", self.num_steps, minimum=1, maximum=_MAX_STEPS)
         for name in ("pretraining_learning_rate", "learning_rate"):

@@ -1,13 +1,13 @@
 """Recipe files: YAML with the settings of a recipe, and, where a claim compares several, its arms and seeds.
 
-  base: ../three_phases/mini.yaml       # all its settings, unless they are given here
-  script: fine_tune.py                  # of this folder's parent; pretrain.py if it is not given
-  seeds: [10, 11, 12]                   # those that results are reported on
-  num_steps: 500                        # recipe keys; a dot reaches into a mapping
-  source: ../three_phases/mini.yaml     # the recipe, `FILE` or `FILE#ARM`, whose finished run of the same seed this one needs
-  arms:
-    few: {dataset_parameters.num_fine_tuning_individuals: 10}
-    many: {dataset_parameters.num_fine_tuning_individuals: 100, seeds: [10]}
+base: ../three_phases/mini.yaml       # all its settings, unless they are given here
+script: fine_tune.py                  # of this folder's parent; pretrain.py if it is not given
+seeds: [10, 11, 12]                   # those that results are reported on
+num_steps: 500                        # recipe keys; a dot reaches into a mapping
+source: ../three_phases/mini.yaml     # the recipe, `FILE` or `FILE#ARM`, whose finished run of the same seed this one needs
+arms:
+  few: {dataset_parameters.num_fine_tuning_individuals: 10}
+  many: {dataset_parameters.num_fine_tuning_individuals: 100, seeds: [10]}
 """
 
 import copy
@@ -131,7 +131,9 @@ def read_recipe_file(path: Path, script: str = "pretrain.py") -> RecipeFile:
         raise ValueError(f"recipe {path} has seeds: {seeds!r}; it must be a list of integers, such as [10, 11, 12]")
     for name, settings in _mapping(path, "arms: a mapping of names to settings", arms).items():
         if not re.fullmatch(r"[\w.-]*", str(name)):
-            raise ValueError(f"recipe {path} has an arm {name!r}; it must be letters, digits, hyphens and periods, for it names a folder")
+            raise ValueError(
+                f"recipe {path} has an arm {name!r}; it must be letters, digits, hyphens and periods, for it names a folder"
+            )
         _mapping(path, f"arms: {name}: a mapping of recipe keys to values", settings)
     base = own.pop("base", None)
     settings = {} if base is None else copy.deepcopy(dict(read_recipe_file(path.parent / str(base)).settings))

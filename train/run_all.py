@@ -40,7 +40,7 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 @dataclass
 class Job:
-    """One run that is to be done. name: of its folder. source: the job whose run it needs. code: exit code, once it has ended."""
+    """One run that is to be done. name: of its folder. source: the job whose run it needs. code: exit code, once ended."""
 
     name: str
     file: RecipeFile
@@ -99,12 +99,11 @@ class Plan:
     def add_claim(self, claim: str, scale: str, seeds: Sequence[int] | None) -> None:
         """Add the jobs of a claim's recipe file, but for those that are there; of `seeds`, if given, in place of the file's."""
         file = read_recipe_file(RECIPES / claim / f"{scale}.yaml")
-        self.claims[claim] = [
-            self._job(claim, file, arm, seed) for arm in file.arms for seed in seeds or file.seeds_of(arm)
-        ]
+        self.claims[claim] = [self._job(claim, file, arm, seed) for arm in file.arms for seed in seeds or file.seeds_of(arm)]
 
     def _job(self, claim: str, file: RecipeFile, arm: str, seed: int) -> Job:
-        source, overrides = None, {"seed": seed}
+        source: Job | None = None
+        overrides: dict[str, Any] = {"seed": seed}
         if (needed := file.source_of(arm)) is not None:
             path, source_arm = needed
             stem = "" if path.stem in SCALES else f"-{path.stem.rpartition('-')[0]}"
@@ -155,7 +154,7 @@ def plan_claims(claims: Sequence[str], scale: str, output_dir: Path, seeds: Sequ
 def run_jobs(
     plan: Plan, num_jobs: int, launcher: Sequence[str], environment: Mapping[str, str], judge: Callable[[str], None]
 ) -> None:
-    """Run all jobs that are not done, num_jobs at a time, a job after its source; `judge(claim)` is called once all jobs of a claim are done."""
+    """Run all jobs that are not done, num_jobs at a time, each after its source; judge(claim) once all of a claim are done."""
     logs = plan.output_dir / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     to_judge = list(plan.claims)
@@ -186,7 +185,9 @@ def run_jobs(
 def _say_failed(job: Job, logs: Path) -> None:
     log = logs / f"{job.name}.log"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    tqdm.write(f"run {job.name} ended with code {job.code}: {lines[-1] if lines else 'it said nothing'} (log: {log})", file=sys.stderr)
+    tqdm.write(
+        f"run {job.name} ended with code {job.code}: {lines[-1] if lines else 'it said nothing'} (log: {log})", file=sys.stderr
+    )
 
 
 def _seeds(text: str) -> list[int]:

@@ -95,7 +95,7 @@ def fine_tune(recipe: MemoryRecipe) -> list[dict[str, Any]]:
             samples = np.arange(step * recipe.batch_size, (step + 1) * recipe.batch_size)
             rows = torch.from_numpy(first + integers(count, seed, f"memory/sample/{stage}", samples))
             optimizer.zero_grad()
-            cross_entropy(model(keys[rows]) @ values.T, labels[rows]).backward()
+            cross_entropy(model(keys[rows]) @ values.T, labels[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if decay is not None:
                 decay.step()

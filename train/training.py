@@ -117,13 +117,17 @@ def _fresh_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
 
 
 def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer) -> Path | None:
-    """A folder for Trainer to go on from, if a run does not start at step 0: as a checkpoint there, but without an optimiser."""
+    """A folder for Trainer to go on from, if a run does not start at step 0: a checkpoint there without an optimiser."""
     if recipe.first_step == 0:
         return None
     folder = output_dir / f"start-{recipe.first_step}"
     shutil.copytree(kept_model(Path(str(recipe.source)), recipe.first_step), folder, dirs_exist_ok=True)
     state = copy.deepcopy(trainer.state)
-    state.global_step, state.max_steps, state.train_batch_size = recipe.first_step, recipe.num_steps, trainer.args.train_batch_size
+    state.global_step, state.max_steps, state.train_batch_size = (
+        recipe.first_step,
+        recipe.num_steps,
+        trainer.args.train_batch_size,
+    )
     state.save_to_json(str(folder / "trainer_state.json"))
     return folder
 

@@ -1,10 +1,12 @@
 """C9, memory: a perceptron that stores pairs loses them when it is taught new ones, as a language model does (paper App. F.4).
 
-  python eval/analysis/associative_memory.py runs/paper-mini/associative_memory-* --results eval/results/associative_memory/mini.json
+  python eval/analysis/associative_memory.py runs/paper-mini/associative_memory-* \\
+      --results eval/results/associative_memory/mini.json
 
 Takes runs of train/train_memory.py with different numbers of new pairs.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
 CLAIM = "associative_memory"
 PAPER = (
-    "A perceptron with one hidden layer of ReLU units, used as a key-value memory, shows the same picture as fine-tuning on new people "
+    "A perceptron with one hidden layer of ReLU units, used as a key-value memory, shows the same "
+    "picture as fine-tuning on new people "
     "(App. F.4)."
 )
 
@@ -40,19 +43,21 @@ def score(runs: Sequence[Run]) -> Finding:
         raise ValueError(f"runs have {list(by_number)} new pairs; there must be two numbers of them or more, to compare")
     table = [_row(number, members) for number, members in by_number.items()]
     most = table[-1]
-    smallest_step = min(later["fall"] - earlier["fall"] for earlier, later in zip(table, table[1:], strict=False))
+    smallest_step = min(later["fall"] - earlier["fall"] for earlier, later in itertools.pairwise(table))
     checks = [
         check("accuracy on old pairs before fine-tuning", "is at least", MIN_START_ACCURACY, most["start_accuracy"]),
         check(f"{most['num_new_pairs']} new pairs: fall of accuracy on old ones", "is at least", FALL, most["fall"]),
         check(
-            f"{most['num_new_pairs']} new pairs: share of the rise of the old pairs' loss in the first {EARLY:g} of fine-tuning",
+            f"{most['num_new_pairs']} new pairs: share of the rise of the old pairs' loss in the first {EARLY:g} "
+            "of fine-tuning",
             "is at least", MIN_EARLY_SHARE, most["early_share"],
         ),
         check("fall with more new pairs minus that with the next fewer, smallest", "is above", 0, smallest_step),
     ]  # fmt: skip
     curves = {
         str(number): {
-            str(run.seed): {split: picked(run.curve(split), "loss", "accuracy") for split in ("pretrain", "new")} for run in members[:1]
+            str(run.seed): {split: picked(run.curve(split), "loss", "accuracy") for split in ("pretrain", "new")}
+            for run in members[:1]
         }
         for number, members in by_number.items()
     }
@@ -83,7 +88,9 @@ def _row(number: int, members: list[Run]) -> dict[str, Any]:
 def plot(found: dict[str, Any], path: Path) -> None:
     """Loss on old pairs, and accuracy on old and new ones, over steps; a color for each number of new pairs."""
     figure, (loss, accuracy) = new_figure(2, "A key-value memory taught new pairs")
-    for color, (number, seeds) in zip(("#1f4e79", "#b03a2e", "#1e8449", "#7d3c98", "#b9770e", "#117a65"), found["curves"].items(), strict=False):
+    for color, (number, seeds) in zip(
+        ("#1f4e79", "#b03a2e", "#1e8449", "#7d3c98", "#b9770e", "#117a65"), found["curves"].items(), strict=False
+    ):
         (curves,) = seeds.values()
         old, new = curves["pretrain"], curves["new"]
         loss.plot(old["step"], old["loss"], color=color, lw=1.5, label=f"{number} new pairs")

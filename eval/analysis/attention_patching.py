@@ -1,6 +1,7 @@
 """C3: it is the attention patterns that a model lacks on the plateau (paper section 3.1, Fig. 3; App. D.2).
 
-  python eval/analysis/attention_patching.py runs/paper-mini/attention_patching-* --results eval/results/attention_patching/mini.json
+  python eval/analysis/attention_patching.py runs/paper-mini/attention_patching-* \\
+      --results eval/results/attention_patching/mini.json
 
 Takes runs of train/patch_attention.py; the reference runs whose models they were given are found by their recipes' source.
 """
@@ -20,7 +21,8 @@ from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
 
 CLAIM = "attention_patching"
 PAPER = (
-    "Given the attention patterns of a model after its plateau, a model trained from scratch has no plateau; the patterns of very early "
+    "Given the attention patterns of a model after its plateau, a model trained from scratch has no "
+    "plateau; the patterns of very early "
     "models are worse than those of an untrained one. Attention from where a value is predicted to the name rises "
     "through the plateau, to the text it falls (Fig. 3, App. D.2)."
 )
@@ -41,32 +43,27 @@ def score(runs: Sequence[Run]) -> Finding:
     check_alike(runs, "attention", "source", "stop_below")
     arms = grouped(runs, lambda run: (run.recipe["attention"]["start_step"], run.recipe["attention"]["reference_step"]))
     ends = {seed: run.phase_ends for seed, run in references.items()}
-    if any(None in pair for pair in ends.values()):
-        raise ValueError(f"a reference run has no end of phase 1 or of the plateau ({ends}); it must be trained until it knows")
-    kinds = {arm: _kind(arm[1], [ends[run.seed] for run in members]) for arm, members in arms.items()}
-    for kind in ("untrained", "phase 1", "after the plateau"):
-        if not any(arm[0] == 0 and kinds[arm] == kind for arm in arms):
-            raise ValueError(f"no run from step 0 was given patterns of a model {kind}; it has {sorted(set(kinds.values()))}")
     finals = {arm: [_last_loss(run) for run in members] for arm, members in arms.items()}
-    worst_share = max(
-        _reach(run) / ends[run.seed][1]  # type: ignore[operator]
-        for arm, members in arms.items() if arm[0] == 0 and kinds[arm] == "after the plateau" for run in members
-    )  # fmt: skip
-    untrained = float(np.mean(finals[next(arm for arm in arms if arm[0] == 0 and kinds[arm] == "untrained")]))
-    most_seeds = max(len(members) for members in arms.values())
-    early = max(
-        float(np.mean(finals[arm])) for arm in arms
-        if arm[0] == 0 and kinds[arm] == "phase 1" and len(arms[arm]) == most_seeds
-    )  # fmt: skip
+    kinds = {arm: _kind(arm[1], [ends[run.seed] for run in members]) for arm, members in arms.items()}
     signatures = {str(seed): signatures_of(run) for seed, run in references.items()}
-    changes = [_change(signatures[str(seed)], *ends[seed]) for seed in references]  # type: ignore[arg-type]
-    name_change, text_change = (float(np.mean([change[key] for change in changes])) for key in ("value_to_name", "value_to_text"))
+    share = excess = name_change = text_change = None
+    if not any(None in pair for pair in ends.values()):
+        compared = {kind: _compared(kind, arms, kinds) for kind in ("untrained", "phase 1", "after the plateau")}
+        reached = [(_reach(run), ends[run.seed][1]) for arm in compared["after the plateau"] for run in arms[arm]]
+        if not any(None in pair for pair in reached):
+            share = max(step / end for step, end in reached)  # type: ignore[operator]
+        untrained, early = (max(float(np.mean(finals[arm])) for arm in compared[kind]) for kind in ("untrained", "phase 1"))
+        excess = early - untrained
+        changes = [_change(signatures[str(seed)], *ends[seed]) for seed in references]  # type: ignore[arg-type]
+        name_change, text_change = (
+            float(np.mean([change[key] for change in changes])) for key in ("value_to_name", "value_to_text")
+        )
     checks = [
         check(
             f"post-plateau patterns: step of a loss below {LOSS_FACTOR:g} x baseline / a normal run's plateau_end",
-            "is below", MAX_SHARE_OF_PLATEAU, worst_share,
+            "is below", MAX_SHARE_OF_PLATEAU, share,
         ),
-        check("final loss with a phase-1 model's patterns minus that with untrained ones (nats)", "is above", 0, early - untrained),
+        check("final loss with a phase-1 model's patterns minus that with untrained ones (nats)", "is above", 0, excess),
         check("attention from value to name, plateau_end minus phase1_end", "is above", 0, name_change),
         check("attention from value to text, plateau_end minus phase1_end", "is below", 0, text_change),
     ]  # fmt: skip
@@ -75,12 +72,14 @@ def score(runs: Sequence[Run]) -> Finding:
         "phase_ends": {str(seed): pair for seed, pair in ends.items()},
         "no_knowledge_loss": references[first].curve("validation")["no_knowledge_loss"][0],
         "table": [
-            {"start_step": arm[0], "reference_step": arm[1], "patterns": kinds[arm], "seeds": [run.seed for run in members], "final_losses": finals[arm]}
+            {
+                "start_step": arm[0], "reference_step": arm[1], "patterns": kinds[arm],
+                "seeds": [run.seed for run in members], "final_losses": finals[arm],
+            }
             for arm, members in arms.items()
         ],
         "curves": {
-            f"{arm[0]}/{arm[1]}": picked(next(run for run in members if run.seed == first or members[0].seed != first).curve("validation"), "attribute_loss")
-            for arm, members in arms.items()
+            f"{arm[0]}/{arm[1]}": picked(members[0].curve("validation"), "attribute_loss") for arm, members in arms.items()
         },
         "reference_curve": picked(references[first].curve("validation"), "attribute_loss"),
         "signatures": signatures,
@@ -98,14 +97,33 @@ def reference_of(run: Run) -> Run:
         raise ValueError(f"run {run.folder} was given no attention patterns; it must be one of train/patch_attention.py")
     reference = read_run(Path(run.recipe["source"]))
     if reference.seed != run.seed:
-        raise ValueError(f"run {run.folder} has seed {run.seed} and its source {reference.folder} seed {reference.seed}; they must be equal")
+        raise ValueError(
+            f"run {run.folder} has seed {run.seed} and its source {reference.folder} seed {reference.seed}; they must be equal"
+        )
     return reference
 
 
+def _compared(kind: str, arms: dict[Any, list[Run]], kinds: dict[Any, str]) -> list[Any]:
+    """The arms from step 0 with such patterns that were run with all seeds; those of fewer seeds are for the picture."""
+    seeds = {run.seed for members in arms.values() for run in members}
+    found = [
+        arm for arm, members in arms.items() if arm[0] == 0 and kinds[arm] == kind and {run.seed for run in members} == seeds
+    ]
+    if not found:
+        raise ValueError(
+            f"no runs from step 0, one of each seed of {sorted(seeds)}, were given patterns of a model {kind}; "
+            "there are runs with "
+            f"those of {', '.join(f'step {arm[1]} ({kinds[arm]}, seeds {[run.seed for run in arms[arm]]})' for arm in arms)}"
+        )
+    return found
+
+
 def _kind(reference_step: int, ends: Sequence[tuple[int | None, int | None]]) -> str:
-    """Which phase a reference model is from, in all seeds; "between" where seeds differ."""
+    """Which phase a reference model is from, in all seeds; the plateau where seeds differ."""
     if reference_step == 0:
         return "untrained"
+    if any(None in pair for pair in ends):
+        return "that never knew"
     if all(phase1 is not None and reference_step < phase1 for phase1, _ in ends):
         return "phase 1"
     if all(plateau is not None and reference_step > plateau for _, plateau in ends):
@@ -117,17 +135,11 @@ def _last_loss(run: Run) -> float:
     return float(run.curve("validation")["attribute_loss"][-1])
 
 
-def _reach(run: Run) -> float:
-    """First evaluated step with a loss below LOSS_FACTOR x the baseline; infinite if there is none."""
+def _reach(run: Run) -> int | None:
+    """First evaluated step with a loss below LOSS_FACTOR x the baseline; None if there is none."""
     curve = run.curve("validation")
-    return next(
-        (
-            float(step)
-            for step, loss, baseline in zip(curve["step"], curve["attribute_loss"], curve["no_knowledge_loss"], strict=True)
-            if loss < LOSS_FACTOR * baseline
-        ),
-        float("inf"),
-    )
+    lines = zip(curve["step"], curve["attribute_loss"], curve["no_knowledge_loss"], strict=True)
+    return next((step for step, loss, baseline in lines if loss < LOSS_FACTOR * baseline), None)
 
 
 def signatures_of(run: Run) -> dict[str, dict[str, list[float]]]:
@@ -144,7 +156,10 @@ def signatures_of(run: Run) -> dict[str, dict[str, list[float]]]:
         raise ValueError(f"run {run.folder} kept no models; it must have keep_models_at in its recipe")
     return {
         str(step): attention_signatures(
-            AutoModelForCausalLM.from_pretrained(run.folder / "models" / f"step-{step}"), batch.input_ids, batch.attribute_ids, is_name
+            AutoModelForCausalLM.from_pretrained(run.folder / "models" / f"step-{step}"),
+            batch.input_ids,
+            batch.attribute_ids,
+            is_name,
         )
         for step in steps
     }
@@ -171,7 +186,14 @@ def plot(found: dict[str, Any], path: Path) -> None:
         style = "-" if row["start_step"] == 0 else "--"
         start = f", from step {row['start_step']}" if row["start_step"] else ""
         label = f"patterns of step {row['reference_step']} ({row['patterns']}){start}"
-        loss.plot(curve["step"], curve["attribute_loss"], style, color=colormaps["viridis"](place / max(1, len(arms))), lw=1.3, label=label)
+        loss.plot(
+            curve["step"],
+            curve["attribute_loss"],
+            style,
+            color=colormaps["viridis"](place / max(1, len(arms))),
+            lw=1.3,
+            label=label,
+        )
     loss.plot(reference["step"], reference["attribute_loss"], color="black", lw=2, label="not patched")
     loss.axhline(found["no_knowledge_loss"], color="black", lw=1, ls=":", label="no-knowledge loss")
     loss.set_xlim(0, max(curve["step"][-1] for curve in found["curves"].values()))
@@ -184,7 +206,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
         for key, color, what in (("value_to_name", "#1f4e79", "name"), ("value_to_text", "#b9770e", "text")):
             values = [signatures[str(step)][key][layer] for step in steps]
             attention.plot(steps, values, color=color, lw=1 + layer, alpha=0.8, label=f"to the {what}, layer {layer + 1}")
-    for end in (phase1, plateau):
+    for end in (end for end in (phase1, plateau) if end is not None):
         attention.axvline(end, color="#7f8c8d", lw=1, ls="--")
     attention.set_ylabel("attention from where a value is predicted")
     attention.set_ylim(0, 1)

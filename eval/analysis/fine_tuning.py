@@ -14,7 +14,8 @@ from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
 CLAIM = "fine_tuning"
 PAPER = (
-    "Fine-tuning on 1k to 16k new people, 4k steps at a constant learning rate: the loss on the people of pre-training jumps within "
+    "Fine-tuning on 1k to 16k new people, 4k steps at a constant learning rate: the loss on the people "
+    "of pre-training jumps within "
     "the first few hundred steps, while knowledge of the new ones comes slowly (Fig. 5, middle)."
 )
 
@@ -25,7 +26,7 @@ SPLITS = {"pretrain_validation": "people of pre-training", "validation": "new pe
 
 
 def fall(run: Run) -> tuple[int | None, float | None]:
-    """First evaluated step at which accuracy on people of pre-training has fallen by FALL, and accuracy on the new ones then."""
+    """First evaluated step at which accuracy on old people has fallen by FALL, and accuracy on the new ones then."""
     before, new = run.curve("pretrain_validation"), run.curve("validation")
     for step, accuracy, new_accuracy in zip(
         before["step"], before["attribute_accuracy"], new["attribute_accuracy"], strict=True
@@ -57,7 +58,12 @@ def score(runs: Sequence[Run]) -> Finding:
         share = max(steps) / members[0].recipe["num_steps"] if len(steps) == len(members) else None
         highest = max((accuracy for _, accuracy in found if accuracy is not None), default=None)
         checks += [
-            check(f"{number} new people: share of fine-tuning until old accuracy has fallen by {FALL:g}", "is at most", MAX_SHARE, share),
+            check(
+                f"{number} new people: share of fine-tuning until old accuracy has fallen by {FALL:g}",
+                "is at most",
+                MAX_SHARE,
+                share,
+            ),
             check(f"{number} new people: accuracy on them at that evaluation", "is below", MAX_NEW_ACCURACY, highest),
         ]
         table.append(
@@ -85,7 +91,7 @@ def curves_of(groups: dict[Any, list[Run]]) -> dict[str, Any]:
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
-    """Loss on people of pre-training and accuracy on them and on new ones, over steps; a color for each number of new people."""
+    """Loss on people of pre-training, and accuracy on them and on new ones; a color for each number of new people."""
     figure, (loss, accuracy) = new_figure(2, "Fine-tuning on new people: what was known is lost before the new is learned")
     for color, (number, seeds) in zip(("#1f4e79", "#b03a2e", "#1e8449", "#7d3c98"), found["curves"].items(), strict=False):
         for place, curves in enumerate(seeds.values()):

@@ -24,7 +24,7 @@ MIN_CONFIDENCE_GAP = 0.1  # mean probability of the top token at value tokens, s
 
 
 def rise(run: Run) -> int | None:
-    """First evaluated step after phase 1 from which the unseen loss stays above its baseline; None if it does not at the end."""
+    """First evaluated step after phase 1 from which the unseen loss stays above its baseline; None if it ends below."""
     unseen, (phase1, _) = run.curve("unseen"), run.phase_ends
     if phase1 is None:
         return None
@@ -57,10 +57,10 @@ def score(runs: Sequence[Run]) -> Finding:
                 MIN_UNSEEN_EXCESS,
                 excess,
             ),
-            check(f"seed {run.seed}: steps from plateau_end of seen people to the rise of unseen loss", "is at least", 0, delay),
             check(
-                f"seed {run.seed}: final top-token probability, seen minus unseen", "is at least", MIN_CONFIDENCE_GAP, gap
+                f"seed {run.seed}: steps from plateau_end of seen people to the rise of unseen loss", "is at least", 0, delay
             ),
+            check(f"seed {run.seed}: final top-token probability, seen minus unseen", "is at least", MIN_CONFIDENCE_GAP, gap),
         ]
     keys = ("attribute_loss", "top_probability")
     content = {

@@ -15,7 +15,8 @@ from verdicts import Finding, analyse, check, new_figure, save_figure
 
 CLAIM = "population_size"
 PAPER = (
-    "The plateau's end grows as 0.43 N^0.81 steps of 128 biographies, over populations from 4k to 256k (R2 0.998); the number of "
+    "The plateau's end grows as 0.43 N^0.81 steps of 128 biographies, over populations from 4k to 256k "
+    "(R2 0.998); the number of "
     "biographies per person seen until then falls slowly with N (Fig. 2, right)."
 )
 
@@ -35,7 +36,7 @@ def fit(sizes: Sequence[float], ends: Sequence[float]) -> tuple[float, float, fl
 
 
 def exponent_interval(sizes: Sequence[int], ends_by_seed: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """95 % interval of the exponent, from fits to resampled seeds (bootstrap, each size by itself); ends_by_seed[size][seed]."""
+    """95 % interval of the exponent, from fits to resampled seeds (bootstrap within each size); ends_by_seed[size][seed]."""
     generator = np.random.default_rng(0)
     exponents = [
         fit(sizes, [float(np.mean(generator.choice(np.array(ends), len(ends)))) for ends in ends_by_seed])[0]
@@ -67,45 +68,64 @@ def score(runs: Sequence[Run]) -> Finding:
             raise ValueError(f"runs of {size} people lack seed {min(missing)}; each number of people must have {seeds}")
     batch_size = runs[0].recipe["batch_size"]
     ends = {size: [run.phase_ends[1] for run in members] for size, members in by_size.items()}
-    never = [size for size, found in ends.items() if None in found]
-    if never:
-        raise ValueError(f"the plateau of a run with {never[0]} people has not ended; train longer (num_steps)")
     known = [[float(end) for end in found if end is not None] for found in ends.values()]
-    means = [float(np.mean(found)) for found in known]
-    exponent, factor, r2 = fit(sizes, means)
-    low, high = exponent_interval(sizes, known)
-    exposures = [mean * batch_size / size for mean, size in zip(means, sizes, strict=True)]
-    slope = fit(sizes, exposures)[0]
+    exponent = factor = r2 = slope = None
+    interval: tuple[float, float] | None = None
+    if not any(None in found for found in ends.values()):
+        means = [float(np.mean(found)) for found in known]
+        exponent, factor, r2 = fit(sizes, means)
+        interval = exponent_interval(sizes, known)
+        slope = fit(sizes, [mean * batch_size / size for mean, size in zip(means, sizes, strict=True)])[0]
     checks = [
         check("R2 of log plateau_end against log N", "is at least", MIN_R2, r2),
         check("exponent", "is at least", MIN_EXPONENT, exponent),
         check("exponent", "is at most", MAX_EXPONENT, exponent),
-        check("slope of log biographies per person at plateau_end against log N", "is below", MAX_SLOPE_OF_EXPOSURES, slope),
+        check("slope of log biographies per person at plateau end against log N", "is below", MAX_SLOPE_OF_EXPOSURES, slope),
     ]
     table = [
-        {"num_individuals": size, "phase1_ends": [run.phase_ends[0] for run in by_size[size]], "plateau_ends": ends[size], "biographies_per_person": round(exposure, 2)}
-        for size, exposure in zip(sizes, exposures, strict=True)
+        {
+            "num_individuals": size,
+            "phase1_ends": [run.phase_ends[0] for run in by_size[size]],
+            "plateau_ends": ends[size],
+            "biographies_per_person": [None if end is None else round(end * batch_size / size, 2) for end in ends[size]],
+        }
+        for size in sizes
     ]  # fmt: skip
-    content = {"exponent": exponent, "exponent_interval_95": [low, high], "factor": factor, "r2": r2, "batch_size": batch_size, "table": table}
+    content = {
+        "exponent": exponent,
+        "exponent_interval_95": interval,
+        "factor": factor,
+        "r2": r2,
+        "batch_size": batch_size,
+        "table": table,
+    }
     return Finding(checks, content)
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
     """Plateau end against population size on logarithmic axes, with the fit, and biographies per person at that moment."""
-    low, high = found["exponent_interval_95"]
     figure, (length, exposures) = new_figure(2, "The plateau lasts longer the more individuals there are")
     sizes = [row["num_individuals"] for row in found["table"]]
     for row in found["table"]:
-        length.plot([row["num_individuals"]] * len(row["plateau_ends"]), row["plateau_ends"], "o", color="#1f4e79", ms=5)
-        length.plot([row["num_individuals"]] * len(row["phase1_ends"]), row["phase1_ends"], "x", color="#b9770e", ms=5)
-    line = [found["factor"] * size ** found["exponent"] for size in sizes]
-    label = f"{found['factor']:.2f} N^{found['exponent']:.2f} (95 %: {low:.2f} to {high:.2f}), R2 {found['r2']:.3f}"
-    length.plot(sizes, line, color="#1f4e79", lw=1, label=label)
+        for axes, key, style, color in (
+            (length, "plateau_ends", "o", "#1f4e79"),
+            (length, "phase1_ends", "x", "#b9770e"),
+            (exposures, "biographies_per_person", "o", "#1f4e79"),
+        ):  # fmt: skip
+            values = [value for value in row[key] if value is not None]
+            axes.plot([row["num_individuals"]] * len(values), values, style, color=color, ms=5)
+    if found["exponent"] is not None:
+        low, high = found["exponent_interval_95"]
+        line = [found["factor"] * size ** found["exponent"] for size in sizes]
+        label = f"{found['factor']:.2f} N^{found['exponent']:.2f} (95 %: {low:.2f} to {high:.2f}), R2 {found['r2']:.3f}"
+        length.plot(sizes, line, color="#1f4e79", lw=1, label=label)
+        exposures.plot(
+            sizes, [end * found["batch_size"] / size for end, size in zip(line, sizes, strict=True)], color="#1f4e79", lw=1
+        )
     length.plot([], [], "o", color="#1f4e79", label="end of the plateau, one seed")
     length.plot([], [], "x", color="#b9770e", label="end of phase 1, one seed")
     length.set_ylabel("training step")
     length.legend(frameon=False, fontsize=9)
-    exposures.plot(sizes, [row["biographies_per_person"] for row in found["table"]], "o-", color="#1f4e79")
     exposures.set_ylabel("biographies per person at the plateau's end")
     exposures.set_ylim(0)
     for axes in (length, exposures):

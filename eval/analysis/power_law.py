@@ -17,7 +17,8 @@ from verdicts import Check, Finding, analyse, check, new_figure, save_figure
 
 CLAIM = "power_law"
 PAPER = (
-    "Of alpha in 0, 0.2, ..., 1, the plateau is shortest at 0.6 to 0.8 for every population; the alpha of the best final loss is "
+    "Of alpha in 0, 0.2, ..., 1, the plateau is shortest at 0.6 to 0.8 for every population; the alpha "
+    "of the best final loss is "
     "another one, and grows with the population and with shorter budgets; too high an alpha hurts. A few celebrities "
     "give a comparable benefit (Fig. 4)."
 )
@@ -64,14 +65,20 @@ def score(runs: Sequence[Run]) -> Finding:
         shortest = min(inner, key=_plateau)
         shortening = 1 - _plateau(shortest) / _plateau(long[0])
         checks.append(
-            check(f"{size} people: plateau shortened by the best alpha between 0 and 1", "is at least", MIN_SHORTENING, shortening)
+            check(
+                f"{size} people: plateau shortened by the best alpha between 0 and 1", "is at least", MIN_SHORTENING, shortening
+            )
         )
         best = {steps: min(grid, key=lambda row: row["final_loss"]) for steps, grid in grids.items()}
         for steps, grid in grids.items():
             excess = grid[-1]["final_loss"] - best[steps]["final_loss"]
-            checks.append(check(f"{size} people, {steps} steps: final loss of alpha 1 minus the best (nats)", "is above", 0, excess))
+            checks.append(
+                check(f"{size} people, {steps} steps: final loss of alpha 1 minus the best (nats)", "is above", 0, excess)
+            )
         shift = best[budgets[0]]["alpha"] - best[budgets[-1]]["alpha"]
-        checks.append(check(f"{size} people: alpha of the best final loss, shorter minus longer budget", "is at least", 0, shift))
+        checks.append(
+            check(f"{size} people: alpha of the best final loss, shorter minus longer budget", "is at least", 0, shift)
+        )
     return Finding(checks, {"table": table})
 
 
@@ -112,14 +119,15 @@ def _grid(table: list[dict[str, Any]], size: int, steps: int) -> list[dict[str, 
     alphas = [row["alpha"] for row in grid]
     if len(alphas) < 3 or alphas[0] != 0 or alphas[-1] != 1:
         raise ValueError(
-            f"runs of {size} people and {steps} steps have alphas {alphas} with seeds {sorted(seeds)} each; there must be 0 (uniform), "
+            f"runs of {size} people and {steps} steps have alphas {alphas} with seeds {sorted(seeds)} each; there "
+            "must be 0 (uniform), "
             "1, and at least one between"
         )
     return grid
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
-    """Plateau end and final loss against alpha, for each number of people and budget; celebrities as squares at their benefit."""
+    """Plateau end and final loss against alpha, for each number of people and budget; celebrities as dotted lines."""
     figure, (plateau, loss) = new_figure(2, "Imbalance shortens the plateau; the best final loss is at another alpha")
     rows = [row for row in found["table"] if row["alpha"] is not None]
     colors = dict(zip(sorted({row["num_individuals"] for row in rows}), ("#1f4e79", "#b03a2e", "#1e8449"), strict=False))
@@ -130,7 +138,9 @@ def plot(found: dict[str, Any], path: Path) -> None:
         label = f"{size:,} people, {steps:,} steps"
         if longest:
             ends = [None if None in row["plateau_ends"] else np.mean(row["plateau_ends"]) for row in own]
-            plateau.plot([row["alpha"] for row in own], [math.nan if end is None else end for end in ends], label=label, **style)
+            plateau.plot(
+                [row["alpha"] for row in own], [math.nan if end is None else end for end in ends], label=label, **style
+            )
         loss.plot([row["alpha"] for row in own], [row["final_loss"] for row in own], label=label, **style)
     for row in found["table"]:
         if row["alpha"] is None and None not in row["plateau_ends"]:

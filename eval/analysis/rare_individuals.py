@@ -15,7 +15,8 @@ from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
 CLAIM = "rare_individuals"
 PAPER = (
-    "Fine-tuning on people who were rare in pre-training, but seen, raises what is known of them without the collapse that new people "
+    "Fine-tuning on people who were rare in pre-training, but seen, raises what is known of them without "
+    "the collapse that new people "
     "bring (App. F.3)."
 )
 
@@ -37,35 +38,44 @@ def score(runs: Sequence[Run]) -> Finding:
     for run in runs:
         if run.recipe.get("source") is None or run.data.get("num_groups") != 2 or run.data.get("first_group") != 1:
             raise ValueError(
-                f"run {run.folder} is not fine-tuning on the second of two groups; it must be one of the recipe rare_individuals"
+                f"run {run.folder} is not fine-tuning on the second of two groups; it must be one of the recipe "
+                "rare_individuals"
             )
-    rare, frequent = (
-        [run.curve(f"validation_group{group}")["attribute_accuracy"] for run in runs] for group in (1, 0)
-    )
+    rare, frequent = ([run.curve(f"validation_group{group}")["attribute_accuracy"] for run in runs] for group in (1, 0))
     early = EARLY * runs[0].recipe["num_steps"]
     steps = runs[0].curve("validation_group0")["step"]
     early_fall = float(
-        np.mean([curve[0] - min(value for step, value in zip(steps, curve, strict=True) if step <= early) for curve in frequent])
+        np.mean(
+            [curve[0] - min(value for step, value in zip(steps, curve, strict=True) if step <= early) for curve in frequent]
+        )
     )
     fallen = [
         next((place for place, value in enumerate(curve) if value <= curve[0] - FALL), len(curve) - 1) for curve in frequent
     ]
     gain = float(np.mean([curve[place] - curve[0] for curve, place in zip(rare, fallen, strict=True)]))
     checks = [
-        check(f"fall of accuracy on frequent people in the first {EARLY:g} of fine-tuning", "is at most", MAX_EARLY_FALL, early_fall),
-        check(f"gain of accuracy on rare people by the time that frequent ones have lost {FALL:g}", "is at least", MIN_GAIN, gain),
+        check(
+            f"fall of accuracy on frequent people in the first {EARLY:g} of fine-tuning",
+            "is at most",
+            MAX_EARLY_FALL,
+            early_fall,
+        ),
+        check(
+            f"gain of accuracy on rare people by the time that frequent ones have lost {FALL:g}", "is at least", MIN_GAIN, gain
+        ),
     ]
     content = {
         "table": [
             {
                 "seed": run.seed,
                 "rare_start": rare_curve[0], "rare_final": rare_curve[-1],
-                "frequent_start": frequent_curve[0], "frequent_lowest": min(frequent_curve), "frequent_final": frequent_curve[-1],
+                "frequent_start": frequent_curve[0], "frequent_final": frequent_curve[-1],
             }
             for run, rare_curve, frequent_curve in zip(runs, rare, frequent, strict=True)
         ],
         "curves": {
-            str(run.seed): {split: picked(run.curve(split), "attribute_loss", "attribute_accuracy") for split in SPLITS} for run in runs
+            str(run.seed): {split: picked(run.curve(split), "attribute_loss", "attribute_accuracy") for split in SPLITS}
+            for run in runs
         },
     }  # fmt: skip
     return Finding(checks, content)

@@ -16,7 +16,8 @@ from verdicts import Finding, analyse, check, new_figure, save_figure
 
 CLAIM = "replay"
 PAPER = (
-    "People of pre-training mixed in, each with weight 2 to 1/32 against 1 for a new one: the final loss of old knowledge is softened, "
+    "People of pre-training mixed in, each with weight 2 to 1/32 against 1 for a new one: the final loss "
+    "of old knowledge is softened, "
     "the initial one is not removed (Fig. 5, right)."
 )
 
@@ -54,7 +55,8 @@ def _row(weight: float, members: list[Run]) -> dict[str, Any]:
     losses = [run.curve("pretrain_validation") for run in members]
     early = EARLY * members[0].recipe["num_steps"]
     peaks = [
-        max(loss for step, loss in zip(curve["step"], curve["attribute_loss"], strict=True) if 0 < step <= early) for curve in losses
+        max(loss for step, loss in zip(curve["step"], curve["attribute_loss"], strict=True) if 0 < step <= early)
+        for curve in losses
     ]
     return {
         "replay_weight": weight,

@@ -25,7 +25,7 @@ _NEEDED = ("claim", "passed", "scale", "seeds", "num_runs", "device", "seconds",
 
 @dataclass(frozen=True)
 class Entry:
-    """A claim on the page. found: its verdict, None if it was not judged; picture: as a data URL; origin: where it was found."""
+    """A claim on the page. found: its verdict, None if it was not judged; picture: a data URL; origin: where it is from."""
 
     name: str
     title: str
@@ -48,8 +48,10 @@ class Entry:
 
 
 def claims() -> list[Any]:
-    """The modules of all claims, in the order of the paper: those beside this file whose documentation begins with C1, C2, ..."""
-    found = [importlib.import_module(path.stem) for path in HERE.glob("*.py") if '\nCLAIM = "' in path.read_text(encoding="utf-8")]
+    """The modules of all claims, in the order of their numbers: C1, C2, ... at the beginning of their documentation."""
+    found = [
+        importlib.import_module(path.stem) for path in HERE.glob("*.py") if '\nCLAIM = "' in path.read_text(encoding="utf-8")
+    ]
     return sorted(found, key=lambda module: str(module.__doc__))
 
 
@@ -119,7 +121,9 @@ def main() -> None:
     partial.write_text(render(entries, arguments.scale), encoding="utf-8")
     partial.replace(arguments.output_file)
     judged = [one for one in entries if one.found is not None]
-    print(f"{sum(one.verdict == 'passed' for one in judged)} of {len(judged)} judged claims passed; page: {arguments.output_file}")
+    print(
+        f"{sum(one.verdict == 'passed' for one in judged)} of {len(judged)} judged claims passed; page: {arguments.output_file}"
+    )
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ class Run:
         """A split's curve; ValueError if the run was not evaluated on it."""
         if split not in self.curves:
             raise ValueError(
-                f"run {self.folder} is evaluated on {', '.join(self.curves)}; this claim needs {split}, from a run of its own recipe"
+                f"run {self.folder} is evaluated on {', '.join(self.curves)}; this claim needs {split}, from a run of "
+                "its own recipe"
             )
         return self.curves[split]
 
@@ -96,7 +97,8 @@ def _check_finished(run: Run) -> None:
     decided = "validation" in run.curves and is_decided(run.curves["validation"].metrics[-1], stop_below)
     if step < furthest or (furthest != last_step and not decided):
         raise ValueError(
-            f"run {run.folder} is evaluated on {split} up to step {step}; it must be finished, up to step {max(last_step, furthest)}"
+            f"run {run.folder} is evaluated on {split} up to step {step}; it must be finished, up to step "
+            f"{max(last_step, furthest)}"
         )
 
 
@@ -107,7 +109,8 @@ def check_pretraining(runs: Sequence[Run], *distributions: str) -> None:
             raise ValueError(f"run {run.folder} starts from {run.recipe['source']}; it must be pre-training, for this claim")
         if run.data["distribution"] not in distributions:
             raise ValueError(
-                f"run {run.folder} has distribution {run.data['distribution']!r}; it must be {' or '.join(distributions)}, for this claim"
+                f"run {run.folder} has distribution {run.data['distribution']!r}; it must be "
+                f"{' or '.join(distributions)}, for this claim"
             )
 
 
@@ -116,7 +119,9 @@ def _read_json(path: Path, text: str, key: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(text)
         found[key]
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} holds {text[:80]!r}; it must hold JSON with {key!r}, as the training scripts write it") from error
+        raise ValueError(
+            f"{path} holds {text[:80]!r}; it must hold JSON with {key!r}, as the training scripts write it"
+        ) from error
     return found
 
 
@@ -132,7 +137,9 @@ def grouped(runs: Sequence[Run], key: Callable[[Run], Key]) -> dict[Key, list[Ru
     for name, members in found.items():
         seeds = [run.seed for run in members]
         if len(set(seeds)) < len(seeds):
-            raise ValueError(f"runs {', '.join(str(run.folder) for run in members)} are all {name!r}, with seeds {seeds}; give each once")
+            raise ValueError(
+                f"runs {', '.join(str(run.folder) for run in members)} are all {name!r}, with seeds {seeds}; give each once"
+            )
     return dict(sorted(found.items(), key=lambda item: str(item[0]) if isinstance(item[0], str) else item[0]))  # type: ignore[arg-type, return-value]
 
 
@@ -145,7 +152,8 @@ def check_alike(runs: Sequence[Run], *but: str) -> None:
             if not varies and flat.get(key) != described[0].get(key):
                 allowed = " and ".join(["seed", *but])
                 raise ValueError(
-                    f"runs {runs[0].folder} and {run.folder} differ in {key} ({described[0].get(key)!r} and {flat.get(key)!r}); "
+                    f"runs {runs[0].folder} and {run.folder} differ in {key} ({described[0].get(key)!r} and "
+                    f"{flat.get(key)!r}); "
                     f"they may differ in {allowed} alone"
                 )
 

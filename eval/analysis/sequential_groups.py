@@ -1,7 +1,8 @@
 """C9, groups: shown one after another, each is learned faster than the one before, and forgotten faster than learned
 (paper App. F.5).
 
-  python eval/analysis/sequential_groups.py runs/paper-mini/sequential_groups-* --results eval/results/sequential_groups/mini.json
+  python eval/analysis/sequential_groups.py runs/paper-mini/sequential_groups-* \\
+      --results eval/results/sequential_groups/mini.json
 
 Takes runs of pre-training on a groups config.
 """
@@ -16,7 +17,8 @@ from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
 CLAIM = "sequential_groups"
 PAPER = (
-    "Groups of people that are presented one after another are learned ever faster: the plateau is that of the first group alone. What was "
+    "Groups of people that are presented one after another are learned ever faster: the plateau is that "
+    "of the first group alone. What was "
     "known of the group before is forgotten faster than it was learned (App. F.5)."
 )
 
@@ -36,7 +38,8 @@ def score(runs: Sequence[Run]) -> Finding:
     for run in runs:
         if run.data["distribution"] != "groups" or run.data["first_group"] or run.data["num_groups"] < 2:
             raise ValueError(
-                f"run {run.folder} has distribution {run.data['distribution']!r}; it must be on two or more groups, from the first on"
+                f"run {run.folder} has distribution {run.data['distribution']!r}; it must be on two or more groups, "
+                "from the first on"
             )
     turn, rest = divmod(int(runs[0].data["num_group_biographies"]), int(runs[0].recipe["batch_size"]))
     num_groups = int(runs[0].data["num_groups"])
@@ -67,7 +70,8 @@ def score(runs: Sequence[Run]) -> Finding:
             for group in range(num_groups)
         ],
         "curves": {
-            str(run.seed): {name: picked(run.curve(name), "attribute_loss", "attribute_accuracy") for name in names} for run in runs
+            str(run.seed): {name: picked(run.curve(name), "attribute_loss", "attribute_accuracy") for name in names}
+            for run in runs
         },
     }
     return Finding(checks, content)

@@ -17,7 +17,8 @@ from verdicts import Check, Finding, analyse, check, new_figure, picked, save_fi
 
 CLAIM = "three_phases"
 PAPER = (
-    "Statistics of the values are learned first, within a few hundred steps; then the loss stands still at the no-knowledge loss, "
+    "Statistics of the values are learned first, within a few hundred steps; then the loss stands still "
+    "at the no-knowledge loss, "
     "with an accuracy near zero; then the individuals are learned, and accuracy rises towards 1 (Fig. 2, 64k people)."
 )
 
@@ -71,7 +72,12 @@ def score_run(run: Run) -> list[Check]:
             ("phase1_end (step)", "is at least", 1, phase1),
             ("validation accuracy at phase1_end", "is below", MAX_ACCURACY_AT_PHASE1_END, at_phase1),
             ("plateau_end / phase1_end", "is at least", MIN_PLATEAU_RATIO, ratio),
-            ("highest validation accuracy before plateau_end", "is below", MAX_ACCURACY_ON_PLATEAU, max(on_plateau, default=None)),
+            (
+                "highest validation accuracy before plateau_end",
+                "is below",
+                MAX_ACCURACY_ON_PLATEAU,
+                max(on_plateau, default=None),
+            ),
             ("final validation accuracy", "is above", MIN_FINAL_ACCURACY, accuracies[-1]),
             ("final unseen loss minus pool_no_knowledge_loss (nats per value)", "is at least", MIN_UNSEEN_EXCESS, excess),
             ("steps between evaluations until plateau_end", "is at most", gap, max(gaps, default=None)),
@@ -93,7 +99,9 @@ def plot(found: dict[str, Any], path: Path) -> None:
     figure, (loss, accuracy) = new_figure(2, title)
     labels = ("statistics", "plateau", "knowledge")
     for axes in (loss, accuracy):
-        for (start, end), color, label in zip(itertools.pairwise(bounds), ("#fdebd0", "#eaecee", "#d5f5e3"), labels, strict=False):
+        for (start, end), color, label in zip(
+            itertools.pairwise(bounds), ("#fdebd0", "#eaecee", "#d5f5e3"), labels, strict=False
+        ):
             axes.axvspan(start, end, color=color, lw=0)
             middle = (start + end) / 2
             axes.annotate(label, (middle, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9)

@@ -119,7 +119,10 @@ def analyse(
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="output_dir of a training script")
     parser.add_argument(
-        "--results", type=Path, metavar="FILE", help=f"JSON file for the verdict, with a picture beside it (default: RUN/{claim}.json)"
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help=f"JSON file for the verdict, with a picture beside it (default: RUN/{claim}.json)",
     )
     arguments = parser.parse_args()
     file: Path = arguments.results or arguments.runs[0] / f"{claim}.json"
