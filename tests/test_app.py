@@ -42,7 +42,6 @@ SMALL: dict[str, Any] = {  # a value that is wrong in its second token, one that
     "attribute_ids": [[0, 1, 1, 2], [0, 6]],
 }
 NOT_FLAT = ("groups", "tokens", "predicted_tokens", "num_possible_values", "auroc_groups")
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 
 
 def loaded(path: Path) -> Any:
@@ -335,12 +334,9 @@ def wait_until_served(url: str, server: subprocess.Popen[bytes], log: Path) -> N
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app as a Space has it: a copy of the folder under another name, started from elsewhere, without bio_facts."""
     pytest.importorskip("gradio")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium: apt-get install chromium")
-    pytest.importorskip("playwright", reason="there is no playwright: pip install playwright")
     folder = tmp_path_factory.mktemp("space")
     shutil.copytree(FOLDER, folder / "app", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "absent").mkdir()
@@ -363,17 +359,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.terminate()
         server.wait(timeout=30)
     assert "Traceback" not in log.read_text()
-
-
-@pytest.fixture(scope="module")
-def browser(url: str) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]  # as root and in containers it does not start otherwise
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield started
-        started.close()
 
 
 def opened(browser: Any, url: str, width: int = 1280, height: int = 900, scheme: str = "light") -> Any:

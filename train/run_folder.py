@@ -138,16 +138,43 @@ def latest_checkpoint(output_dir: Path) -> Path | None:
     Trainer writes trainer_state.json last, and removes files in any order: a checkpoint is whole if it has all files and
     the state can be read.
     """
-    steps = {
-        int(match[1]): folder
-        for folder in output_dir.glob("checkpoint-*")
-        if (match := _CHECKPOINT.fullmatch(folder.name)) is not None
-    }
-    whole = {step for step, folder in steps.items() if _is_whole(folder, step)}
-    for step in steps.keys() - whole:
-        print(f"removing {steps[step]}: the run was cut while it was written or removed", file=sys.stderr)
-        shutil.rmtree(steps[step])
-    return steps[max(whole)] if whole else None
+    checkpoints = _checkpoints(output_dir)
+    for folder in [folder for step, folder in checkpoints.items() if not _is_whole(folder, step)]:
+        print(f"removing {folder}: the run was cut while it was written or removed", file=sys.stderr)
+        shutil.rmtree(folder)
+        checkpoints.pop(checkpoint_step(folder))
+    return checkpoints[max(checkpoints)] if checkpoints else None
+
+
+def _checkpoints(output_dir: Path) -> dict[int, Path]:
+    """Step -> folder."""
+    found = output_dir.glob("checkpoint-*")
+    return {checkpoint_step(folder): folder for folder in found if _CHECKPOINT.fullmatch(folder.name)}
+
+
+def source_model(recipe: Recipe) -> Path | None:
+    """The folder of the model that a run starts from, None if it starts from a fresh one. Writes and removes nothing.
+
+    Raises:
+        ValueError: if the source is no finished run, or keeps no model of a step that attention patching needs.
+    """
+    if recipe.source is None:
+        return None
+    source = Path(recipe.source)
+    try:
+        theirs = json.loads((source / CONFIG_FILE).read_text(encoding="utf-8"))["recipe"]
+        num_steps, stop_below = theirs["num_steps"], theirs["stop_below"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"source is {recipe.source!r}, which is no run ({error!r}); it must be the folder of a finished one"
+        ) from error
+    step = max((step for step, folder in _checkpoints(source).items() if _is_whole(folder, step)), default=0)
+    if not _has_ended(source, step, num_steps, stop_below):
+        raise ValueError(f"source {source} is at step {step} of {num_steps}; it must be a finished run")
+    if recipe.attention:
+        kept_model(source, recipe.attention["reference_step"])
+        return kept_model(source, recipe.first_step)
+    return source / f"checkpoint-{step}"
 
 
 def _is_whole(folder: Path, step: int) -> bool:
@@ -190,9 +217,13 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 def is_finished(output_dir: Path, recipe: Recipe, step: int) -> bool:
     """Whether the run has nothing to do after its checkpoint of `step`."""
+    return _has_ended(output_dir, step, recipe.num_steps, recipe.stop_below)
+
+
+def _has_ended(output_dir: Path, step: int, num_steps: int, stop_below: float | None) -> bool:
     lines = read_metrics(output_dir / METRICS_FILE)
     last = next((line for line in lines if (line["step"], line["split"]) == (step, "validation")), None)
-    return last is not None and (step == recipe.num_steps or is_decided(last, recipe.stop_below))
+    return last is not None and (step == num_steps or is_decided(last, stop_below))
 
 
 def kept_model(run: Path, step: int) -> Path:

@@ -21,12 +21,14 @@ def main(description: str) -> None:
             join_processes,
             latest_checkpoint,
             lock,
+            source_model,
             write_config,
         )
 
         processes = join_processes()
         if processes.is_main_process:
             check_folder(output_dir, recipe)
+            source_model(recipe)
             held = lock(output_dir)  # noqa: F841 - released when the process ends
             latest_checkpoint(output_dir)  # removes what a kill left incomplete
         processes.wait_for_everyone()

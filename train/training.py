@@ -13,7 +13,7 @@ import torch
 from accelerate import PartialState
 from callbacks import RecipeEvaluation
 from recipe import Recipe
-from run_folder import METRICS_FILE, kept_model, latest_checkpoint
+from run_folder import METRICS_FILE, kept_model, source_model
 from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from bio_facts.attention import patch_attention
@@ -71,24 +71,17 @@ def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
     Raises:
         ValueError: if there is no such source or model, or its sizes do not fit the tokenizer.
     """
-    model = _fresh_model(recipe, tokenizer, longest) if recipe.source is None else _source_model(recipe)
+    source = source_model(recipe)
+    if source is None:
+        model = _fresh_model(recipe, tokenizer, longest)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+        check_integer("vocab_size of source (for this tokenizer)", model.config.vocab_size, minimum=len(tokenizer))
     check_causal(model)
     if recipe.attention:
         reference = kept_model(Path(str(recipe.source)), recipe.attention["reference_step"])
         patch_attention(model, AutoModelForCausalLM.from_pretrained(reference, dtype=torch.float32))
     return model
-
-
-def _source_model(recipe: Recipe) -> Any:
-    source = Path(str(recipe.source))
-    if recipe.attention:
-        folder = kept_model(source, recipe.attention["start_step"])
-    else:
-        found = latest_checkpoint(source)
-        if found is None:
-            raise ValueError(f"source is {recipe.source!r}, which has no checkpoint; it must be the folder of a finished run")
-        folder = found
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
 def _fresh_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
@@ -121,7 +114,7 @@ def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer) -> Path |
     if recipe.first_step == 0:
         return None
     folder = output_dir / f"start-{recipe.first_step}"
-    shutil.copytree(kept_model(Path(str(recipe.source)), recipe.first_step), folder, dirs_exist_ok=True)
+    shutil.copytree(str(source_model(recipe)), folder, dirs_exist_ok=True)
     state = copy.deepcopy(trainer.state)
     state.global_step, state.max_steps, state.train_batch_size = (
         recipe.first_step,

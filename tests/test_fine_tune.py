@@ -1,0 +1,154 @@
+"""Runs that start from another run: fine-tuning, and attention patching. On the smoke recipes."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT, assert_refused, run_script
+from safetensors.torch import load_file
+
+RECIPES = ROOT / "train" / "recipes"
+
+
+def run(script: str, claim: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return run_script(f"train/{script}.py", "--config", RECIPES / claim / "smoke.yaml", "--output_dir", folder, *arguments)
+
+
+def losses(folder: Path, split: str) -> dict[int, float]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["attribute_loss"] for line in lines if line["split"] == split}
+
+
+@pytest.fixture(scope="module")
+def tuned(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tuned") / "run"
+    done = run("fine_tune", "fine_tuning", folder, "--arm", "new4", "--source", smoke_run)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def patched(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("patched") / "run"
+    done = run("patch_attention", "attention_patching", folder, "--arm", "frozen10", "--source", smoke_run)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_fine_tuning_starts_from_the_last_model_of_its_source(smoke_run: Path, tuned: Path) -> None:
+    at_end = losses(smoke_run, "validation")[30]
+    assert losses(tuned, "pretrain_validation")[0] == pytest.approx(at_end, rel=1e-5)
+    assert losses(tuned, "unseen")[0] == pytest.approx(losses(smoke_run, "unseen")[30], rel=1e-5)
+
+
+def test_fine_tuning_begins_with_a_fresh_optimiser(tuned: Path) -> None:
+    state = torch.load(tuned / "checkpoint-30" / "optimizer.pt", weights_only=True)["state"]
+    assert {int(item["step"]) for item in state.values()} == {30}
+
+
+def test_constant_learning_rate_stays(tuned: Path) -> None:
+    state = torch.load(tuned / "checkpoint-30" / "scheduler.pt", weights_only=True)
+    assert set(state["_last_lr"]) == {2e-3}
+
+
+def test_fine_tuning_that_was_cut_ends_the_same(smoke_run: Path, tuned: Path, tmp_path: Path) -> None:
+    cut = shutil.copytree(tuned, tmp_path / "run")
+    shutil.rmtree(cut / "checkpoint-30")
+    done = run("fine_tune", "fine_tuning", cut, "--arm", "new4", "--source", smoke_run)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (load_file(folder / "checkpoint-30" / "model.safetensors") for folder in (cut, tuned))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert losses(cut, "validation") == losses(tuned, "validation")
+
+
+def test_patched_run_starts_at_its_step_with_the_model_of_that_step(smoke_run: Path, patched: Path) -> None:
+    assert list(losses(patched, "validation")) == [10, 15, 20, 25, 30]
+    kept = losses(smoke_run, "validation")[10]  # its own patterns are those that it is given
+    assert losses(patched, "validation")[10] == pytest.approx(kept, rel=1e-5)
+
+
+def test_patched_run_has_a_fresh_optimiser_and_the_schedule_of_its_step(patched: Path) -> None:
+    state = torch.load(patched / "checkpoint-30" / "optimizer.pt", weights_only=True)["state"]
+    assert {int(item["step"]) for item in state.values()} == {20}
+    assert torch.load(patched / "checkpoint-30" / "scheduler.pt", weights_only=True)["last_epoch"] == 30
+
+
+def test_queries_and_keys_of_a_patched_run_stay_but_for_weight_decay(smoke_run: Path, patched: Path) -> None:
+    name = "gpt_neox.layers.0.attention.query_key_value.weight"
+    before, after = (
+        load_file(smoke_run / "models/step-10/model.safetensors")[name],
+        load_file(patched / "checkpoint-30/model.safetensors")[name],
+    )
+    heads = 2
+    ratio = (after / before).view(heads, 3, -1)  # by head: queries, keys, values
+    assert ratio[:, :2].std() < 1e-3 * ratio[:, 2].std()
+
+
+def test_patched_run_sees_the_samples_of_the_steps_it_takes(
+    smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import run_recipe
+    import training
+
+    seen: list[int] = []
+    draw_rows = training.BiographyDataset.__getitems__
+
+    def noted(self: Any, indices: list[int]) -> Any:
+        seen.extend(indices)
+        return draw_rows(self, indices)
+
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setattr(training.BiographyDataset, "__getitems__", noted)
+    arguments = ["--config", RECIPES / "attention_patching/smoke.yaml", "--arm", "frozen10", "--source", smoke_run]
+    monkeypatch.setattr("sys.argv", ["patch_attention.py", *map(str, arguments), "--output_dir", str(tmp_path / "run")])
+    run_recipe.main("")
+    assert sorted(set(seen)) == list(range(10 * 4, 30 * 4))
+
+
+def test_patched_run_that_was_cut_ends_the_same(smoke_run: Path, patched: Path, tmp_path: Path) -> None:
+    cut = shutil.copytree(patched, tmp_path / "run")
+    shutil.rmtree(cut / "checkpoint-30")
+    done = run("patch_attention", "attention_patching", cut, "--arm", "frozen10", "--source", smoke_run)
+    assert done.returncode == 0, done.stderr
+    assert losses(cut, "validation") == losses(patched, "validation")
+
+
+def test_source_that_is_not_finished_is_refused_and_left_as_it_is(smoke_run: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(smoke_run, tmp_path / "source")
+    (source / "checkpoint-30" / "trainer_state.json").unlink()  # as while it is written
+    result = run("fine_tune", "fine_tuning", tmp_path / "run", "--arm", "new4", "--source", source)
+    assert_refused(result, "is at step 20 of 30", "a finished run")
+    assert (source / "checkpoint-30").exists()
+
+
+def test_model_that_was_not_kept_is_refused_and_those_kept_are_named(smoke_run: Path, tmp_path: Path) -> None:
+    result = run(
+        "patch_attention",
+        "attention_patching",
+        tmp_path,
+        "--arm",
+        "last",
+        "--source",
+        smoke_run,
+        "--attention.reference_step",
+        7,
+    )
+    assert_refused(result, "keeps no model of step 7", "0, 5, 10, 20, 30", "keep_models_at")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--arm", "new4"], ["source is '../three_phases/smoke.yaml'", "--source DIR"]),
+        (["--arm", "new4", "--source", "nowhere"], ["source is 'nowhere'", "which is no run"]),
+        (["--arm", "new7", "--source", "x"], ["arm is 'new7'", "new4, new8"]),
+        (["--source", "x"], ["several arms", "new4, new8"]),
+    ],
+)
+def test_bad_sources_and_arms_are_refused(tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
+    assert_refused(run("fine_tune", "fine_tuning", tmp_path / "run", *arguments), *fragments)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,135 @@
+"""One command for all claims, on the smoke recipes."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, assert_refused, run_script
+from recipe_files import read_recipe_file
+from run_all import CLAIMS, SCALES, plan_claims
+
+ARGUMENTS = ("--scale", "smoke", "--claims", "three_phases,hallucination,replay,associative_memory", "--jobs", 2)
+# without replay, replay needs the runs of fine_tuning
+RUNS = {"three_phases-s10", "fine_tuning-new8-s10", "replay-eighth-s10", "replay-one-s10"} | {
+    f"associative_memory-new{number}-s10" for number in (8, 16)
+}
+
+
+def run_all(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return run_script("train/run_all.py", *(arguments or ARGUMENTS), "--output_dir", folder)
+
+
+def runs_in(folder: Path) -> set[str]:
+    return {path.parent.name for path in folder.glob("*/config.json")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All four claims, run and judged. Read only."""
+    folder = tmp_path_factory.mktemp("all") / "out"
+    done = run_all(folder)
+    assert done.returncode == 0, done.stderr
+    assert "6/6 runs" in done.stderr
+    assert "0 of 4 judged claims passed" in done.stdout or "judged claims passed" in done.stdout
+    return folder
+
+
+def test_claims_share_the_runs_that_they_have_in_common(finished: Path) -> None:
+    assert runs_in(finished) == RUNS
+    assert json.loads((finished / "replay-one-s10" / "config.json").read_text())["recipe"]["source"] == str(
+        finished / "three_phases-s10"
+    )
+
+
+def test_every_claim_has_verdict_picture_and_place_in_the_report(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    for claim in ("three_phases", "hallucination", "replay", "associative_memory"):
+        found = json.loads((finished / claim / "smoke.json").read_text())
+        assert (found["claim"], found["scale"], found["seeds"]) == (claim, "smoke", [10])
+        assert (finished / claim / "smoke.png").exists()
+        assert found["fingerprint"] in page
+
+
+def test_again_it_runs_nothing_and_judges_anew(finished: Path, tmp_path: Path) -> None:
+    logs = {path.name: path.read_bytes() for path in (finished / "logs").iterdir()}
+    (finished / "hallucination" / "smoke.json").unlink()
+    assert run_all(finished).returncode == 0
+    assert {path.name: path.read_bytes() for path in (finished / "logs").iterdir()} == logs
+    assert (finished / "hallucination" / "smoke.json").exists()
+
+
+def test_what_was_cut_is_resumed_and_nothing_else(finished: Path) -> None:
+    logs = {path.name: path.stat().st_size for path in (finished / "logs").iterdir()}
+    run = finished / "replay-one-s10"
+    before = [line for line in (run / "metrics.jsonl").read_text().splitlines() if json.loads(line)["step"] <= 20]
+    shutil.rmtree(run / "checkpoint-30")
+    (run / "metrics.jsonl").write_text("".join(f"{line}\n" for line in before))
+    assert run_all(finished).returncode == 0
+    grown = {path.name for path in (finished / "logs").iterdir() if path.stat().st_size != logs[path.name]}
+    assert grown == {"replay-one-s10.log"}
+    assert (run / "metrics.jsonl").read_text().splitlines()[: len(before)] == before
+
+
+def test_run_that_fails_is_named_with_its_log_and_the_others_are_judged(finished: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "out")
+    shutil.rmtree(folder / "associative_memory-new8-s10")
+    (folder / "associative_memory-new8-s10").write_text("in the way")
+    result = run_all(folder, "--scale", "smoke", "--claims", "three_phases,associative_memory")
+    assert_refused(result, "associative_memory-new8-s10", "no folder that can be read")
+
+
+def test_seeds_take_the_place_of_those_of_the_recipes(tmp_path: Path) -> None:
+    done = run_all(tmp_path / "out", "--scale", "mini", "--claims", "fine_tuning", "--seeds", "0,1", "--plan")
+    names = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    assert names == [f"{run}-s{seed}" for run, seed in (("three_phases", 0), ("three_phases", 1))] + [
+        f"fine_tuning-{arm}-s{seed}" for arm in ("new112", "new225") for seed in (0, 1)
+    ]
+    assert "at most 2,300 steps" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_recipe_can_be_planned_and_its_sources_come_first(scale: str, tmp_path: Path) -> None:
+    plan = plan_claims(CLAIMS, scale, tmp_path)
+    assert list(plan.claims) == list(CLAIMS)
+    assert len({job.name for job in plan.jobs}) == len(plan.jobs)
+    for place, job in enumerate(plan.jobs):
+        assert job.source is None or plan.jobs.index(job.source) < place
+
+
+def test_reference_run_is_that_of_three_phases_everywhere(tmp_path: Path) -> None:
+    plan = plan_claims(CLAIMS, "mini", tmp_path)
+    for claim in ("attention_patching", "fine_tuning", "replay"):
+        assert {job.source.name for job in plan.claims[claim] if job.source} == {
+            f"three_phases-s{seed}" for seed in (10, 11, 12)
+        }
+    assert plan.claims["hallucination"] == plan.claims["three_phases"]
+
+
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+def test_verdicts_compare_three_seeds(scale: str) -> None:
+    for claim in CLAIMS:
+        file = read_recipe_file(ROOT / "train" / "recipes" / claim / f"{scale}.yaml")
+        assert any(file.seeds_of(arm) == (10, 11, 12) for arm in file.arms), claim
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--claims", "three_phases,telepathy"], ["claim is 'telepathy'", "three_phases"]),
+        (["--jobs", "0"], ["jobs is 0", "at least 1"]),
+        (["--seeds", "ten"], ["--seeds", "'ten'", "0,1,2"]),
+        (["--scale", "huge"], ["'huge'", "mini"]),
+    ],
+)
+def test_bad_arguments_are_refused(tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
+    assert_refused(run_all(tmp_path / "out", *arguments), *fragments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_of_other_runs_is_refused(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "three_phases-s10", tmp_path / "three_phases-s10")
+    result = run_all(tmp_path, "--scale", "mini", "--claims", "three_phases")
+    assert_refused(result, "three_phases-s10 holds another run", "choose another folder")
