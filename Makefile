@@ -1,13 +1,14 @@
-# make demo: from nothing to the three-phase curve.   make test: everything that is tested.   make help: this list.
+# make demo: from nothing to the three-phase curve.   make paper: every claim.   make test: everything that is tested.   make help: this list.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG := train/recipes/three_phases/mini.yaml
 
-.PHONY: help install demo test compat lint clean
+.PHONY: help install demo paper test compat lint clean
 
 help:
 	@echo "make demo     train the mini recipe on the CPU into runs/demo and judge it (minutes; again: resume or print)"
+	@echo "make paper    run the mini recipes of all claims, judge them, and write runs/paper-mini/report.html (hours; again: resume)"
 	@echo "make test     run all tests"
 	@echo "make compat   compare all bytes across versions of Python, NumPy, pyarrow and datasets"
 	@echo "make lint     ruff and mypy"
@@ -26,6 +27,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	ACCELERATE_USE_CPU=true $(BIN)/python train/pretrain.py --config $(CONFIG) --output_dir runs/demo --seed 10
 	@$(BIN)/python eval/analysis/three_phases.py runs/demo
+
+paper: install
+	$(BIN)/python train/run_all.py --scale mini
 
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile

@@ -124,9 +124,12 @@ def test_config_json_repeats_the_run_and_the_launcher_gives_the_same(smoke_run: 
 
 
 def test_two_processes_give_the_curve_of_one(smoke_run: Path, tmp_path: Path) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29577"]
+    config = ROOT / "train" / "accelerate_configs" / "two_cpus.yaml"
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port", "29577"]
     script = [str(ROOT / "train/pretrain.py"), "--config", str(SMOKE), "--output_dir", str(tmp_path / "run")]
     subprocess.run(launch + script, env=SCRIPT_ENVIRONMENT, check=True, capture_output=True, timeout=300)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["num_processes"] == 2
+    assert json.loads((smoke_run / "config.json").read_text())["num_processes"] == 1
     for ours, theirs in zip(metrics(tmp_path / "run"), metrics(smoke_run), strict=True):
         assert (ours.pop("split"), ours.pop("seconds") > 0) == (theirs.pop("split"), theirs.pop("seconds") > 0)
         assert ours == pytest.approx(theirs, rel=1e-5)

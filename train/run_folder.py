@@ -129,7 +129,8 @@ def _provenance() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "unknown"
-    return {"data_version": bio_facts.DATA_VERSION, "device": device, "versions": versions}
+    found = {"data_version": bio_facts.DATA_VERSION, "device": device, "num_processes": PartialState().num_processes}
+    return found | {"versions": versions}
 
 
 def latest_checkpoint(output_dir: Path) -> Path | None:
