@@ -139,7 +139,9 @@ class Recipe:
                 f"{self.eval_every!r}; a checkpoint must fall on an evaluation"
             )
         kept = self.keep_models_at
-        if not isinstance(kept, list | tuple) or not all(type(step) is int and step in self.eval_steps for step in kept):
+        if not isinstance(kept, list | tuple) or not all(
+            type(step) is int and (step in self.eval_steps or step > self.num_steps) for step in kept
+        ):
             raise ValueError(
                 f"keep_models_at is {kept!r}; it must be a list of steps that eval_every evaluates, such as [0, 125]"
             )

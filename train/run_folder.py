@@ -122,7 +122,11 @@ def _provenance() -> dict[str, Any]:
     from accelerate import PartialState
 
     on_gpu = PartialState().device.type == "cuda"
-    device = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} CPU threads"
+    device = (
+        torch.cuda.get_device_name()
+        if on_gpu
+        else f"CPU, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''} a run"
+    )
     versions = {"python": platform.python_version(), "bio_facts": bio_facts.__version__}
     for package in ("numpy", "torch", "transformers", "accelerate", "tokenizers"):
         try:
