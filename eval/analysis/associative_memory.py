@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from runs import Run, check_alike, grouped
-from verdicts import Finding, analyse, check, new_figure, picked, save_figure
+from verdicts import Finding, analyse, check, label_axes, new_figure, picked, save_figure
 
 CLAIM = "associative_memory"
 PAPER = (
@@ -98,13 +98,10 @@ def plot(found: dict[str, Any], path: Path) -> None:
         accuracy.plot(new["step"], new["accuracy"], color=color, lw=1.5, ls="--")
     accuracy.plot([], [], color="black", label="old pairs")
     accuracy.plot([], [], color="black", ls="--", label="new pairs")
-    loss.set_ylabel("loss on the pairs of pre-training (nats per pair)")
-    accuracy.set_ylabel("accuracy")
-    accuracy.set_ylim(0, 1.02)
     for axes in (loss, accuracy):
         axes.set_xscale("symlog", linthresh=10)
-        axes.set_xlabel("step of fine-tuning")
-        axes.legend(frameon=False, fontsize=9)
+    label_axes(loss, "step of fine-tuning", "loss on the pairs of pre-training (nats per pair)")
+    label_axes(accuracy, "step of fine-tuning", "accuracy", top=1.02)
     save_figure(figure, path)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runs import Run, check_alike, grouped
-from verdicts import Finding, analyse, check, new_figure, picked, save_figure
+from verdicts import Finding, analyse, check, label_axes, new_figure, picked, save_figure
 
 CLAIM = "fine_tuning"
 PAPER = (
@@ -102,13 +102,8 @@ def plot(found: dict[str, Any], path: Path) -> None:
             accuracy.plot(new["step"], new["attribute_accuracy"], color=color, lw=1.2, ls="--")
     accuracy.plot([], [], color="black", label="people of pre-training")
     accuracy.plot([], [], color="black", ls="--", label="new people")
-    loss.set_ylabel("attribute loss on people of pre-training (nats per value)")
-    loss.set_ylim(0)
-    accuracy.set_ylabel("attribute accuracy")
-    accuracy.set_ylim(0, 1)
-    for axes in (loss, accuracy):
-        axes.set_xlabel("step of fine-tuning")
-        axes.legend(frameon=False, fontsize=9)
+    label_axes(loss, "step of fine-tuning", "attribute loss on people of pre-training (nats per value)")
+    label_axes(accuracy, "step of fine-tuning", "attribute accuracy", top=1)
     save_figure(figure, path)
 
 

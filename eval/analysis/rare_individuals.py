@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from runs import Run, check_alike, grouped
-from verdicts import Finding, analyse, check, new_figure, picked, save_figure
+from verdicts import Finding, analyse, check, label_axes, new_figure, picked, save_figure
 
 CLAIM = "rare_individuals"
 PAPER = (
@@ -88,13 +88,8 @@ def plot(found: dict[str, Any], path: Path) -> None:
         for place, curves in enumerate(found["curves"].values()):
             for axes, key in ((loss, "attribute_loss"), (accuracy, "attribute_accuracy")):
                 axes.plot(curves[split]["step"], curves[split][key], color=color, lw=1.3, label=label if place == 0 else None)
-    loss.set_ylabel("attribute loss (nats per value)")
-    loss.set_ylim(0)
-    accuracy.set_ylabel("attribute accuracy")
-    accuracy.set_ylim(0, 1)
-    for axes in (loss, accuracy):
-        axes.set_xlabel("step of fine-tuning")
-        axes.legend(frameon=False, fontsize=9)
+    label_axes(loss, "step of fine-tuning", "attribute loss (nats per value)")
+    label_axes(accuracy, "step of fine-tuning", "attribute accuracy", top=1)
     save_figure(figure, path)
 
 

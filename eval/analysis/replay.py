@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from fine_tuning import check_fine_tuning, curves_of
 from runs import Run, check_alike, grouped
-from verdicts import Finding, analyse, check, new_figure, save_figure
+from verdicts import Finding, analyse, check, label_axes, new_figure, save_figure
 
 CLAIM = "replay"
 PAPER = (
@@ -78,13 +78,8 @@ def plot(found: dict[str, Any], path: Path) -> None:
             old, new = curves["pretrain_validation"], curves["validation"]
             loss.plot(old["step"], old["attribute_loss"], color=color, lw=1.2, label=label)
             accuracy.plot(new["step"], new["attribute_accuracy"], color=color, lw=1.2, label=label)
-    loss.set_ylabel("attribute loss on people of pre-training (nats per value)")
-    loss.set_ylim(0)
-    accuracy.set_ylabel("attribute accuracy on new people")
-    accuracy.set_ylim(0, 1)
-    for axes in (loss, accuracy):
-        axes.set_xlabel("step of fine-tuning")
-        axes.legend(frameon=False, fontsize=9)
+    label_axes(loss, "step of fine-tuning", "attribute loss on people of pre-training (nats per value)")
+    label_axes(accuracy, "step of fine-tuning", "attribute accuracy on new people", top=1)
     save_figure(figure, path)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from runs import Run, check_alike, grouped
-from verdicts import Finding, analyse, check, new_figure, picked, save_figure
+from verdicts import Finding, analyse, check, label_axes, new_figure, picked, save_figure
 
 CLAIM = "sequential_groups"
 PAPER = (
@@ -102,12 +102,8 @@ def plot(found: dict[str, Any], path: Path) -> None:
         for axes, key in ((loss, "attribute_loss"), (accuracy, "attribute_accuracy")):
             axes.plot(curve["step"], curve[key], color=color, lw=1.5, label=f"group {group}")
             axes.axvspan(group * found["turn"], (group + 1) * found["turn"], color=color, alpha=0.08, lw=0)
-            axes.set_xlabel("training step")
-            axes.legend(frameon=False, fontsize=9)
-    loss.set_ylabel("attribute loss (nats per value)")
-    loss.set_ylim(0)
-    accuracy.set_ylabel("attribute accuracy")
-    accuracy.set_ylim(0, 1)
+    label_axes(loss, "training step", "attribute loss (nats per value)")
+    label_axes(accuracy, "training step", "attribute accuracy", top=1)
     save_figure(figure, path)
 
 

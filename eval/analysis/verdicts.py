@@ -108,6 +108,14 @@ def new_figure(num_panels: int, title: str) -> tuple[Any, Any]:
     return figure, axes[0]
 
 
+def label_axes(axes: Any, x: str, y: str, top: float | None = None) -> None:
+    """Labels, a y axis from 0 (to `top`), and a legend."""
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_ylim(0, top)
+    axes.legend(frameon=False, fontsize=9)
+
+
 def analyse(
     doc: str,
     claim: str,
