@@ -112,21 +112,30 @@ def attention_signatures(
     """Where a model looks when it is about to say a value (paper App. D.2), by layer: means over values and heads.
 
     From the position that predicts the first token of a value: value_to_name and value_to_text, its weights on tokens of names
-    and on those of template text, and entropy, that of its weights in nats over the log of how many they are. All arrays are
-    [B, L], padded on the right: token ids, 0 or the attribute of the value that a token is part of, whether it is a name's.
+    and on those of template text, and entropy, that of its weights in nats over the log of how many they are. From the last
+    token of each mention of a name: name_to_name, its weights on the mention's other tokens. All arrays are [B, L], padded on the
+    right: token ids, 0 or the attribute of the value that a token is part of, whether it is a name's.
     """
     import torch
 
     begins = (attribute_ids[:, 1:] > 0) & (attribute_ids[:, 1:] != attribute_ids[:, :-1])
     rows, positions = np.nonzero(begins)  # position p predicts token p + 1
     is_text = ~is_name & (attribute_ids == 0)
+    is_first = is_name & ~np.pad(is_name, ((0, 0), (1, 0)))[:, :-1]
+    is_last = is_name & ~np.pad(is_name, ((0, 0), (0, 1)))[:, 1:]
+    mention = np.where(is_name, np.cumsum(is_first, axis=1), 0)
+    last_rows, lasts = np.nonzero(is_last)
+    is_other = mention[last_rows] == mention[last_rows, lasts][:, None]  # [mentions, L]
+    is_other[np.arange(len(lasts)), lasts] = False
     ids = torch.from_numpy(input_ids).to(next(model.parameters()).device)
-    found: dict[str, list[float]] = {"value_to_name": [], "value_to_text": [], "entropy": []}
+    found: dict[str, list[float]] = {"value_to_name": [], "value_to_text": [], "name_to_name": [], "entropy": []}
     with eager_attention(model):
         for pattern in attention_patterns(model, input_ids=ids):
             weights = pattern[rows, :, positions].float().cpu().numpy().astype(np.float64)  # [values, H, L]
             found["value_to_name"].append(float((weights * is_name[rows, None]).sum(axis=-1).mean()))
             found["value_to_text"].append(float((weights * is_text[rows, None]).sum(axis=-1).mean()))
+            of_names = pattern[last_rows, :, lasts].float().cpu().numpy().astype(np.float64)  # [mentions, H, L]
+            found["name_to_name"].append(float((of_names * is_other[:, None]).sum(axis=-1).mean()))
             logs = np.log(np.where(weights > 0, weights, 1.0))
             entropy = -(weights * logs).sum(axis=-1) / np.log(np.maximum(positions, 1) + 1)[:, None]
             found["entropy"].append(float(entropy.mean()))

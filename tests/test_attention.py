@@ -116,16 +116,20 @@ def test_signatures_of_uniform_attention_are_shares_of_tokens() -> None:
     model = model_of("llama", vocab_size=len(load_tokenizer("bio_facts")))
     for layer in attention_layers(model):
         torch.nn.init.zeros_(layer.q_proj.weight)  # all positions get the same weight
-    names, texts = [], []
+    names, texts, within = [], [], []
     for ids, name in zip(batch.attribute_ids, is_name, strict=True):
         for position in range(1, len(ids)):
             if ids[position] and ids[position] != ids[position - 1]:
                 names.append(name[:position].mean())
                 texts.append((~name[:position] & (ids[:position] == 0)).mean())
+        for position in np.flatnonzero(name[:-1] & ~name[1:]):  # the last of three tokens of a mention
+            assert name[position - 2 : position + 1].all()
+            within.append(2 / (position + 1))
     found = attention_signatures(model, batch.input_ids, batch.attribute_ids, is_name)
     assert len(names) == 24
     assert found["value_to_name"] == pytest.approx([np.mean(names)] * 2, rel=1e-5)
     assert found["value_to_text"] == pytest.approx([np.mean(texts)] * 2, rel=1e-5)
+    assert found["name_to_name"] == pytest.approx([np.mean(within)] * 2, rel=1e-5)
     assert found["entropy"] == pytest.approx([1.0, 1.0], rel=1e-5)
     assert model.config._attn_implementation != "eager"
 

@@ -262,6 +262,37 @@ def test_run_that_diverges_at_once_has_no_checkpoint(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("checkpoint-*"))
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU: apt-get install g++")
+def test_compiled_run_in_bfloat16_resumes_and_saves_plain_weights(smoke_run: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    fast = ("--bf16", "true", "--torch_compile", "true", "--num_steps", 2, "--eval_every", "[[1, 2]]", "--save_every", 1)
+    kept = ("--keep_models_at", "[1]")
+    assert train(tmp_path, *fast, *kept).returncode == 0
+    whole = metrics(tmp_path, without=("seconds",))
+    shutil.rmtree(tmp_path / "checkpoint-2")
+    assert train(tmp_path, *fast, *kept).returncode == 0
+    assert metrics(tmp_path, without=("seconds",)) == whole
+    with safe_open(smoke_run / LAST / "model.safetensors", "pt") as plain:
+        names = set(plain.keys())
+    for folder in ("checkpoint-2", "models/step-1"):
+        with safe_open(tmp_path / folder / "model.safetensors", "pt") as saved:
+            assert set(saved.keys()) == names
+            assert {saved.get_tensor(name).dtype for name in names} == {torch.float32}
+
+
+def test_trackers_get_the_numbers_of_the_metrics(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    short = ("--num_steps", 5, "--save_every", 5, "--report_to", "tensorboard")
+    assert train(tmp_path, *short).returncode == 0
+    (events,) = tmp_path.rglob("events.out.tfevents.*")
+    logged = EventAccumulator(str(events)).Reload()
+    (tag,) = (tag for tag in logged.Tags()["scalars"] if tag.endswith("validation/attribute_loss"))
+    expected = {line["step"]: line["attribute_loss"] for line in metrics(tmp_path) if line["split"] == "validation"}
+    assert {item.step: item.value for item in logged.Scalars(tag)} == pytest.approx(expected)
+
+
 def test_run_ends_at_the_first_evaluation_that_decides_it_and_is_complete_then(tmp_path: Path) -> None:
     few = ("--dataset_parameters.num_individuals", 3, "--learning_rate", "1e-2", "--keep_models_at", "[]", "--stop_below", 0.95)
     long = ("--num_steps", 400, "--eval_every", "[[20, 400]]", "--save_every", 200)

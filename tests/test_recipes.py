@@ -1,7 +1,8 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import SMOKE, load_recipe
+from conftest import SMOKE, assert_refused, load_recipe, run_script
 
 from bio_facts.tokenization import load_tokenizer
 
@@ -118,6 +119,84 @@ def test_model_that_sees_later_tokens_is_refused() -> None:
     fields = {"model_type": "bert", "num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2}
     with pytest.raises(ValueError, match=r"model is a Bert\w+, which sees later tokens; it must be a causal one"):
         build_model(load_recipe(SMOKE, {"model_config": fields}), load_tokenizer("bio_facts"), longest=172)
+
+
+def recipe_file(folder: Path, text: str, name: str = "recipe.yaml") -> Any:
+    from recipe_files import read_recipe_file
+
+    (folder / "base.yaml").write_text(
+        "dataset: n1k\nmodel_config: {model_type: gpt_neox, hidden_size: 8}\nnum_steps: 10\nsave_every: 5\n"
+        "eval_every: [[5, 10]]\nseeds: [1]\nlearning_rate: 1e-3\ndataset_parameters: {num_individuals: 5}\n"
+    )
+    (folder / name).write_text(text)
+    return read_recipe_file(folder / name)
+
+
+def test_base_gives_its_settings_and_neither_its_seeds_nor_its_arms(tmp_path: Path) -> None:
+    file = recipe_file(tmp_path, "base: base.yaml\nmodel_config.hidden_size: 16\nlearning_rate: 2e-3\n")
+    recipe = file.recipe(None, {})
+    assert recipe.model_config == {"model_type": "gpt_neox", "hidden_size": 16}
+    assert (recipe.num_steps, recipe.learning_rate) == (10, 0.002)
+    assert (file.seeds, list(file.arms)) == ((), [""])
+
+
+def test_arm_changes_its_own_settings_and_may_have_its_own_seeds(tmp_path: Path) -> None:
+    text = "base: base.yaml\nseeds: [10, 11]\narms:\n  one: {}\n  two: {dataset_parameters.num_individuals: 6, seeds: [10]}\n"
+    file = recipe_file(tmp_path, text)
+    assert [file.seeds_of(arm) for arm in file.arms] == [(10, 11), (10,)]
+    assert [file.recipe(arm, {}).data.num_individuals for arm in file.arms] == [5, 6]
+
+
+def test_source_takes_the_place_of_the_model_and_is_found_beside_the_file(tmp_path: Path) -> None:
+    file = recipe_file(tmp_path, "base: base.yaml\nsource: other/mini.yaml#few\n")
+    assert file.source_of("") == (tmp_path / "other" / "mini.yaml", "few")
+    recipe = file.recipe(None, {"source": "runs/x"})
+    assert (recipe.source, recipe.model_config) == ("runs/x", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "arm", "overrides", "fragments"),
+    [
+        ("base: base.yaml\narms: {one: {}, two: {}}", None, {}, ["several arms", "--arm: one, two"]),
+        ("base: base.yaml\narms: {one: {}}", "three", {}, ["arm is 'three'", "one"]),
+        ("base: base.yaml\narms: {a/b: {}}", None, {}, ["arm 'a/b'", "names a folder"]),
+        ("base: base.yaml\narms: [one]", None, {}, ["arms: a mapping"]),
+        ("base: base.yaml\nseeds: ten", None, {}, ["seeds: 'ten'", "[10, 11, 12]"]),
+        ("base: nowhere.yaml", None, {}, ["nowhere.yaml", "not a file"]),
+        ("base: base.yaml\nnum_steps.x: 3", None, {}, ["num_steps is 10, not a mapping"]),
+        ("base: base.yaml\nsource: other.yaml", None, {}, ["source is 'other.yaml'", "--source DIR"]),
+        ("base: base.yaml", None, {"source": "runs/x", "model_config": {"model_type": "gpt2"}}, ["that of source runs/x"]),
+        ("base: base.yaml", None, {"attention": {"reference_step": 1, "start_step": 0}}, ["attention is given without source"]),
+        ("base: base.yaml", None, {"source": "x", "attention": {"step": 1}}, ["must have reference_step and start_step"]),
+        ("base: base.yaml", None, {"keep_models_at": [3]}, ["keep_models_at is [3]", "[0, 125]"]),
+        ("base: base.yaml", None, {"stop_below": 1}, ["stop_below is 1", "below 1"]),
+        ("base: base.yaml", None, {"lr_schedule": "linear"}, ["lr_schedule is 'linear'", "cosine, constant"]),
+        ("base: base.yaml", None, {"bf16": "yes"}, ["bf16 is 'yes'", "true or false"]),
+        ("base: base.yaml", None, {"dataset_parameters.seed": 3}, ["dataset_parameters has a seed", "--seed"]),
+        ("base: base.yaml", None, {"dataset_parameters.alpha": 1}, ["unknown parameter 'alpha'"]),
+        ("base: base.yaml", None, {"dataset": "templates"}, ["'templates'", "no biographies"]),
+        ("base: base.yaml", None, {"tokenizer": "nobody:x.model"}, ["no package 'nobody' is installed"]),
+        ("base: base.yaml", None, {"tokenizer": "bio_facts:x.model"}, ["has no such file"]),
+        ("script: train_memory.py", None, {}, ["lacks num_new_pairs"]),
+        ("script: train_memory.py", None, {"num_new_pairs": 0}, ["num_new_pairs is 0"]),
+    ],
+)
+def test_bad_arms_bases_and_sources_are_refused(
+    tmp_path: Path, text: str, arm: str | None, overrides: dict, fragments: list[str]
+) -> None:
+    with pytest.raises(ValueError) as refused:
+        recipe_file(tmp_path, text).recipe(arm, overrides)
+    assert all(fragment in str(refused.value) for fragment in fragments), refused.value
+
+
+def test_tokenizer_can_be_a_file_of_an_installed_package(tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, "base: base.yaml\ntokenizer: mistral_common:data/tokenizer.model.v1").recipe(None, {})
+    assert len(load_tokenizer(recipe.tokenizer)) == 32_000
+
+
+def test_memory_recipe_is_refused_by_other_scripts_and_they_by_it(tmp_path: Path) -> None:
+    memory = SMOKE.parent.parent / "associative_memory" / "smoke.yaml"
+    assert_refused(run_script("train/pretrain.py", "--config", memory, "--output_dir", tmp_path), "train/train_memory.py")
 
 
 def test_eval_steps_follow_the_schedule_and_hold_the_first_and_last() -> None:

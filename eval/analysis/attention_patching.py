@@ -203,12 +203,16 @@ def plot(found: dict[str, Any], path: Path) -> None:
     signatures = found["signatures"][seed]
     steps = [int(step) for step in signatures]
     for layer in range(len(next(iter(signatures.values()))["value_to_name"])):
-        for key, color, what in (("value_to_name", "#1f4e79", "name"), ("value_to_text", "#b9770e", "text")):
+        for key, color, what in (
+            ("value_to_name", "#1f4e79", "value to name"),
+            ("value_to_text", "#b9770e", "value to text"),
+            ("name_to_name", "#1e8449", "name to itself"),
+        ):
             values = [signatures[str(step)][key][layer] for step in steps]
-            attention.plot(steps, values, color=color, lw=1 + layer, alpha=0.8, label=f"to the {what}, layer {layer + 1}")
+            attention.plot(steps, values, color=color, lw=1 + layer, alpha=0.8, label=f"{what}, layer {layer + 1}")
     for end in (end for end in (phase1, plateau) if end is not None):
         attention.axvline(end, color="#7f8c8d", lw=1, ls="--")
-    attention.set_ylabel("attention from where a value is predicted")
+    attention.set_ylabel("share of attention")
     attention.set_ylim(0, 1)
     attention.legend(frameon=False, fontsize=8)
     for axes in (loss, attention):

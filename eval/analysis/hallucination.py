@@ -108,7 +108,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
 if __name__ == "__main__":
     misses = {
         "rise of unseen loss": "The order in time is not resolved. At mini scale the plateau is short and not flat: on it the "
-        "loss of seen people lies up to 5 % above its baseline and sinks, that of unseen ones lies at 1.05 x theirs, just where "
-        "the rule begins to call it risen. Both leave their levels within a few evaluations of one another."
+        "loss of seen people lies up to 5 % above its baseline and sinks, that of unseen ones lies at 1.05 x theirs, just "
+        "where the rule begins to call it risen. Both leave their levels within a few evaluations of one another."
     }
     analyse(__doc__ or "", CLAIM, score, plot, misses)
