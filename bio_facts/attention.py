@@ -113,8 +113,8 @@ def attention_signatures(
 
     From the position that predicts the first token of a value: value_to_name and value_to_text, its weights on tokens of names
     and on those of template text, and entropy, that of its weights in nats over the log of how many they are. From the last
-    token of each mention of a name: name_to_name, its weights on the mention's other tokens. All arrays are [B, L], padded on the
-    right: token ids, 0 or the attribute of the value that a token is part of, whether it is a name's.
+    token of each mention of a name: name_to_name, its weights on the mention's other tokens. All arrays are [B, L], padded on
+    the right: token ids, 0 or the attribute of the value that a token is part of, whether it is a name's.
     """
     import torch
 

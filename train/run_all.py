@@ -35,12 +35,15 @@ CLAIMS = (
     "rare_individuals", "sequential_groups", "associative_memory",
 )  # fmt: skip
 SCALES = ("smoke", "mini", "paper")
-_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass
 class Job:
-    """One run that is to be done. name: of its folder. source: the job whose run it needs. code: exit code, once ended."""
+    """One run that is to be done. name: of its folder. source: the job whose run it needs.
+
+    steps: those done so far, as its metrics say. code: exit code, once it has ended.
+    """
 
     name: str
     file: RecipeFile
@@ -49,12 +52,15 @@ class Job:
     recipe: Any
     source: "Job | None"
     process: "subprocess.Popen[bytes] | None" = None
+    steps: int = 0
     code: int | None = None
 
     @property
     def num_steps(self) -> int:
-        """Steps that it takes, at most."""
-        return int(self.recipe.num_steps - self.recipe.first_step)
+        """Steps that it takes, at most; those that it took, once it has ended. A memory, a matter of seconds, counts as none."""
+        if isinstance(self.recipe, MemoryRecipe):
+            return 0
+        return self.steps if self.code is not None else int(self.recipe.num_steps - self.recipe.first_step)
 
     def command(self, output_dir: Path, launcher: Sequence[str]) -> list[str]:
         """The command that runs it, or goes on with it."""
@@ -62,12 +68,11 @@ class Job:
         words += ["--seed", str(self.seed), "--output_dir", str(output_dir / self.name)]
         return words + (["--source", str(output_dir / self.source.name)] if self.source is not None else [])
 
-    def steps_done(self, output_dir: Path) -> int:
-        """Steps that it has done, as far as its metrics say; all if it has ended well."""
-        if self.code == 0:
-            return self.num_steps
-        lines = read_metrics(output_dir / self.name / METRICS_FILE)
-        return int(lines[-1]["step"]) - int(self.recipe.first_step) if lines else 0
+    def count_steps(self, output_dir: Path) -> None:
+        """Read from its metrics how far it is."""
+        if not isinstance(self.recipe, MemoryRecipe):
+            lines = read_metrics(output_dir / self.name / METRICS_FILE)
+            self.steps = int(lines[-1]["step"]) - int(self.recipe.first_step) if lines else 0
 
     def is_done(self, output_dir: Path) -> bool:
         """Whether it was done before; ValueError if its folder holds another run."""
@@ -158,18 +163,23 @@ def run_jobs(
     logs = plan.output_dir / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     to_judge = list(plan.claims)
-    with tqdm(total=sum(job.num_steps for job in plan.jobs), unit=" steps", smoothing=0.05, dynamic_ncols=True) as bar:
-        bar.initial = bar.n = sum(job.steps_done(plan.output_dir) for job in plan.jobs)
+    for job in plan.jobs:
+        job.count_steps(plan.output_dir)
+    done = sum(job.steps for job in plan.jobs)
+    with tqdm(initial=done, unit=" steps", smoothing=0.05, dynamic_ncols=True) as bar:
         try:
             while to_judge:
-                for job in plan.look():
-                    if job.code != 0:
-                        _say_failed(job, logs)
-                num_running = sum(job.process is not None and job.code is None for job in plan.jobs)
-                for job in plan.ready()[: max(0, num_jobs - num_running)]:
+                ended = plan.look()
+                running = [job for job in plan.jobs if job.process is not None and job.code is None]
+                for job in [*ended, *running]:
+                    job.count_steps(plan.output_dir)
+                for job in [job for job in ended if job.code != 0]:
+                    _say_failed(job, logs)
+                for job in plan.ready()[: max(0, num_jobs - len(running))]:
                     job.start(plan.output_dir, launcher, logs, environment)
-                bar.set_description(f"{sum(job.code == 0 for job in plan.jobs)}/{len(plan.jobs)} runs")
-                bar.update(sum(job.steps_done(plan.output_dir) for job in plan.jobs) - bar.n)
+                bar.total = sum(job.num_steps for job in plan.jobs)
+                bar.set_description(f"{sum(job.code == 0 for job in plan.jobs)}/{len(plan.jobs)} runs", refresh=False)
+                bar.update(sum(job.steps for job in plan.jobs) - bar.n)
                 for claim in [claim for claim in to_judge if all(job.code is not None for job in plan.claims[claim])]:
                     to_judge.remove(claim)
                     if all(job.code == 0 for job in plan.claims[claim]):
@@ -226,7 +236,9 @@ def main() -> int:
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
     if arguments.plan:
-        print("\n".join(f"{job.name}: {'done' if job.code == 0 else f'at most {job.num_steps:,} steps'}" for job in plan.jobs))
+        for job in plan.jobs:
+            size = f"at most {job.num_steps:,} steps" if job.num_steps else "a matter of seconds"
+            print(f"{job.name}: {'done' if job.code == 0 else size}")
         return 0
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment: dict[str, str] = {}

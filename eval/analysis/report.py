@@ -73,8 +73,9 @@ def read_verdict(path: Path) -> dict[str, Any]:
 
 def entry(module: Any, folder: Path | None, scale: str) -> Entry:
     """A claim with the verdict of `folder`, or, where there is none, the committed one."""
-    title = " ".join(str(module.__doc__).split("\n\n")[0].split()).partition(": ")[2].partition(" (paper")[0]
-    bare = Entry(module.CLAIM, title[0].upper() + title[1:], module.PAPER)
+    label, _, title = " ".join(str(module.__doc__).split("\n\n")[0].split()).partition(": ")
+    title = title.partition(" (paper")[0]
+    bare = Entry(module.CLAIM, f"{label[:2]}: {title[0].upper()}{title[1:]}", module.PAPER)
     for origin, base in (("these runs", folder), ("committed results", COMMITTED)):
         path = None if base is None else base / module.CLAIM / f"{scale}.json"
         if path is None or not path.is_file():

@@ -1,5 +1,4 @@
-"""C9, groups: shown one after another, each is learned faster than the one before, and forgotten faster than learned
-(paper App. F.5).
+"""C9, groups: groups of people, one after another, are learned ever faster and forgotten faster still (paper App. F.5).
 
   python eval/analysis/sequential_groups.py runs/paper-mini/sequential_groups-* \\
       --results eval/results/sequential_groups/mini.json
