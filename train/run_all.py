@@ -57,7 +57,7 @@ class Job:
 
     @property
     def num_steps(self) -> int:
-        """Steps that it takes, at most; those that it took, once it has ended. A memory, a matter of seconds, counts as none."""
+        """Steps that it takes, at most; those that it took, once it has ended. A memory, done in seconds, counts as none."""
         if isinstance(self.recipe, MemoryRecipe):
             return 0
         return self.steps if self.code is not None else int(self.recipe.num_steps - self.recipe.first_step)
