@@ -19,7 +19,7 @@ import evaluate
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, run_script
+from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, load_recipe, run_script
 
 import bio_facts
 from bio_facts.attributes import ATTRIBUTES
@@ -87,7 +87,6 @@ def test_example_is_small_and_written_by_its_script() -> None:
 
 
 def test_example_is_about_biographies_of_the_mini_recipe() -> None:
-    from arguments import load_recipe
 
     data = load_recipe(ROOT / "train/recipes/three_phases/mini.yaml", {"seed": 10}).data
     rows = [row for split in ("validation", "unseen") for row in bio_facts.rows(bio_facts.draw(data, split, range(6)))]
@@ -100,7 +99,6 @@ def test_example_is_about_biographies_of_the_mini_recipe() -> None:
 @pytest.fixture(scope="module")
 def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What make_example.py needs of a finished run, with a model that was not trained."""
-    from arguments import load_recipe
     from run_folder import write_config
     from training import build_model
 

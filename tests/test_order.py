@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import SMOKE
+from conftest import SMOKE, load_recipe
 from numpy.typing import ArrayLike
 
 from bio_facts.cli import main
@@ -102,7 +102,6 @@ def test_individual_is_whom_the_text_is_about() -> None:
 
 
 def test_pretraining_feeds_the_biographies_in_this_order(tmp_path: Path) -> None:
-    from arguments import load_recipe
     from training import build_model, build_trainer
 
     recipe = load_recipe(SMOKE, {"batch_size": 6})
