@@ -7,6 +7,7 @@ none), and padding is told by the lengths, so no pad token is needed.
 
 import importlib.util
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,7 +163,7 @@ def check_tokenizer(name_or_path: str) -> Path:
         return Path(str(TOKENIZER_FILE))
     if name_or_path and Path(name_or_path).exists():
         return Path(name_or_path)
-    if ":" in name_or_path:
+    if re.fullmatch(r"[A-Za-z_]\w*:[^/\\]\S*", name_or_path):
         return _file_of_package(name_or_path)
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
@@ -183,7 +184,7 @@ def check_tokenizer(name_or_path: str) -> Path:
 def _file_of_package(name: str) -> Path:
     """The file that `PACKAGE:FILE` names, in an installed package that is not imported."""
     package, _, file = name.partition(":")
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ValueError(
             f"tokenizer is {name!r}, but no package {package!r} is installed: pip install {package.replace('_', '-')}"

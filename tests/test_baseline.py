@@ -85,8 +85,9 @@ def test_one_person_has_no_uncertainty() -> None:
 
 def test_pools_and_population_agree_for_the_mini_recipe() -> None:
     recipe = yaml.safe_load(MINI.read_text(encoding="utf-8"))
-    sizes = recipe["pool_sizes"]
-    population = Population(num_individuals=recipe["num_individuals"], population_seed=0, pool_sizes=sizes)
+    sizes = recipe["dataset_parameters"]["pool_sizes"]
+    num_individuals = recipe["dataset_parameters"]["num_individuals"]
+    population = Population(num_individuals=num_individuals, population_seed=0, pool_sizes=sizes)
     pool_loss = baseline.pool_no_knowledge_loss(sizes)
     assert baseline.no_knowledge_loss(population) == pytest.approx(pool_loss, rel=0.01)
 

@@ -146,12 +146,15 @@ def test_individuals_are_those_of_the_split(config: Any, split: str, rows: list[
     pretraining, unseen = range(config.num_individuals), range(600_000_000, 600_016_000)
     new = range(400_000_000, 400_000_000 + config.parameters.get("num_fine_tuning_individuals", 0))
     taught = [pretraining] if not new else [new, pretraining] if config.parameters["replay_weight"] else [new]
-    allowed = {
+    size = config.num_individuals // config.parameters.get("num_groups", 1)
+    groups = [pretraining[group * size : (group + 1) * size] for group in range(config.parameters.get("num_groups", 0))]
+    allowed: Any = {
         "train": taught,
         "validation": [new or pretraining],
         "pretrain_validation": [pretraining],
         "unseen": [unseen],
-    }[split]
+    } | {f"validation_group{group}": [ids] for group, ids in enumerate(groups)}
+    allowed = allowed[split]
     assert all(any(row["individual_id"] in ids for ids in allowed) for row in rows)
 
 

@@ -276,7 +276,7 @@ def test_tokenizer_that_is_nowhere_is_refused_with_how_to_get_it(name: str) -> N
         with pytest.raises(ValueError) as error:
             check(name)
         assert str(error.value).startswith(f"tokenizer is {name!r}, which is no file or folder and not in the local")
-        assert "must be 'bio_facts', a path, or the id of a Hub repository" in str(error.value)
+        assert "must be 'bio_facts', a path, PACKAGE:FILE, or the id of a Hub repository" in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.model"])
