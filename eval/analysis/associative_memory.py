@@ -108,7 +108,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
 if __name__ == "__main__":
     misses = {
         "share of the rise": "The loss on old pairs does not jump early and stay: it goes on rising through the whole of "
-        "fine-tuning. What is stated of the memory in the paper leaves its loss open; with cross-entropy over products the outputs, "
-        "and with them the loss of what is wrong, can grow without end."
+        "fine-tuning. The paper does not state the loss; with cross-entropy over products, outputs, and with them the loss of "
+        "what is wrong, can grow without end."
     }
     analyse(__doc__ or "", CLAIM, score, plot, misses)
