@@ -73,7 +73,7 @@ def _row(number: int, members: list[Run]) -> dict[str, Any]:
         starts.append(accuracies[0])
         falls.append(accuracies[0] - accuracies[-1])
         shares.append((losses[early] - losses[0]) / (max(losses) - losses[0]))
-        fallen = next((place for place, accuracy in enumerate(accuracies) if accuracy <= accuracies[0] - FALL), None)
+        fallen = old.place_of_fall("accuracy", FALL)
         new_at_fall.append(None if fallen is None else new["accuracy"][fallen])
     return {
         "num_new_pairs": number,

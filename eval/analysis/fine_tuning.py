@@ -28,12 +28,8 @@ SPLITS = {"pretrain_validation": "people of pre-training", "validation": "new pe
 def fall(run: Run) -> tuple[int | None, float | None]:
     """First evaluated step at which accuracy on old people has fallen by FALL, and accuracy on the new ones then."""
     before, new = run.curve("pretrain_validation"), run.curve("validation")
-    for step, accuracy, new_accuracy in zip(
-        before["step"], before["attribute_accuracy"], new["attribute_accuracy"], strict=True
-    ):
-        if accuracy <= before["attribute_accuracy"][0] - FALL:
-            return step, new_accuracy
-    return None, None
+    place = before.place_of_fall("attribute_accuracy", FALL)
+    return (None, None) if place is None else (before["step"][place], new["attribute_accuracy"][place])
 
 
 def check_fine_tuning(runs: Sequence[Run]) -> None:

@@ -49,10 +49,8 @@ def score(runs: Sequence[Run]) -> Finding:
             [curve[0] - min(value for step, value in zip(steps, curve, strict=True) if step <= early) for curve in frequent]
         )
     )
-    fallen = [
-        next((place for place, value in enumerate(curve) if value <= curve[0] - FALL), len(curve) - 1) for curve in frequent
-    ]
-    gain = float(np.mean([curve[place] - curve[0] for curve, place in zip(rare, fallen, strict=True)]))
+    fallen = [run.curve("validation_group0").place_of_fall("attribute_accuracy", FALL) for run in runs]
+    gain = float(np.mean([curve[-1 if place is None else place] - curve[0] for curve, place in zip(rare, fallen, strict=True)]))
     checks = [
         check(
             f"fall of accuracy on frequent people in the first {EARLY:g} of fine-tuning",

@@ -20,6 +20,11 @@ class Curve:
     def __getitem__(self, key: str) -> list[Any]:
         return [line[key] for line in self.metrics]
 
+    def place_of_fall(self, key: str, fall: float) -> int | None:
+        """Place of the first evaluation at which `key` has fallen by so much since the first one; None if it never has."""
+        values = self[key]
+        return next((place for place, value in enumerate(values) if value <= values[0] - fall), None)
+
 
 @dataclass(frozen=True)
 class Run:
