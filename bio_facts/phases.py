@@ -14,12 +14,17 @@ def phase1_end(steps: Sequence[int], losses: Sequence[float], no_knowledge_loss:
 
 def plateau_end(steps: Sequence[int], losses: Sequence[float], no_knowledge_loss: float) -> int | None:
     """First evaluated step from which the loss stays below 0.99 x no_knowledge_loss; None if it does not at the end."""
-    end = None
-    for step, loss in reversed(list(zip(steps, losses, strict=True))):
-        if loss >= PLATEAU_FACTOR * no_knowledge_loss:
+    return lasting_from(steps, [loss < PLATEAU_FACTOR * no_knowledge_loss for loss in losses])
+
+
+def lasting_from(steps: Sequence[int], holds: Sequence[bool]) -> int | None:
+    """First evaluated step from which something holds at every evaluation; None if it does not at the end."""
+    first = None
+    for step, held in reversed(list(zip(steps, holds, strict=True))):
+        if not held:
             break
-        end = step
-    return end
+        first = step
+    return first
 
 
 def is_decided(line: Mapping[str, Any], stop_below: float | None) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from runs import Run, check_alike, grouped
-from verdicts import Finding, analyse, check, label_axes, new_figure, picked, save_figure
+from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure, save_figure
 
 CLAIM = "associative_memory"
 PAPER = (
@@ -55,11 +55,7 @@ def score(runs: Sequence[Run]) -> Finding:
         check("fall with more new pairs minus that with the next fewer, smallest", "is above", 0, smallest_step),
     ]  # fmt: skip
     curves = {
-        str(number): {
-            str(run.seed): {split: picked(run.curve(split), "loss", "accuracy") for split in ("pretrain", "new")}
-            for run in members[:1]
-        }
-        for number, members in by_number.items()
+        str(number): curves_of(members[:1], ("pretrain", "new"), "loss", "accuracy") for number, members in by_number.items()
     }
     return Finding(checks, {"table": table, "curves": curves})
 

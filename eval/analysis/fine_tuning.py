@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runs import Run, check_alike, grouped
-from verdicts import Finding, analyse, check, label_axes, new_figure, picked, save_figure
+from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure, save_figure
 
 CLAIM = "fine_tuning"
 PAPER = (
@@ -72,18 +72,12 @@ def score(runs: Sequence[Run]) -> Finding:
                 "final_new_accuracies": [run.curve("validation")["attribute_accuracy"][-1] for run in members],
             }
         )
-    return Finding(checks, {"table": table, "curves": curves_of(by_number)})
+    return Finding(checks, {"table": table, "curves": curves_by(by_number)})
 
 
-def curves_of(groups: dict[Any, list[Run]]) -> dict[str, Any]:
+def curves_by(groups: dict[Any, list[Run]]) -> dict[str, Any]:
     """Label -> seed -> split -> columns."""
-    return {
-        str(label): {
-            str(run.seed): {split: picked(run.curve(split), "attribute_loss", "attribute_accuracy") for split in SPLITS}
-            for run in members
-        }
-        for label, members in groups.items()
-    }
+    return {str(label): curves_of(members, SPLITS, "attribute_loss", "attribute_accuracy") for label, members in groups.items()}
 
 
 def plot(found: dict[str, Any], path: Path) -> None:

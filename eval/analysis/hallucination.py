@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from runs import Run, check_alike, check_pretraining, grouped
-from verdicts import Finding, analyse, check, new_figure, picked, save_figure
+from verdicts import Finding, analyse, check, curves_of, new_figure, save_figure
+
+from bio_facts.phases import lasting_from
 
 CLAIM = "hallucination"
 PAPER = (
@@ -28,14 +30,8 @@ def rise(run: Run) -> int | None:
     unseen, (phase1, _) = run.curve("unseen"), run.phase_ends
     if phase1 is None:
         return None
-    found = None
-    for step, loss, baseline in reversed(
-        list(zip(unseen["step"], unseen["attribute_loss"], unseen["pool_no_knowledge_loss"], strict=True))
-    ):
-        if step < phase1 or loss <= RISE_FACTOR * baseline:
-            break
-        found = step
-    return found
+    lines = zip(unseen["step"], unseen["attribute_loss"], unseen["pool_no_knowledge_loss"], strict=True)
+    return lasting_from(unseen["step"], [step >= phase1 and loss > RISE_FACTOR * baseline for step, loss, baseline in lines])
 
 
 def score(runs: Sequence[Run]) -> Finding:
@@ -62,15 +58,12 @@ def score(runs: Sequence[Run]) -> Finding:
             ),
             check(f"seed {run.seed}: final top-token probability, seen minus unseen", "is at least", MIN_CONFIDENCE_GAP, gap),
         ]
-    keys = ("attribute_loss", "top_probability")
     content = {
         "plateau_ends": {str(run.seed): run.phase_ends[1] for run in runs},
         "rises": rises,
         "pool_no_knowledge_loss": runs[0].curve("unseen")["pool_no_knowledge_loss"][0],
         "num_individuals": runs[0].data["num_individuals"],
-        "curves": {
-            str(run.seed): {split: picked(run.curve(split), *keys) for split in ("validation", "unseen")} for run in runs
-        },
+        "curves": curves_of(runs, ("validation", "unseen"), "attribute_loss", "top_probability"),
     }
     return Finding(checks, content)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from runs import Run, check_alike, grouped
-from verdicts import Finding, analyse, check, label_axes, new_figure, picked, save_figure
+from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure, save_figure
 
 CLAIM = "rare_individuals"
 PAPER = (
@@ -71,10 +71,7 @@ def score(runs: Sequence[Run]) -> Finding:
             }
             for run, rare_curve, frequent_curve in zip(runs, rare, frequent, strict=True)
         ],
-        "curves": {
-            str(run.seed): {split: picked(run.curve(split), "attribute_loss", "attribute_accuracy") for split in SPLITS}
-            for run in runs
-        },
+        "curves": curves_of(runs, SPLITS, "attribute_loss", "attribute_accuracy"),
     }  # fmt: skip
     return Finding(checks, content)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fine_tuning import check_fine_tuning, curves_of
+from fine_tuning import check_fine_tuning, curves_by
 from runs import Run, check_alike, grouped
 from verdicts import Finding, analyse, check, label_axes, new_figure, save_figure
 
@@ -48,7 +48,7 @@ def score(runs: Sequence[Run]) -> Finding:
             check(f"{name}: early peak of old people's loss / its start", "is at least", MIN_PEAK_RATIO, ratio),
             check(f"{name}: final loss on old people / that without replay", "is at most", MAX_FINAL_RATIO, final),
         ]
-    return Finding(checks, {"table": table, "curves": curves_of(by_weight)})
+    return Finding(checks, {"table": table, "curves": curves_by(by_weight)})
 
 
 def _row(weight: float, members: list[Run]) -> dict[str, Any]:

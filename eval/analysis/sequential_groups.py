@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from runs import Run, check_alike, grouped
-from verdicts import Finding, analyse, check, label_axes, new_figure, picked, save_figure
+from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure, save_figure
 
 CLAIM = "sequential_groups"
 PAPER = (
@@ -68,10 +68,7 @@ def score(runs: Sequence[Run]) -> Finding:
             }
             for group in range(num_groups)
         ],
-        "curves": {
-            str(run.seed): {name: picked(run.curve(name), "attribute_loss", "attribute_accuracy") for name in names}
-            for run in runs
-        },
+        "curves": curves_of(runs, names, "attribute_loss", "attribute_accuracy"),
     }
     return Finding(checks, content)
 

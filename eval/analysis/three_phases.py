@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runs import Run, check_alike, check_pretraining, grouped
-from verdicts import Check, Finding, analyse, check, new_figure, picked, save_figure
+from verdicts import Check, Finding, analyse, check, curves_of, new_figure, save_figure
 
 CLAIM = "three_phases"
 PAPER = (
@@ -37,19 +37,13 @@ def score(runs: Sequence[Run]) -> Finding:
     check_alike(runs)
     grouped(runs, lambda run: CLAIM)
     checks = [one for run in runs for one in score_run(run)]
-    curves = {
-        str(run.seed): {
-            split: picked(run.curve(split), "attribute_loss", "attribute_accuracy") for split in ("validation", "unseen")
-        }
-        for run in runs
-    }
     first = runs[0]
     content = {
         "phase_ends": {str(run.seed): run.phase_ends for run in runs},
         "no_knowledge_loss": first.curve("validation")["no_knowledge_loss"][0],
         "num_individuals": first.data["num_individuals"],
         "batch_size": first.recipe["batch_size"],
-        "curves": curves,
+        "curves": curves_of(runs, ("validation", "unseen"), "attribute_loss", "attribute_accuracy"),
     }
     return Finding(checks, content)
 

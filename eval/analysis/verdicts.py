@@ -5,7 +5,7 @@ import hashlib
 import json
 import operator
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,11 @@ def picked(curve: Curve, *keys: str) -> dict[str, list[Any]]:
     return {
         key: [float(f"{value:.5g}") if isinstance(value, float) else value for value in curve[key]] for key in ("step", *keys)
     }
+
+
+def curves_of(runs: Sequence[Run], splits: Iterable[str], *keys: str) -> dict[str, dict[str, dict[str, list[Any]]]]:
+    """Seed -> split -> some columns of its curve, of runs of different seeds."""
+    return {str(run.seed): {split: picked(run.curve(split), *keys) for split in splits} for run in runs}
 
 
 def result(claim: str, scale: str, runs: Sequence[Run], finding: Finding, misses: dict[str, str]) -> dict[str, Any]:
