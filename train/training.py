@@ -114,7 +114,7 @@ def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer) -> Path |
     if recipe.first_step == 0:
         return None
     folder = output_dir / f"start-{recipe.first_step}"
-    shutil.copytree(str(source_model(recipe)), folder, dirs_exist_ok=True)
+    shutil.copytree(kept_model(Path(str(recipe.source)), recipe.first_step), folder, dirs_exist_ok=True)
     state = copy.deepcopy(trainer.state)
     state.global_step, state.max_steps, state.train_batch_size = (
         recipe.first_step,
