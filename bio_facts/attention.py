@@ -88,8 +88,8 @@ def _attend_by_given_pattern(
     if pattern.shape[1] != value.shape[1] or pattern.shape[2] != query.shape[2]:
         raise ValueError(
             f"the given pattern has {pattern.shape[1]} heads and {pattern.shape[2]} positions, the layer "
-            f"{query.shape[1]} heads "
-            f"and {query.shape[2]} positions; model and reference must be of one size, without a cache"
+            f"{query.shape[1]} heads and "
+            f"{query.shape[2]} positions; model and reference must be of one size, without a cache"
         )
     pattern = torch.nn.functional.dropout(pattern, p=dropout, training=module.training)
     return (pattern @ value).transpose(1, 2).contiguous(), pattern

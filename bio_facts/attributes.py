@@ -41,12 +41,12 @@ VALUE_PARTS: tuple[tuple[str, str], ...] = tuple(
 
 
 def full_pool_sizes() -> dict[str, int]:
-    """Pool name -> number of items, of the pools that values are drawn from."""
-    return {name: len(items) for name, items in pools().items() if name not in NAME_POOLS}
+    """Pool name -> number of items: the pools of values, then those of name parts."""
+    return {name: len(items) for name, items in sorted(pools().items(), key=lambda pool: pool[0] in NAME_POOLS)}
 
 
 class PoolSizes(Mapping[str, int]):
-    """Pool name -> how many of its first items values are drawn from, for every value pool. Read-only and hashable.
+    """Pool name -> how many of its first items values or name parts are drawn from, for every pool. Read-only and hashable.
 
     Args:
         sizes: pools that are not full.
@@ -61,7 +61,7 @@ class PoolSizes(Mapping[str, int]):
             raise ValueError(f"pool_sizes is {sizes!r}; it must be a mapping of pool names to integers")
         for pool in sizes:
             if pool not in full:
-                raise ValueError(f"pool_sizes names {pool!r}; the value pools are {', '.join(full)}")
+                raise ValueError(f"pool_sizes names {pool!r}; the pools are {', '.join(full)}")
         self._sizes = {
             pool: check_integer(f"pool_sizes[{pool!r}]", sizes.get(pool, size), minimum=1, maximum=size)
             for pool, size in full.items()

@@ -85,7 +85,7 @@ _PARAMETERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "num_biographies": (whole_number("num_biographies"), "rows of the train split"),
     "seed": (whole_number("seed"), "of the samples: whom they are about, their templates and order"),
     "population_seed": (whole_number("population_seed"), "of the people: names, values and held-out templates"),
-    "pool_sizes": (_pool_sizes, "draw values from the first items of a pool: cities=32,years=4"),
+    "pool_sizes": (_pool_sizes, "draw values and name parts from the first items of a pool: cities=32,years=4,last_names=100"),
     "alpha": (_number, "exponent of the power law (alpha configs)"),
     "num_celebrities": (whole_number("num_celebrities"), "how many are likelier (celebrities configs)"),
     "celebrity_weight": (whole_number("celebrity_weight"), "how much likelier (celebrities configs)"),

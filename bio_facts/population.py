@@ -25,6 +25,8 @@ FIRST_UNSEEN_INDIVIDUAL = 600_000_000
 NUM_FINE_TUNING_INDIVIDUALS = 16_000  # of the largest named config
 NUM_UNSEEN_INDIVIDUALS = 16_000
 
+_FIRST_IDS = np.array([0, FIRST_FINE_TUNING_INDIVIDUAL, FIRST_UNSEEN_INDIVIDUAL])  # of each role
+
 
 def name_space_size() -> int:
     """How many full names there are: 900 x 900 x 1000 = 810 million."""
@@ -70,10 +72,12 @@ class Individual:
 class Population:
     """`num_individuals` fictional people, all of them given by `population_seed`.
 
-    `pool_sizes` draws values from the first k items of a pool (pool name -> k); pools not named are full.
+    `pool_sizes` draws values and name parts from the first k items of a pool (pool name -> k); pools not named are full. Where
+    there are fewer names, each role (pre-training, fine-tuning, unseen) has the same share of them as of all 810 million.
 
     Raises:
-        ValueError: if a number is not an integer in its range, or pool_sizes names no pool.
+        ValueError: if a number is not an integer in its range, pool_sizes names no pool, or there are too few names for the
+            people of pre-training, 16,000 for fine-tuning, or 16,000 unseen ones.
     """
 
     num_individuals: int
@@ -88,12 +92,38 @@ class Population:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        self.check_names("num_individuals", self.num_individuals, 0)
+        self.check_names("the number of people for fine-tuning", NUM_FINE_TUNING_INDIVIDUALS, FIRST_FINE_TUNING_INDIVIDUAL)
+        self.check_names("the number of unseen people", NUM_UNSEEN_INDIVIDUALS, FIRST_UNSEEN_INDIVIDUAL)
+
+    @functools.cached_property
+    def _first_names_of_roles(self) -> NDArray[np.int64]:
+        """Rank in the name space of each role's first name, and its end: int64 [4]."""
+        num_names = math.prod(self.pool_sizes[pool] for pool in NAME_POOLS)
+        return np.append(_FIRST_IDS, name_space_size()) * num_names // name_space_size()
+
+    def check_names(self, what: str, count: int, first_id: int) -> None:
+        """ValueError if there are fewer than `count` names for the role whose ids begin at `first_id`."""
+        room = int(np.diff(self._first_names_of_roles)[_FIRST_IDS.tolist().index(first_id)])
+        if count > room:
+            sizes = " x ".join(str(self.pool_sizes[pool]) for pool in NAME_POOLS)
+            raise ValueError(f"{what} is {count:,}; name pools of {sizes} items (pool_sizes) have names for {room:,}")
 
     def name_parts(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
-        """Items of the first-, middle- and last-name pools, int64 [n, 3]; no two individuals share all three."""
-        rank = seeding.permute(_check_ids(individual_ids), name_space_size(), self.population_seed, "name")
-        first_and_middle, last = np.divmod(rank, len(pools()["last_names"]))
-        first, middle = np.divmod(first_and_middle, len(pools()["middle_names"]))
+        """Items of the first-, middle- and last-name pools, int64 [n, 3]; no two individuals share all three.
+
+        Raises:
+            ValueError: if the name pools are cut and have no name for an id.
+        """
+        ids, firsts = _check_ids(individual_ids), self._first_names_of_roles
+        role = np.searchsorted(_FIRST_IDS, ids, side="right") - 1
+        rank = firsts[role] + ids - _FIRST_IDS[role]
+        if (nameless := ids[rank >= firsts[role + 1]]).size:
+            ranges = [f"{first:,} to {first + room - 1:,}" for first, room in zip(_FIRST_IDS, np.diff(firsts), strict=True)]
+            raise ValueError(f"individual_id is {nameless[0]}; with these pool_sizes ids {', '.join(ranges)} have names")
+        rank = seeding.permute(rank, int(firsts[-1]), self.population_seed, "name")
+        first_and_middle, last = np.divmod(rank, self.pool_sizes["last_names"])
+        first, middle = np.divmod(first_and_middle, self.pool_sizes["middle_names"])
         return np.stack([first, middle, last], axis=-1)
 
     def value_parts(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
@@ -115,7 +145,7 @@ class Population:
         """Any person of the name space by id, those of other roles too (fine-tuning, unseen).
 
         Raises:
-            ValueError: if individual_id is not an integer from 0 to 809,999,999.
+            ValueError: if individual_id is not an integer from 0 to 809,999,999, or has no name (see name_parts).
         """
         individual_id = seeding.check_integer("individual_id", individual_id, 0, name_space_size() - 1)
         names = [pools()[pool][item] for pool, item in zip(NAME_POOLS, self.name_parts([individual_id])[0], strict=True)]

@@ -284,7 +284,7 @@ KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, popu
         ("sample templates --seed 1", "unknown parameter 'seed' of a config of templates; it has none"),
         ("sample n1k --pool-sizes cities", "argument --pool-sizes: it is 'cities'; it must be like cities=32,years=4"),
         ("sample n1k --pool-sizes cities=x", "argument --pool-sizes: it is 'cities=x'; it must be like cities=32,years=4"),
-        ("sample n1k --pool-sizes towns=3", "pool_sizes names 'towns'; the value pools are cities, universities, "),
+        ("sample n1k --pool-sizes towns=3", "pool_sizes names 'towns'; the pools are cities, universities, "),
         ("sample n1k --pool-sizes cities=801", "pool_sizes['cities'] is 801; it must be an integer from 1 to 800"),
         (
             "sample n1k --start 128000",

@@ -156,7 +156,7 @@ BAD_PEOPLE = [
     ("num_individuals", "10", "num_individuals is '10'; it must be an integer from 1 to 400,000,000"),
     ("population_seed", 1.5, "population_seed is 1.5; it must be an integer of at least 0"),
     ("pool_sizes", {"majors": 101}, "pool_sizes['majors'] is 101; it must be an integer from 1 to 100"),
-    ("pool_sizes", {"city": 3}, "pool_sizes names 'city'; the value pools are cities, universities, majors, companies,"),
+    ("pool_sizes", {"city": 3}, "pool_sizes names 'city'; the pools are cities, universities, majors, companies,"),
     ("pool_sizes", 3, "pool_sizes is 3; it must be a mapping of pool names to integers"),
 ]
 
@@ -416,8 +416,21 @@ def test_data_version_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -
     assert CONFIGS["n1k"].fingerprint != before
 
 
-def test_full_pool_sizes_have_the_fingerprint_of_none() -> None:
-    assert CONFIG.replace(pool_sizes={"cities": 800}).fingerprint == CONFIG.fingerprint
+@pytest.mark.parametrize("pool_sizes", [{"cities": 800}, {"first_names": 900}])
+def test_full_pool_sizes_have_the_fingerprint_of_none(pool_sizes: dict[str, int]) -> None:
+    assert CONFIG.replace(pool_sizes=pool_sizes).fingerprint == CONFIG.fingerprint
+
+
+def test_name_pools_are_parameters_where_they_are_cut() -> None:
+    cut = CONFIG.replace(pool_sizes={"first_names": 800, "last_names": 1000})
+    assert cut.parameters["pool_sizes"].keys() - CONFIG.parameters["pool_sizes"].keys() == {"first_names"}
+    assert config_from("biographies", cut.parameters) == cut
+
+
+def test_more_people_for_fine_tuning_than_names_are_refused() -> None:
+    small = CONFIGS["n1k-finetune1k"].replace(pool_sizes={"first_names": 50, "middle_names": 40, "last_names": 40})
+    with pytest.raises(ValueError, match="num_fine_tuning_individuals is 19,754; name pools of 50 x 40 x 40 items"):
+        small.replace(num_fine_tuning_individuals=19_754)
 
 
 def test_numpy_integer_has_the_fingerprint_of_the_python_one() -> None:

@@ -25,16 +25,17 @@ def losses(folder: Path, split: str) -> dict[int, float]:
 
 @pytest.fixture(scope="module")
 def tuned(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tuned") / "run"
-    done = run("fine_tune", "fine_tuning", folder, "--arm", "new4", "--source", smoke_run)
-    assert done.returncode == 0, done.stderr
-    return folder
+    return _trained("fine_tune", "fine_tuning", "new4", smoke_run, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def patched(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("patched") / "run"
-    done = run("patch_attention", "attention_patching", folder, "--arm", "frozen10", "--source", smoke_run)
+    return _trained("patch_attention", "attention_patching", "frozen10", smoke_run, tmp_path_factory)
+
+
+def _trained(script: str, claim: str, arm: str, source: Path, factory: pytest.TempPathFactory) -> Path:
+    folder = factory.mktemp(arm) / "run"
+    done = run(script, claim, folder, "--arm", arm, "--source", source)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -127,16 +128,9 @@ def test_source_that_is_not_finished_is_refused_and_left_as_it_is(smoke_run: Pat
 
 def test_model_that_was_not_kept_is_refused_and_those_kept_are_named(smoke_run: Path, tmp_path: Path) -> None:
     result = run(
-        "patch_attention",
-        "attention_patching",
-        tmp_path,
-        "--arm",
-        "last",
-        "--source",
-        smoke_run,
-        "--attention.reference_step",
-        7,
-    )
+        "patch_attention", "attention_patching", tmp_path, "--arm", "last", "--source", smoke_run,
+        "--attention.reference_step", 7,
+    )  # fmt: skip
     assert_refused(result, "keeps no model of step 7", "0, 5, 10, 20, 30", "keep_models_at")
 
 

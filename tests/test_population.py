@@ -9,6 +9,7 @@ from bio_facts.resources import NAME_POOLS, pools
 MILLION = np.arange(1_000_000)
 FINE_TUNING = np.arange(400_000_000, 400_100_000)
 UNSEEN = np.arange(600_000_000, 600_016_000)
+NAMES = {"first_names": 50, "middle_names": 40, "last_names": 40}
 PEOPLE = Population(num_individuals=1_000_000, population_seed=0)
 
 
@@ -76,6 +77,31 @@ def test_pool_size_leaves_other_values_and_names_alone() -> None:
     assert np.array_equal(few.value_parts(range(100))[:, 2:], PEOPLE.value_parts(range(100))[:, 2:])
 
 
+def test_fewer_names_are_unique_too_and_use_all_of_the_first_items() -> None:
+    few = Population(num_individuals=39_506, population_seed=0, pool_sizes=NAMES)
+    people = [np.arange(39_506), 400_000_000 + np.arange(16_000), 600_000_000 + np.arange(16_000)]
+    names = few.name_parts(np.concatenate(people))
+    assert len(np.unique(names, axis=0)) == 39_506 + 32_000
+    assert [np.unique(column).tolist() for column in names.T] == [list(range(50)), list(range(40)), list(range(40))]
+
+
+def test_fewer_names_leave_values_and_templates_alone() -> None:
+    few = Population(num_individuals=1, population_seed=0, pool_sizes=NAMES)
+    assert np.array_equal(few.value_parts(range(100)), PEOPLE.value_parts(range(100)))
+    assert np.array_equal(few.template_ranks(range(100)), PEOPLE.template_ranks(range(100)))
+
+
+@pytest.mark.parametrize("individual_id", [39_506, 399_999_999, 400_019_753, 600_020_741])
+def test_person_without_a_name_is_refused(individual_id: int) -> None:
+    few = Population(num_individuals=1, population_seed=0, pool_sizes=NAMES)
+    few.name_parts([39_505, 400_019_752, 600_020_740])  # the last of each role
+    with pytest.raises(ValueError) as error:
+        few.individual(individual_id)
+    assert f"individual_id is {individual_id}; with these pool_sizes ids 0 to 39,505, 400,000,000 to 400,019,752, " in str(
+        error.value
+    )
+
+
 def test_pool_sizes_not_named_are_full() -> None:
     assert Population(num_individuals=1, population_seed=0, pool_sizes={"cities": 3}).pool_sizes == {
         "cities": 3,
@@ -85,6 +111,9 @@ def test_pool_sizes_not_named_are_full() -> None:
         "months": 12,
         "days": 28,
         "years": 200,
+        "first_names": 900,
+        "middle_names": 900,
+        "last_names": 1000,
     }
 
 
@@ -167,8 +196,13 @@ def test_individual_outside_the_name_space_is_refused(individual_id: object) -> 
         ({"num_individuals": 10.0}, "num_individuals is 10.0; it must be an integer"),
         ({"population_seed": -1}, "population_seed is -1; it must be an integer of at least 0"),
         ({"population_seed": None}, "population_seed is None; it must be an integer of at least 0"),
-        ({"pool_sizes": {"birth_place": 3}}, "pool_sizes names 'birth_place'; the value pools are cities, universities, "),
-        ({"pool_sizes": {"first_names": 3}}, "pool_sizes names 'first_names'; the value pools are cities, universities, "),
+        ({"pool_sizes": {"birth_place": 3}}, "pool_sizes names 'birth_place'; the pools are cities, universities, "),
+        ({"pool_sizes": {"first_names": 901}}, "pool_sizes['first_names'] is 901; it must be an integer from 1 to 900"),
+        (
+            {"pool_sizes": {"first_names": 30, "middle_names": 40, "last_names": 50}},
+            "the number of people for fine-tuning is 16,000; name pools of 30 x 40 x 50 items (pool_sizes) have names for 14,8",
+        ),
+        ({"pool_sizes": NAMES, "num_individuals": 39_507}, "num_individuals is 39,507; name pools of 50 x 40 x 40 items"),
         ({"pool_sizes": {"cities": 0}}, "pool_sizes['cities'] is 0; it must be an integer from 1 to 800"),
         ({"pool_sizes": {"cities": 801}}, "pool_sizes['cities'] is 801; it must be an integer from 1 to 800"),
         ({"pool_sizes": {"cities": True}}, "pool_sizes['cities'] is True; it must be an integer from 1 to 800"),

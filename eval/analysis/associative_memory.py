@@ -17,9 +17,8 @@ from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure,
 
 CLAIM = "associative_memory"
 PAPER = (
-    "A perceptron with one hidden layer of ReLU units, used as a key-value memory, shows the same "
-    "picture as fine-tuning on new people "
-    "(App. F.4)."
+    "A perceptron with one hidden layer of ReLU units, used as a key-value memory, shows the same picture as fine-tuning on "
+    "new people (App. F.4)."
 )
 
 MIN_START_ACCURACY = 0.9  # on the pairs of pre-training, before fine-tuning

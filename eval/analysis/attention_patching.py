@@ -21,9 +21,8 @@ from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
 
 CLAIM = "attention_patching"
 PAPER = (
-    "Given the attention patterns of a model after its plateau, a model trained from scratch has no "
-    "plateau; the patterns of very early "
-    "models are worse than those of an untrained one. Attention from where a value is predicted to the name rises "
+    "Given the attention patterns of a model after its plateau, a model trained from scratch has no plateau; the patterns of "
+    "very early models are worse than those of an untrained one. Attention from where a value is predicted to the name rises "
     "through the plateau, to the text it falls (Fig. 3, App. D.2)."
 )
 
@@ -110,10 +109,10 @@ def _compared(kind: str, arms: dict[Any, list[Run]], kinds: dict[Any, str]) -> l
         arm for arm, members in arms.items() if arm[0] == 0 and kinds[arm] == kind and {run.seed for run in members} == seeds
     ]
     if not found:
+        given = [f"step {arm[1]} ({kinds[arm]}, seeds {[run.seed for run in arms[arm]]})" for arm in arms]
         raise ValueError(
-            f"no runs from step 0, one of each seed of {sorted(seeds)}, were given patterns of a model {kind}; "
-            "there are runs with "
-            f"those of {', '.join(f'step {arm[1]} ({kinds[arm]}, seeds {[run.seed for run in arms[arm]]})' for arm in arms)}"
+            f"no runs from step 0, one of each seed of {sorted(seeds)}, were given patterns of a model {kind}; there are "
+            f"runs with those of {', '.join(given)}"
         )
     return found
 

@@ -14,9 +14,8 @@ from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure,
 
 CLAIM = "fine_tuning"
 PAPER = (
-    "Fine-tuning on 1k to 16k new people, 4k steps at a constant learning rate: the loss on the people "
-    "of pre-training jumps within "
-    "the first few hundred steps, while knowledge of the new ones comes slowly (Fig. 5, middle)."
+    "Fine-tuning on 1k to 16k new people, 4k steps at a constant learning rate: the loss on the people of pre-training jumps "
+    "within the first few hundred steps, while knowledge of the new ones comes slowly (Fig. 5, middle)."
 )
 
 FALL = 0.2  # of accuracy on people of pre-training

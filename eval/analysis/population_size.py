@@ -15,9 +15,8 @@ from verdicts import Finding, analyse, check, new_figure, save_figure
 
 CLAIM = "population_size"
 PAPER = (
-    "The plateau's end grows as 0.43 N^0.81 steps of 128 biographies, over populations from 4k to 256k "
-    "(R2 0.998); the number of "
-    "biographies per person seen until then falls slowly with N (Fig. 2, right)."
+    "The plateau's end grows as 0.43 N^0.81 steps of 128 biographies, over populations from 4k to 256k (R2 0.998); the number "
+    "of biographies per person seen until then falls slowly with N (Fig. 2, right)."
 )
 
 MIN_SIZES, MIN_RANGE = 5, 16  # how many populations, and how many times larger the largest is than the smallest

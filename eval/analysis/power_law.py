@@ -9,7 +9,7 @@ the number of steps and the seed.
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from runs import Run, check_alike, check_pretraining, grouped
@@ -17,31 +17,22 @@ from verdicts import Check, Finding, analyse, check, new_figure, save_figure
 
 CLAIM = "power_law"
 PAPER = (
-    "Of alpha in 0, 0.2, ..., 1, the plateau is shortest at 0.6 to 0.8 for every population; the alpha "
-    "of the best final loss is "
-    "another one, and grows with the population and with shorter budgets; too high an alpha hurts. A few celebrities "
-    "give a comparable benefit (Fig. 4)."
+    "Of alpha in 0, 0.2, ..., 1, the plateau is shortest at 0.6 to 0.8 for every population; the alpha of the best final loss "
+    "is another one, and grows with the population and with shorter budgets; too high an alpha hurts. A few celebrities give "
+    "a comparable benefit (Fig. 4)."
 )
 
 MIN_SHORTENING = 0.15  # of the plateau, against uniform, mean over seeds
 
 
-class Arm(NamedTuple):
-    """What runs of several seeds have in common."""
+def _arm(run: Run) -> tuple[float, ...]:
+    """What runs of several seeds have in common: people, steps, alpha, celebrities, weight.
 
-    num_individuals: int
-    num_steps: int
-    alpha: float | None  # None: celebrities
-    num_celebrities: int
-    celebrity_weight: int
-
-
-def arm_of(run: Run) -> Arm:
-    """The arm of a run; a uniform distribution is alpha 0."""
-    data, people = run.data, int(run.data["num_individuals"])
-    if data["distribution"] == "celebrities":
-        return Arm(people, run.recipe["num_steps"], None, data["num_celebrities"], data["celebrity_weight"])
-    return Arm(people, run.recipe["num_steps"], float(data.get("alpha", 0)), 0, 0)
+    alpha: 0 for uniform, infinite for celebrities, who are sorted last.
+    """
+    data, steps = run.data, run.recipe["num_steps"]
+    alpha = math.inf if data["distribution"] == "celebrities" else data.get("alpha", 0)
+    return data["num_individuals"], steps, alpha, data.get("num_celebrities", 0), data.get("celebrity_weight", 0)
 
 
 def score(runs: Sequence[Run]) -> Finding:
@@ -52,7 +43,7 @@ def score(runs: Sequence[Run]) -> Finding:
     """
     check_pretraining(runs, "uniform", "power_law", "celebrities")
     check_alike(runs, "dataset", "dataset_parameters", "eval_every", "num_steps", "save_every", "keep_models_at")
-    table = [_row(arm, members) for arm, members in grouped(runs, _sortable).items()]
+    table = [_row(arm, members) for arm, members in grouped(runs, _arm).items()]
     checks: list[Check] = []
     sizes = sorted({row["num_individuals"] for row in table})
     for size in sizes:
@@ -63,12 +54,10 @@ def score(runs: Sequence[Run]) -> Finding:
         long = grids[budgets[-1]]
         inner = [row for row in long if 0 < row["alpha"] < 1]
         shortest = min(inner, key=_plateau)
-        shortening = 1 - _plateau(shortest) / _plateau(long[0])
-        checks.append(
-            check(
-                f"{size} people: plateau shortened by the best alpha between 0 and 1", "is at least", MIN_SHORTENING, shortening
-            )
-        )
+        end, uniform_end = _plateau(shortest), _plateau(long[0], not_ended=budgets[-1])
+        shortening = None if math.isinf(end) else 1 - end / uniform_end
+        shortened = f"{size} people: plateau shortened by the best alpha between 0 and 1"
+        checks.append(check(shortened, "is at least", MIN_SHORTENING, shortening))
         best = {steps: min(grid, key=lambda row: row["final_loss"]) for steps, grid in grids.items()}
         for steps, grid in grids.items():
             excess = grid[-1]["final_loss"] - best[steps]["final_loss"]
@@ -82,11 +71,6 @@ def score(runs: Sequence[Run]) -> Finding:
     return Finding(checks, {"table": table})
 
 
-def _sortable(run: Run) -> tuple[float, ...]:
-    arm = arm_of(run)
-    return tuple(-1.0 if value is None else float(value) for value in arm)
-
-
 def _row(arm: tuple[float, ...], members: list[Run]) -> dict[str, Any]:
     people, steps, alpha, celebrities, weight = arm
     ends = [run.phase_ends[1] for run in members]
@@ -95,7 +79,7 @@ def _row(arm: tuple[float, ...], members: list[Run]) -> dict[str, Any]:
     return {
         "num_individuals": int(people),
         "num_steps": int(steps),
-        "alpha": None if alpha < 0 else alpha,
+        "alpha": None if math.isinf(alpha) else float(alpha),
         "num_celebrities": int(celebrities),
         "celebrity_weight": int(weight),
         "seeds": [run.seed for run in members],
@@ -106,9 +90,9 @@ def _row(arm: tuple[float, ...], members: list[Run]) -> dict[str, Any]:
     }
 
 
-def _plateau(row: dict[str, Any]) -> float:
-    """Mean end of the plateau over seeds; infinite if one has not ended."""
-    return math.inf if None in row["plateau_ends"] else float(np.mean(row["plateau_ends"]))
+def _plateau(row: dict[str, Any], not_ended: float = math.inf) -> float:
+    """Mean end of the plateau over seeds; one that has not ended counts as `not_ended`."""
+    return float(np.mean([not_ended if end is None else end for end in row["plateau_ends"]]))
 
 
 def _grid(table: list[dict[str, Any]], size: int, steps: int) -> list[dict[str, Any]]:
@@ -119,16 +103,15 @@ def _grid(table: list[dict[str, Any]], size: int, steps: int) -> list[dict[str, 
     alphas = [row["alpha"] for row in grid]
     if len(alphas) < 3 or alphas[0] != 0 or alphas[-1] != 1:
         raise ValueError(
-            f"runs of {size} people and {steps} steps have alphas {alphas} with seeds {sorted(seeds)} each; there "
-            "must be 0 (uniform), "
-            "1, and at least one between"
+            f"runs of {size} people and {steps} steps have alphas {alphas} with seeds {sorted(seeds)} each; there must "
+            "be 0 (uniform), 1, and at least one between"
         )
     return grid
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
-    """Plateau end and final loss against alpha, for each number of people and budget; celebrities as dotted lines."""
-    figure, (plateau, loss) = new_figure(2, "Imbalance shortens the plateau; the best final loss is at another alpha")
+    """Plateau end and final loss against alpha, means and seeds, for each number of people and budget; celebrities dotted."""
+    figure, (plateau, loss) = new_figure(2, "Plateau and final loss, by how unequally people are seen")
     rows = [row for row in found["table"] if row["alpha"] is not None]
     colors = dict(zip(sorted({row["num_individuals"] for row in rows}), ("#1f4e79", "#b03a2e", "#1e8449"), strict=False))
     for size, steps in sorted({(row["num_individuals"], row["num_steps"]) for row in rows}):
@@ -137,16 +120,19 @@ def plot(found: dict[str, Any], path: Path) -> None:
         style = {"color": colors.get(size, "black"), "ls": "-" if longest else "--", "marker": "o"}
         label = f"{size:,} people, {steps:,} steps"
         if longest:
-            ends = [None if None in row["plateau_ends"] else np.mean(row["plateau_ends"]) for row in own]
-            plateau.plot(
-                [row["alpha"] for row in own], [math.nan if end is None else end for end in ends], label=label, **style
-            )
+            plateau.plot([row["alpha"] for row in own], [_plateau(row, math.nan) for row in own], label=label, **style)
         loss.plot([row["alpha"] for row in own], [row["final_loss"] for row in own], label=label, **style)
+        for row in own:  # a dot for each seed
+            dots = {"s": 12, "color": style["color"], "alpha": 0.4}
+            loss.scatter([row["alpha"]] * len(row["seeds"]), row["final_losses"], **dots)
+            if longest:
+                ends = [end for end in row["plateau_ends"] if end is not None]
+                plateau.scatter([row["alpha"]] * len(ends), ends, **dots)
     for row in found["table"]:
         if row["alpha"] is None and None not in row["plateau_ends"]:
             label = f"{row['num_celebrities']} celebrities of {row['num_individuals']:,}, x {row['celebrity_weight']}"
-            plateau.axhline(np.mean(row["plateau_ends"]), color=colors.get(row["num_individuals"], "black"), lw=1, ls=":")
-            plateau.annotate(label, (0.5, np.mean(row["plateau_ends"])), ha="center", va="bottom", fontsize=8)
+            plateau.axhline(_plateau(row), color=colors.get(row["num_individuals"], "black"), lw=1, ls=":")
+            plateau.annotate(label, (0.5, _plateau(row)), ha="center", va="bottom", fontsize=8)
     plateau.set_ylim(0)
     plateau.set_ylabel("plateau end (training step)")
     loss.set_ylabel("final attribute loss (nats per value)")

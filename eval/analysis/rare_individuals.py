@@ -15,9 +15,8 @@ from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure,
 
 CLAIM = "rare_individuals"
 PAPER = (
-    "Fine-tuning on people who were rare in pre-training, but seen, raises what is known of them without "
-    "the collapse that new people "
-    "bring (App. F.3)."
+    "Fine-tuning on people who were rare in pre-training, but seen, raises what is known of them without the collapse that "
+    "new people bring (App. F.3)."
 )
 
 EARLY = 0.1  # share of fine-tuning within which new people bring the collapse (fine_tuning)

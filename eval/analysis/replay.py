@@ -16,9 +16,8 @@ from verdicts import Finding, analyse, check, label_axes, new_figure, save_figur
 
 CLAIM = "replay"
 PAPER = (
-    "People of pre-training mixed in, each with weight 2 to 1/32 against 1 for a new one: the final loss "
-    "of old knowledge is softened, "
-    "the initial one is not removed (Fig. 5, right)."
+    "People of pre-training mixed in, each with weight 2 to 1/32 against 1 for a new one: the final loss of old knowledge is "
+    "softened, the initial one is not removed (Fig. 5, right)."
 )
 
 MIN_PEAK_RATIO = 2.0  # early peak of the loss on people of pre-training, against its start

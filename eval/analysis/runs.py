@@ -158,8 +158,7 @@ def check_alike(runs: Sequence[Run], *but: str) -> None:
                 allowed = " and ".join(["seed", *but])
                 raise ValueError(
                     f"runs {runs[0].folder} and {run.folder} differ in {key} ({described[0].get(key)!r} and "
-                    f"{flat.get(key)!r}); "
-                    f"they may differ in {allowed} alone"
+                    f"{flat.get(key)!r}); they may differ in {allowed} alone"
                 )
 
 

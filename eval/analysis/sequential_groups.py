@@ -16,9 +16,8 @@ from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure,
 
 CLAIM = "sequential_groups"
 PAPER = (
-    "Groups of people that are presented one after another are learned ever faster: the plateau is that "
-    "of the first group alone. What was "
-    "known of the group before is forgotten faster than it was learned (App. F.5)."
+    "Groups of people that are presented one after another are learned ever faster: the plateau is that of the first group "
+    "alone. What was known of the group before is forgotten faster than it was learned (App. F.5)."
 )
 
 LEVEL = 0.5  # share of the highest accuracy on a group that counts as learned, and below which it counts as forgotten

@@ -17,9 +17,8 @@ from verdicts import Check, Finding, analyse, check, curves_of, new_figure, save
 
 CLAIM = "three_phases"
 PAPER = (
-    "Statistics of the values are learned first, within a few hundred steps; then the loss stands still "
-    "at the no-knowledge loss, "
-    "with an accuracy near zero; then the individuals are learned, and accuracy rises towards 1 (Fig. 2, 64k people)."
+    "Statistics of the values are learned first, within a few hundred steps; then the loss stands still at the no-knowledge "
+    "loss, with an accuracy near zero; then the individuals are learned, and accuracy rises towards 1 (Fig. 2, 64k people)."
 )
 
 MAX_ACCURACY_AT_PHASE1_END = 0.05  # statistics are learned without knowing anyone

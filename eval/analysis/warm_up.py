@@ -16,10 +16,9 @@ from verdicts import Finding, analyse, check, new_figure, save_figure
 
 CLAIM = "warm_up"
 PAPER = (
-    "Uniform on a subset of people for a few epochs, then uniform on all, beats every fixed distribution "
-    "when the budget is short: "
-    "with 64k people and 8k steps accuracy goes from about a third to about 98 % (8k people for 1.5k steps). A uniform run on "
-    "fewer people does not explain it (Fig. 4, right)."
+    "Uniform on a subset of people for a few epochs, then uniform on all, beats every fixed distribution when the budget is "
+    "short: with 64k people and 8k steps accuracy goes from about a third to about 98 % (8k people for 1.5k steps). A uniform "
+    "run on fewer people does not explain it (Fig. 4, right)."
 )
 
 MIN_GAIN = 0.1  # of final accuracy, over the best fixed distribution, at equal steps
