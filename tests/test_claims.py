@@ -217,6 +217,7 @@ def test_each_check_fails_when_its_part_of_the_claim_does(tmp_path: Path, claim:
         ("power_law", hallucination, ["7 people have [300] steps", "longer budget"]),
         ("power_law", lambda folder: [path for path in power_law(folder) if "/1-" not in str(path)], ["alphas [0.0, 0.6]"]),
         ("warm_up", hallucination, ["lack a warm-up", "7 people"]),
+        ("warm_up", lambda folder: warm_up(folder)[:-1], ["lack a warm-up, one of each seed of [10, 11, 12]"]),
         ("warm_up", fine_tuning, ["starts from runs/10"]),
         ("fine_tuning", hallucination, ["no fine-tuning on new people", "'uniform'"]),
         ("replay", fine_tuning, ["replay weights [0.0]", "at least one more"]),

@@ -26,24 +26,24 @@ MIN_GAIN_OVER_CONTROL = 0.0  # over the fewer-people control, whose accuracy is 
 
 
 def score(runs: Sequence[Run]) -> Finding:
-    """Checks of all runs together; accuracies are means over seeds.
+    """Checks of all runs together; accuracies are means over seeds. Arms that lack a seed are for the picture.
 
     Raises:
-        ValueError: if there is no warm-up, no fixed distribution or no control.
+        ValueError: if there is no warm-up, no fixed distribution or no control of all seeds.
     """
     check_pretraining(runs, "uniform", "power_law", "celebrities", "warm_up")
     check_alike(runs, "dataset", "dataset_parameters", "keep_models_at", "eval_every", "save_every")
     people = max(int(run.data["num_individuals"]) for run in runs)
     table = [_row(arm, members, people) for arm, members in grouped(runs, lambda run: _arm(run, people)).items()]
-    best = {}
+    best, seeds = {}, sorted({run.seed for run in runs})
     for kind, what in (
         ("warm-up", "a warm-up"),
         ("fixed", "a fixed distribution"),
         ("control", "a uniform run on fewer people"),
     ):
-        rows = [row for row in table if row["kind"] == kind]
+        rows = [row for row in table if row["kind"] == kind and row["seeds"] == seeds]
         if not rows:
-            raise ValueError(f"runs lack {what}; those of {people} people are compared with it")
+            raise ValueError(f"runs lack {what}, one of each seed of {seeds}; those of {people} people are compared with it")
         best[kind] = max(rows, key=lambda row: row["accuracy"])
     checks = [
         check(
@@ -89,7 +89,7 @@ def _row(arm: tuple[str, str], members: list[Run], people: int) -> dict[str, Any
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
-    """Final accuracy of every arm, a dot for each seed."""
+    """Final accuracy of every arm, a dot for each seed (those of one seed are not judged)."""
     figure, (axes,) = new_figure(
         1, f"A warm-up on a few of {found['num_individuals']:,} people, {found['num_steps']:,} steps in all"
     )
