@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import readmes
 import report
 from conftest import assert_refused, run_script
 from test_claims import hallucination
@@ -52,6 +53,20 @@ def test_run_all_knows_the_same_claims() -> None:
     import run_all
 
     assert {module.CLAIM for module in report.claims()} == set(run_all.CLAIMS)
+
+
+def test_readmes_say_what_the_committed_results_say() -> None:
+    done = run_script("eval/analysis/readmes.py", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_readme_of_a_recipe_names_every_check_and_why_one_failed(folder: Path) -> None:
+    found = json.loads((folder / "hallucination" / "tiny.json").read_text())
+    text = readmes.recipe_text(report.Entry("hallucination", "C6: Hallucination", "", found))
+    assert "**not passed**" in text
+    assert [one["name"] in text for one in found["checks"]] == [True] * len(found["checks"])
+    assert text.count("**fail**") == 1
+    assert found["explanation"] in text
 
 
 def test_page_needs_nothing_but_itself(opened: Any, page: Path) -> None:
