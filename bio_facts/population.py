@@ -77,7 +77,7 @@ class Population:
 
     Raises:
         ValueError: if a number is not an integer in its range, pool_sizes names no pool, or there are too few names for the
-            people of pre-training, 16,000 for fine-tuning, or 16,000 unseen ones.
+            people of pre-training or 16,000 unseen ones (61,715 in all are enough for these).
     """
 
     num_individuals: int
@@ -93,7 +93,6 @@ class Population:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         self.check_names("num_individuals", self.num_individuals, 0)
-        self.check_names("the number of people for fine-tuning", NUM_FINE_TUNING_INDIVIDUALS, FIRST_FINE_TUNING_INDIVIDUAL)
         self.check_names("the number of unseen people", NUM_UNSEEN_INDIVIDUALS, FIRST_UNSEEN_INDIVIDUAL)
 
     @functools.cached_property

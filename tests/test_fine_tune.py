@@ -134,6 +134,13 @@ def test_model_that_was_not_kept_is_refused_and_those_kept_are_named(smoke_run: 
     assert_refused(result, "keeps no model of step 7", "0, 5, 10, 20, 30", "keep_models_at")
 
 
+@pytest.mark.parametrize(("script", "claim"), [("fine_tune", "fine_tuning"), ("patch_attention", "attention_patching")])
+def test_source_of_another_seed_is_refused(smoke_run: Path, tmp_path: Path, script: str, claim: str) -> None:
+    arm = {"fine_tune": "new4", "patch_attention": "frozen10"}[script]
+    result = run(script, claim, tmp_path / "run", "--arm", arm, "--seed", 11, "--source", smoke_run)
+    assert_refused(result, "has seed", "this run seed 11")
+
+
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [

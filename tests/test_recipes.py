@@ -66,6 +66,8 @@ def test_bad_arguments_are_refused_before_anything_is_written(
         ("seed: 1\nseed: 2", ["'seed' stands twice"]),
         ("seed: 1\nlearning_rat: 1", ["'learning_rat'", "learning_rate"]),
         ("seed: 1", ["lacks dataset"]),
+        ("base: recipe.yaml", ["is its own base (recipe.yaml -> recipe.yaml)"]),
+        ("seed: 1\narms: {one: {seeds: 3}}", ["seeds: 3", "list of integers"]),
         ("seed: 1\ndataset: n1k\nmodel_config: {hidden_size: 8}", ["model_type", "gpt_neox"]),
     ],
 )

@@ -55,6 +55,18 @@ def test_run_all_knows_the_same_claims() -> None:
     assert {module.CLAIM for module in report.claims()} == set(run_all.CLAIMS)
 
 
+def test_scale_without_results_is_refused(tmp_path: Path) -> None:
+    result = run_script("eval/analysis/report.py", "--scale", "tiny", "--output_file", tmp_path / "report.html")
+    assert_refused(result, "scale is 'tiny'", "no committed results")
+
+
+def test_folder_in_the_place_of_a_file_is_refused(folder: Path) -> None:
+    result = run_script("eval/analysis/report.py", folder, "--scale", "tiny", "--output_file", folder)
+    assert_refused(result, "output_file is", "a folder")
+    result = run_script("eval/analysis/three_phases.py", folder / "runs" / "one", "--results", folder)
+    assert_refused(result, "results is", "a folder")
+
+
 def test_readmes_say_what_the_committed_results_say() -> None:
     done = run_script("eval/analysis/readmes.py", "--check")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -82,7 +84,9 @@ def test_run_that_fails_is_named_with_its_log_and_the_others_are_judged(finished
 
 def test_seeds_take_the_place_of_those_of_the_recipes(tmp_path: Path) -> None:
     done = run_all(tmp_path / "out", "--scale", "mini", "--claims", "fine_tuning", "--seeds", "0,1", "--plan")
-    names = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    *lines, total = done.stdout.splitlines()
+    names = [line.partition(":")[0] for line in lines]
+    assert total == "6 runs; 6 to do, at most 6,600 steps"
     assert names == [f"{run}-s{seed}" for run, seed in (("three_phases", 0), ("three_phases", 1))] + [
         f"fine_tuning-{arm}-s{seed}" for arm in ("new112", "new225") for seed in (0, 1)
     ]
@@ -122,11 +126,42 @@ def test_verdicts_compare_three_seeds(scale: str) -> None:
         (["--jobs", "0"], ["jobs is 0", "at least 1"]),
         (["--seeds", "ten"], ["--seeds", "'ten'", "0,1,2"]),
         (["--scale", "huge"], ["'huge'", "mini"]),
+        (["--claims", ""], ["claim is ''", "three_phases"]),
+        (["--launcher", "no_launcher --x"], ["launcher is 'no_launcher --x'", "no command"]),
+        (["--launcher", ""], ["launcher is ''"]),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
     assert_refused(run_all(tmp_path / "out", *arguments), *fragments)
     assert not (tmp_path / "out").exists()
+
+
+def test_folder_of_one_run_is_refused(finished: Path) -> None:
+    result = run_all(finished / "three_phases-s10", "--scale", "smoke", "--claims", "three_phases")
+    assert_refused(result, "output_dir is", "which holds a run")
+
+
+def test_killed_command_stops_its_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        ROOT / "train" / "run_all.py",
+        "--claims",
+        "three_phases",
+        "--jobs",
+        "1",
+        "--output_dir",
+        tmp_path,
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "logs" / "three_phases-s10.log").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "run_all.py: stopped, and the runs with it; the same command goes on from here"
+    running = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
+    assert running == ""
 
 
 def test_folder_of_other_runs_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -23,6 +23,14 @@ def test_run_that_lacks_its_last_line_is_not_finished(tmp_path: Path) -> None:
         read_run(tmp_path)
 
 
+def test_run_that_lacks_a_line_in_the_middle_is_refused(tmp_path: Path) -> None:
+    path = write_run(tmp_path) / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:3] + lines[4:]))
+    with pytest.raises(ValueError, match=r"is evaluated on \w+ at steps \[.*\]; they must be those of all its splits"):
+        read_run(tmp_path)
+
+
 def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no config\.json; it must be the output_dir"):
         read_run(tmp_path)
@@ -33,6 +41,7 @@ def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     [
         ("config.json", "{}", ["config.json", "'recipe'"]),
         ("metrics.jsonl", "{\n", ["metrics.jsonl", "'step'"]),
+        ("metrics.jsonl", '{"step": 0, "split": "unseen", "attribute_loss": NaN}\n', ["metrics.jsonl", "NaN"]),
         ("metrics.jsonl", "", ["has no evaluations", "up to step 300"]),
     ],
 )

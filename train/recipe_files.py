@@ -110,12 +110,15 @@ def _override(settings: dict[str, Any], layer: Mapping[str, Any], mark: str) -> 
         target[last] = value
 
 
-def read_recipe_file(path: Path, script: str = "pretrain.py") -> RecipeFile:
-    """A recipe file, or the config.json of a run; `script` is what it is for if it does not say.
+def read_recipe_file(path: Path, script: str = "pretrain.py", above: tuple[Path, ...] = ()) -> RecipeFile:
+    """A recipe file, or the config.json of a run; `script` is what it is for if it does not say; `above`: it is their base.
 
     Raises:
-        ValueError: if the file, or its base, is missing or is no recipe file.
+        ValueError: if the file, or its base, is missing, is no recipe file, or is its own base.
     """
+    chain = (*above, path.resolve())
+    if path.resolve() in above:
+        raise ValueError(f"recipe {path} is its own base ({' -> '.join(one.name for one in chain)}); base must be another file")
     if not path.is_file():
         raise ValueError(
             f"recipe is {str(path)!r}, which is not a file; it must be a YAML file, such as train/recipes/*/*.yaml"
@@ -127,16 +130,15 @@ def read_recipe_file(path: Path, script: str = "pretrain.py") -> RecipeFile:
     own = _mapping(path, "a mapping of recipe keys to values", found)
     own = dict(_mapping(path, "recipe: a mapping of recipe keys to values", own["recipe"]) if "recipe" in own else own)
     own_script, seeds, arms = own.pop("script", None), own.pop("seeds", ()), own.pop("arms", {_NO_ARM: {}})
-    if not isinstance(seeds, list | tuple) or not all(type(seed) is int for seed in seeds):
-        raise ValueError(f"recipe {path} has seeds: {seeds!r}; it must be a list of integers, such as [10, 11, 12]")
+    _check_seeds(path, seeds)
     for name, settings in _mapping(path, "arms: a mapping of names to settings", arms).items():
         if not re.fullmatch(r"[\w.-]*", str(name)):
             raise ValueError(
                 f"recipe {path} has an arm {name!r}; it must be letters, digits, hyphens and periods, for it names a folder"
             )
-        _mapping(path, f"arms: {name}: a mapping of recipe keys to values", settings)
+        _check_seeds(path, _mapping(path, f"arms: {name}: a mapping of recipe keys to values", settings).get("seeds", ()))
     base = own.pop("base", None)
-    settings = {} if base is None else copy.deepcopy(dict(read_recipe_file(path.parent / str(base)).settings))
+    settings = {} if base is None else copy.deepcopy(dict(read_recipe_file(path.parent / str(base), above=chain).settings))
     _override(settings, own, "")
     return RecipeFile(path, own_script or script, tuple(seeds), settings, {str(name): arm or {} for name, arm in arms.items()})
 
@@ -147,6 +149,11 @@ def parse_value(key: str, text: str) -> Any:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"{key} is {text!r}, which is not valid YAML; it must be a number, text, list or mapping") from error
+
+
+def _check_seeds(path: Path, seeds: Any) -> None:
+    if not isinstance(seeds, list | tuple) or not all(type(seed) is int for seed in seeds):
+        raise ValueError(f"recipe {path} has seeds: {seeds!r}; it must be a list of integers, such as [10, 11, 12]")
 
 
 def _mapping(path: Path, wanted: str, found: Any) -> Mapping[str, Any]:

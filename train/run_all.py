@@ -15,6 +15,8 @@ import argparse
 import json
 import os
 import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -25,7 +27,7 @@ from typing import Any
 
 from recipe import MemoryRecipe
 from recipe_files import RecipeFile, read_recipe_file
-from run_folder import METRICS_FILE, check_folder, is_finished, read_metrics
+from run_folder import CONFIG_FILE, METRICS_FILE, check_folder, is_finished, read_metrics
 from tqdm import tqdm
 
 ROOT = Path(__file__).parent.parent
@@ -195,9 +197,8 @@ def run_jobs(
 def _say_failed(job: Job, logs: Path) -> None:
     log = logs / f"{job.name}.log"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    tqdm.write(
-        f"run {job.name} ended with code {job.code}: {lines[-1] if lines else 'it said nothing'} (log: {log})", file=sys.stderr
-    )
+    why = [line for line in lines if ": error: " in line] or lines or ["it said nothing"]
+    tqdm.write(f"run {job.name} ended with code {job.code}: {why[-1]} (log: {log})", file=sys.stderr)
 
 
 def _seeds(text: str) -> list[int]:
@@ -208,11 +209,11 @@ def _seeds(text: str) -> list[int]:
 
 
 def main() -> int:
-    """Plan, run, judge, report. Exit code 0 if every claim was judged, 1 if a run or an analysis failed."""
+    """Plan, run, judge, report. Exit code 0 if every claim was judged, 1 if a run or an analysis failed, 130 if stopped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.error = lambda message: parser.exit(2, f"{parser.prog}: error: {message}\n")  # type: ignore[method-assign]
     parser.add_argument("--scale", default="mini", choices=SCALES, help="which recipes (default: mini)")
-    parser.add_argument("--claims", metavar="A,B", help=f"default: all of {', '.join(CLAIMS)}")
+    parser.add_argument("--claims", metavar="A,B", default=",".join(CLAIMS), help=f"default: all of {', '.join(CLAIMS)}")
     parser.add_argument("--jobs", type=int, metavar="K", help="runs side by side (default: CPU cores; with a GPU, 1)")
     parser.add_argument(
         "--launcher", type=shlex.split, default=[sys.executable], metavar="COMMAND",
@@ -223,12 +224,16 @@ def main() -> int:
     parser.add_argument("--output_dir", type=Path, metavar="DIR", help="default: runs/paper-SCALE")
     arguments = parser.parse_args()
     output_dir: Path = arguments.output_dir or Path("runs") / f"paper-{arguments.scale}"
-    claims = list(dict.fromkeys(arguments.claims.split(","))) if arguments.claims else list(CLAIMS)
+    claims = list(dict.fromkeys(arguments.claims.replace(" ", "").split(",")))
     unknown = next((claim for claim in claims if claim not in CLAIMS), None)
     if unknown is not None:
         parser.error(f"claim is {unknown!r}; it must be one of {', '.join(CLAIMS)}")
     if arguments.jobs is not None and arguments.jobs < 1:
         parser.error(f"jobs is {arguments.jobs}; it must be an integer of at least 1")
+    if not arguments.launcher or shutil.which(arguments.launcher[0]) is None:
+        parser.error(f"launcher is {shlex.join(arguments.launcher)!r}, which begins with no command of this machine")
+    if (output_dir / CONFIG_FILE).exists():
+        parser.error(f"output_dir is {str(output_dir)!r}, which holds a run; it must be a folder of its own")
     try:
         plan = plan_claims(claims, arguments.scale, output_dir, arguments.seeds)
         for job in plan.jobs:
@@ -239,6 +244,8 @@ def main() -> int:
         for job in plan.jobs:
             size = f"at most {job.num_steps:,} steps" if job.num_steps else "a matter of seconds"
             print(f"{job.name}: {'done' if job.code == 0 else size}")
+        left = [job for job in plan.jobs if job.code != 0]
+        print(f"{len(plan.jobs)} runs; {len(left)} to do, at most {sum(job.num_steps for job in left):,} steps")
         return 0
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment: dict[str, str] = {}
@@ -258,7 +265,12 @@ def main() -> int:
         if result.returncode not in (0, 1):
             failed.append(claim)
 
-    run_jobs(plan, num_jobs, arguments.launcher, environment, judge)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs are stopped as well
+    try:
+        run_jobs(plan, num_jobs, arguments.launcher, environment, judge)
+    except KeyboardInterrupt:
+        print("run_all.py: stopped, and the runs with it; the same command goes on from here", file=sys.stderr)
+        return 130
     report = [sys.executable, str(ROOT / "eval" / "analysis" / "report.py"), str(output_dir), "--scale", arguments.scale]
     report += ["--output_file", str(output_dir / "report.html")]
     subprocess.run(report, check=True)

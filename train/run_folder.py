@@ -168,11 +168,13 @@ def source_model(recipe: Recipe) -> Path | None:
     source = Path(recipe.source)
     try:
         theirs = json.loads((source / CONFIG_FILE).read_text(encoding="utf-8"))["recipe"]
-        num_steps, stop_below = theirs["num_steps"], theirs["stop_below"]
+        num_steps, stop_below, seed = theirs["num_steps"], theirs["stop_below"], theirs["seed"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"source is {recipe.source!r}, which is no run ({error!r}); it must be the folder of a finished one"
         ) from error
+    if seed != recipe.seed:
+        raise ValueError(f"source {source} has seed {seed} and this run seed {recipe.seed}; they must be equal")
     step = max((step for step, folder in _checkpoints(source).items() if _is_whole(folder, step)), default=0)
     if not _has_ended(source, step, num_steps, stop_below):
         raise ValueError(f"source {source} is at step {step} of {num_steps}; it must be a finished run")

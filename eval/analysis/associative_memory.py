@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike, grouped
+from runs import Run, check_alike, check_seeds, grouped
 from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure, save_figure
 
 CLAIM = "associative_memory"
@@ -38,6 +38,7 @@ def score(runs: Sequence[Run]) -> Finding:
             raise ValueError(f"run {run.folder} is no associative memory; it must be one of train/train_memory.py")
     check_alike(runs, "num_new_pairs")
     by_number = grouped(runs, lambda run: int(run.recipe["num_new_pairs"]))
+    check_seeds(by_number, "{} new pairs")
     if len(by_number) < 2:
         raise ValueError(f"runs have {list(by_number)} new pairs; there must be two numbers of them or more, to compare")
     table = [_row(number, members) for number, members in by_number.items()]

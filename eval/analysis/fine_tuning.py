@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runs import Run, check_alike, grouped
+from runs import Run, check_alike, check_seeds, grouped
 from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure, save_figure
 
 CLAIM = "fine_tuning"
@@ -46,6 +46,7 @@ def score(runs: Sequence[Run]) -> Finding:
     check_fine_tuning(runs)
     check_alike(runs, "source", "dataset", "dataset_parameters.num_fine_tuning_individuals")
     by_number = grouped(runs, lambda run: int(run.data["num_fine_tuning_individuals"]))
+    check_seeds(by_number, "{} new people")
     checks, table = [], []
     for number, members in by_number.items():
         found = [fall(run) for run in members]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike, check_pretraining, grouped
+from runs import Run, check_alike, check_pretraining, check_seeds, grouped
 from verdicts import Finding, analyse, check, new_figure, save_figure
 
 CLAIM = "population_size"
@@ -60,11 +60,7 @@ def score(runs: Sequence[Run]) -> Finding:
             f"runs have {len(sizes)} numbers of people, {', '.join(map(str, sizes))}; there must be at least {MIN_SIZES}, "
             f"the largest at least {MIN_RANGE} times the smallest"
         )
-    seeds = sorted({run.seed for run in runs})
-    for size, members in by_size.items():
-        missing = set(seeds) - {run.seed for run in members}
-        if missing:
-            raise ValueError(f"runs of {size} people lack seed {min(missing)}; each number of people must have {seeds}")
+    check_seeds(by_size, "{} people")
     batch_size = runs[0].recipe["batch_size"]
     ends = {size: [run.phase_ends[1] for run in members] for size, members in by_size.items()}
     known = [[float(end) for end in found if end is not None] for found in ends.values()]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from fine_tuning import check_fine_tuning, curves_by
-from runs import Run, check_alike, grouped
+from runs import Run, check_alike, check_seeds, grouped
 from verdicts import Finding, analyse, check, label_axes, new_figure, save_figure
 
 CLAIM = "replay"
@@ -34,6 +34,7 @@ def score(runs: Sequence[Run]) -> Finding:
     check_fine_tuning(runs)
     check_alike(runs, "source", "dataset", "dataset_parameters.replay_weight")
     by_weight = grouped(runs, lambda run: float(run.data["replay_weight"]))
+    check_seeds(by_weight, "replay weight {:g}")
     if 0.0 not in by_weight or len(by_weight) < 2:
         raise ValueError(f"runs have replay weights {list(by_weight)}; there must be 0 and at least one more")
     table = [_row(weight, members) for weight, members in by_weight.items()]

@@ -112,11 +112,15 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.folder is not None and not arguments.folder.is_dir():
         parser.error(f"DIR is {str(arguments.folder)!r}, which is no folder; it must be the output_dir of train/run_all.py")
+    if arguments.output_file.is_dir():
+        parser.error(f"output_file is {str(arguments.output_file)!r}, a folder; it must be a file, such as report.html")
     try:
         entries = [entry(module, arguments.folder, arguments.scale) for module in claims()]
     except ValueError as error:
         print(f"report.py: error: {error}", file=sys.stderr)
         sys.exit(2)
+    if arguments.folder is None and all(one.found is None for one in entries):
+        parser.error(f"scale is {arguments.scale!r}, of which there are no committed results; it must be mini, or paper")
     arguments.output_file.parent.mkdir(parents=True, exist_ok=True)
     partial = arguments.output_file.with_name(f"{arguments.output_file.name}.partial")
     partial.write_text(render(entries, arguments.scale), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Finished runs, read from the folders that the training scripts write."""
 
 import json
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -105,6 +105,13 @@ def _check_finished(run: Run) -> None:
             f"run {run.folder} is evaluated on {split} up to step {step}; it must be finished, up to step "
             f"{max(last_step, furthest)}"
         )
+    evaluated = sorted({step for curve in run.curves.values() for step in curve["step"]})
+    for split, curve in run.curves.items():
+        if curve["step"] != evaluated:
+            raise ValueError(
+                f"run {run.folder} is evaluated on {split} at steps {curve['step']}; they must be those of all its splits, "
+                f"{evaluated}"
+            )
 
 
 def check_pretraining(runs: Sequence[Run], *distributions: str) -> None:
@@ -120,8 +127,11 @@ def check_pretraining(runs: Sequence[Run], *distributions: str) -> None:
 
 
 def _read_json(path: Path, text: str, key: str) -> dict[str, Any]:
+    def refuse(number: str) -> None:
+        raise ValueError(f"{number} is not a number")
+
     try:
-        found: dict[str, Any] = json.loads(text)
+        found: dict[str, Any] = json.loads(text, parse_constant=refuse)
         found[key]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
@@ -146,6 +156,15 @@ def grouped(runs: Sequence[Run], key: Callable[[Run], Key]) -> dict[Key, list[Ru
                 f"runs {', '.join(str(run.folder) for run in members)} are all {name!r}, with seeds {seeds}; give each once"
             )
     return dict(sorted(found.items(), key=lambda item: str(item[0]) if isinstance(item[0], str) else item[0]))  # type: ignore[arg-type, return-value]
+
+
+def check_seeds(groups: Mapping[Any, Sequence[Run]], named: str) -> None:
+    """ValueError if a group of runs lacks a seed that another one has; `named` is what its key is called, as in "{} people"."""
+    seeds = sorted({run.seed for members in groups.values() for run in members})
+    for key, members in groups.items():
+        missing = set(seeds) - {run.seed for run in members}
+        if missing:
+            raise ValueError(f"runs of {named.format(key)} lack seed {min(missing)}; all must have {seeds}")
 
 
 def check_alike(runs: Sequence[Run], *but: str) -> None:

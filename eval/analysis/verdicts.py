@@ -139,6 +139,8 @@ def analyse(
     )
     arguments = parser.parse_args()
     file: Path = arguments.results or arguments.runs[0] / f"{claim}.json"
+    if file.is_dir():
+        parser.exit(2, f"{parser.prog}: error: results is {str(file)!r}, a folder; it must be a file, such as mini.json\n")
     try:
         runs = [read_run(folder) for folder in arguments.runs]
         found = result(claim, file.stem if arguments.results else "one", runs, score(runs), misses)
