@@ -48,9 +48,8 @@ def power_law(folder: Path, plateaus: Sequence[int] = (500, 300, 400), short: Se
             data = {"distribution": "power_law", "alpha": alpha} if alpha else {}
             for steps, loss in ((1000, short_loss), (2000, long_loss)):
                 curves = plateau_at(end if steps == 2000 else 900, loss)
-                last = curves["validation"][-1]
-                for line in (last, curves["unseen"][-1]):
-                    line["step"] = steps
+                for split, lines in curves.items():
+                    curves[split] = [line for line in lines if line["step"] < steps] + [lines[-1] | {"step": steps}]
                 paths.append(write_run(folder / f"{alpha}-{steps}-{seed}", curves, data, seed=seed))
     return paths
 

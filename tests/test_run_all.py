@@ -86,7 +86,7 @@ def test_seeds_take_the_place_of_those_of_the_recipes(tmp_path: Path) -> None:
     done = run_all(tmp_path / "out", "--scale", "mini", "--claims", "fine_tuning", "--seeds", "0,1", "--plan")
     *lines, total = done.stdout.splitlines()
     names = [line.partition(":")[0] for line in lines]
-    assert total == "6 runs; 6 to do, at most 6,600 steps"
+    assert total == "6 runs; 6 to do, at most 7,000 steps"
     assert names == [f"{run}-s{seed}" for run, seed in (("three_phases", 0), ("three_phases", 1))] + [
         f"fine_tuning-{arm}-s{seed}" for arm in ("new112", "new225") for seed in (0, 1)
     ]

@@ -107,10 +107,12 @@ def _check_finished(run: Run) -> None:
         )
     evaluated = sorted({step for curve in run.curves.values() for step in curve["step"]})
     for split, curve in run.curves.items():
-        if curve["step"] != evaluated:
+        steps = curve["step"]
+        if len(steps) != len(evaluated):
+            step = next(step for step in evaluated if steps.count(step) != 1)
             raise ValueError(
-                f"run {run.folder} is evaluated on {split} at steps {curve['step']}; they must be those of all its splits, "
-                f"{evaluated}"
+                f"run {run.folder} is evaluated on {split} {steps.count(step)} times at step {step}; it must be evaluated once "
+                "on each of its splits"
             )
 
 
