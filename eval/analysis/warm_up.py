@@ -100,7 +100,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
         axes.plot(row["accuracies"], [place] * len(row["accuracies"]), "o", color=colors[row["kind"]], ms=4)
     axes.set_yticks(range(len(rows)), [f"{row['kind']}: {row['arm']}" for row in rows])
     axes.set_xlim(0, 1)
-    axes.set_xlabel("final accuracy over all people (control: unknown ones count as wrong)")
+    axes.set_xlabel("final accuracy over all people\n(of a control, unknown ones count as wrong)")
     save_figure(figure, path)
 
 
