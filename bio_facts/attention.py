@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bio_facts.forward import input_device
+
 _PATCHED = "bio_facts_patched"  # the name of our attention function
 
 
@@ -127,7 +129,7 @@ def attention_signatures(
     last_rows, lasts = np.nonzero(is_last)
     is_other = mention[last_rows] == mention[last_rows, lasts][:, None]  # [mentions, L]
     is_other[np.arange(len(lasts)), lasts] = False
-    ids = torch.from_numpy(input_ids).to(next(model.parameters()).device)
+    ids = torch.from_numpy(input_ids).to(input_device(model))
     found: dict[str, list[float]] = {"value_to_name": [], "value_to_text": [], "name_to_name": [], "entropy": []}
     with eager_attention(model):
         for pattern in attention_patterns(model, input_ids=ids):

@@ -1,7 +1,6 @@
 """Any causal language model x any tokenizer x rows -> the arrays that the metric takes. Imports torch when it is called."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from bio_facts.alignment import AlignedRows, align
 from bio_facts.attributes import ATTRIBUTES
+from bio_facts.forward import check_causal, context_length, evaluation_mode, logits_at, vocabulary_size
 from bio_facts.metrics import AttributeTotals, attribute_totals
 from bio_facts.seeding import check_integer
 from bio_facts.tokenization import TokenBatch, unknown_id
@@ -95,73 +95,57 @@ def score(
     if isinstance(rows, Mapping):
         raise ValueError(f"rows is a mapping with {', '.join(map(str, rows))}; it must be a list of rows, [row]")
     check_causal(model)
-    limit = _context_length(model)
+    limit = context_length(model)
     if max_length is not None and limit is not None:
         check_integer("max_length (of this model)", max_length, minimum=1, maximum=limit)
     limit = limit if max_length is None else max_length
     scores = Scores(attribute_names=tuple(attribute_names))
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         for first_row, batch in _batches(rows, batch_size):
-            aligned = align(
-                tokenizer,
-                batch,
-                first_row,
-                attribute_names=attribute_names,
-                max_length=limit,
-                allow_truncation=allow_truncation,
-            )
-            _check_known(tokenizer, aligned, first_row, attribute_names)
-            _add_batch(scores, model, aligned.input_ids, aligned.attribute_ids, first_row, all_tokens)
+            aligned, tokens = _tokenized(tokenizer, batch, first_row, attribute_names, limit, allow_truncation)
+            _add_batch(scores, model, aligned, tokens, first_row, all_tokens)
             scores = replace(
                 scores,
                 num_straddling_tokens=scores.num_straddling_tokens + aligned.num_straddling_tokens,
                 num_truncated_values=scores.num_truncated_values + aligned.num_truncated_values,
                 num_rows_apart=scores.num_rows_apart + aligned.num_rows_apart,
             )
-    finally:
-        model.train(was_training)
     return scores
 
 
-def check_causal(model: Any) -> None:
-    """ValueError unless `model` gives logits for token ids alone, and what it says at a position depends on no later token."""
-    import torch
+def tokenized(tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, max_length: int | None = None) -> TokenBatch:
+    """Rows of biographies as score gives them to a model: whole texts with the tokenizer's special tokens, padded on the right.
 
-    name = type(model).__name__
-    embeddings = getattr(model, "get_input_embeddings", lambda: None)()
-    size = getattr(embeddings, "num_embeddings", None)
-    if size is None:
-        raise ValueError(f"model is a {name}; it must be a causal language model of transformers, with an embedding of tokens")
-    input_ids = torch.arange(8, device=next(model.parameters()).device)[None] % size
-    changed = input_ids.clone()
-    changed[0, -1] = (changed[0, -1] + 1) % size
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            before, after = (model(input_ids=ids, use_cache=False).logits for ids in (input_ids, changed))
-    except Exception as error:  # each model has its own
-        reason = " ".join(str(error).split())[:200]
+    Raises:
+        ValueError: as score, for a row that does not fit its spans, or a value that max_length cuts.
+    """
+    return _tokenized(tokenizer, rows, 0, tuple(ATTRIBUTES), max_length, allow_truncation=False)[1]
+
+
+def _tokenized(
+    tokenizer: Any,
+    rows: Sequence[Mapping[str, Any]],
+    first_row: int,
+    attribute_names: Sequence[str],
+    max_length: int | None,
+    allow_truncation: bool,
+) -> tuple[AlignedRows, TokenBatch]:
+    """Rows as tokens, and these as one batch."""
+    aligned = align(
+        tokenizer, rows, first_row, attribute_names=attribute_names, max_length=max_length, allow_truncation=allow_truncation
+    )
+    _check_known(tokenizer, aligned, first_row, attribute_names)
+    lengths = np.array([len(ids) for ids in aligned.input_ids], dtype=np.int64)
+    is_token = np.arange(lengths.max(initial=1)) < lengths[:, None]
+    input_ids, attribute_ids = np.zeros((2, *is_token.shape), dtype=np.int64)
+    input_ids[is_token], attribute_ids[is_token] = np.concatenate(aligned.input_ids), np.concatenate(aligned.attribute_ids)
+    if (attribute_ids[:, 0] > 0).any():
+        row = int(np.flatnonzero(attribute_ids[:, 0] > 0)[0])
         raise ValueError(
-            f"model is a {name}, which does not run on token ids alone ({reason}); it must be a causal one"
-        ) from error
-    finally:
-        model.train(was_training)
-    if before.dim() != 3 or before.shape[:2] != input_ids.shape:
-        raise ValueError(
-            f"model is a {name}, whose logits for [1, 8] tokens are {list(before.shape)}; it must give some for each"
+            f"row {first_row + row} begins with a value, which nothing predicts; texts must begin otherwise, or the "
+            "tokenizer must add a token at the beginning"
         )
-    if not torch.allclose(before[0, :-1], after[0, :-1], atol=1e-4, equal_nan=True):
-        raise ValueError(f"model is a {name}, which sees later tokens; it must be a causal one")
-
-
-def _context_length(model: Any) -> int | None:
-    """The most tokens that a model takes, by its config; None if it does not say."""
-    config = model.config.get_text_config()
-    found = [getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len")]
-    return next((limit for limit in found if isinstance(limit, int) and limit > 0), None)
+    return aligned, TokenBatch(input_ids, attribute_ids, lengths)
 
 
 def _check_known(tokenizer: Any, aligned: AlignedRows, first_row: int, attribute_names: Sequence[str]) -> None:
@@ -184,33 +168,21 @@ def _batches(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[tuple[int
         first_row += len(batch)
 
 
-def _add_batch(
-    scores: Scores, model: Any, input_ids: list[Any], attribute_ids: list[Any], first_row: int, all_tokens: bool
-) -> None:
+def _add_batch(scores: Scores, model: Any, aligned: AlignedRows, batch: TokenBatch, first_row: int, all_tokens: bool) -> None:
     """Score one batch and add its rows; padding stands on the right, where a causal model does not look."""
-    lengths = np.array([len(ids) for ids in input_ids])
-    is_token = np.arange(lengths.max(initial=1)) < lengths[:, None]
-    padded_ids, padded_attributes = np.zeros((2, *is_token.shape), dtype=np.int64)
-    padded_ids[is_token], padded_attributes[is_token] = np.concatenate(input_ids), np.concatenate(attribute_ids)
-    if (padded_attributes[:, 0] > 0).any():
-        row = int(np.flatnonzero(padded_attributes[:, 0] > 0)[0])
-        raise ValueError(
-            f"row {first_row + row} begins with a value, which nothing predicts; texts must begin otherwise, or the "
-            "tokenizer must add a token at the beginning"
-        )
-    positions = is_token[:, 1:] if all_tokens else padded_attributes[:, 1:] > 0
-    made = token_scores(model, padded_ids, positions, first_row)
+    is_token = np.arange(batch.input_ids.shape[1]) < batch.lengths[:, None]
+    positions = is_token[:, 1:] if all_tokens else batch.attribute_ids[:, 1:] > 0
+    made = token_scores(model, batch.input_ids, positions, first_row)
     placed = {}
     for name, empty in (("predictions", NOT_SCORED), ("nlls", 0.0), ("top_probabilities", 0.0), ("entropies", 0.0)):
         values = getattr(made, name)
         whole = np.full(is_token.shape, empty, dtype=values.dtype)
         whole[:, 1:][positions] = values
         placed[name] = whole
-    for row, length in enumerate(lengths):
-        scores.references.append(input_ids[row])
-        scores.attribute_ids.append(attribute_ids[row])
-        for name, whole in placed.items():
-            getattr(scores, name).append(whole[row, :length])
+    scores.references.extend(aligned.input_ids)
+    scores.attribute_ids.extend(aligned.attribute_ids)
+    for name, whole in placed.items():
+        getattr(scores, name).extend(row[:length] for row, length in zip(whole, batch.lengths, strict=True))
 
 
 @dataclass(frozen=True)
@@ -233,22 +205,16 @@ def token_scores(model: Any, input_ids: NDArray[np.int64], positions: NDArray[np
     """
     import torch
 
-    device, size = next(model.parameters()).device, model.get_input_embeddings().num_embeddings
-    if input_ids.max(initial=0) >= size:
-        row, token = (int(place[0]) for place in np.nonzero(input_ids >= size))
-        raise ValueError(
-            f"row {first_row + row}: token {token} is {input_ids[row, token]}, and the model has {size:,} tokens; "
-            "tokenizer and model must fit"
-        )
+    _check_tokens(input_ids, vocabulary_size(model), first_row)
     ids, chosen = torch.from_numpy(input_ids), torch.from_numpy(positions)
-    if not positions.any():
-        return TokenScores(np.zeros(0, dtype=np.int64), *(np.zeros(0) for _ in range(3)))
-    chosen_there = chosen.to(device)
-    with torch.inference_mode(), _logits_only_at(model, chosen_there):
-        logits = model(input_ids=ids[:, :-1].to(device), use_cache=False).logits
-        logits = (logits if logits.dim() == 2 else logits[chosen_there]).float()  # 2: of the chosen ones alone
+    if not positions.any():  # a forward all the same: processes that share a model make as many as one another
+        ids, chosen = torch.zeros((1, 3), dtype=torch.int64), torch.zeros((1, 2), dtype=torch.bool)
+    with torch.no_grad():  # not inference_mode: a model may keep what it computes in its first forward, and train with it
+        logits = logits_at(model, ids[:, :-1], chosen).float()
+        if positions.any():
+            _check_tokens(np.pad(input_ids[:, 1:] * positions, ((0, 0), (1, 0))), logits.shape[-1], first_row)
         log_probabilities = torch.log_softmax(logits, dim=-1)
-        targets = ids[:, 1:][chosen].to(device)
+        targets = ids[:, 1:][chosen].to(logits.device)
         top_log_probabilities, predictions = log_probabilities.max(dim=-1)
         nlls = -log_probabilities.gather(-1, targets[:, None])[:, 0]
         entropies = -(log_probabilities.exp() * log_probabilities).nansum(dim=-1)
@@ -257,9 +223,19 @@ def token_scores(model: Any, input_ids: NDArray[np.int64], positions: NDArray[np
         row = first_row + int(np.nonzero(positions)[0][wrong][0])
         raise ValueError(f"row {row}: the model's logits have NaN (or infinity); its weights must be finite")
     return TokenScores(
-        predictions.cpu().numpy(),
-        *(x.double().clamp(min=0).cpu().numpy() for x in (nlls, top_log_probabilities.exp(), entropies)),
+        predictions.cpu().numpy(),  # first to the CPU: not every device has float64
+        *(x.clamp(min=0).cpu().double().numpy() for x in (nlls, top_log_probabilities.exp(), entropies)),
     )
+
+
+def _check_tokens(input_ids: NDArray[np.int64], size: int | None, first_row: int) -> None:
+    """ValueError naming the first token that is none of a model's `size` tokens; None: it does not say how many it has."""
+    if size is not None and input_ids.max(initial=0) >= size:
+        row, token = (int(place[0]) for place in np.nonzero(input_ids >= size))
+        raise ValueError(
+            f"row {first_row + row}: token {token} is {input_ids[row, token]}, and the model has {size:,} tokens; "
+            "tokenizer and model must fit"
+        )
 
 
 def score_tokens(model: Any, batch: TokenBatch) -> AttributeTotals:
@@ -276,20 +252,3 @@ def score_tokens(model: Any, batch: TokenBatch) -> AttributeTotals:
         top_probabilities=made.top_probabilities,
         entropies=made.entropies,
     )
-
-
-@contextmanager
-def _logits_only_at(model: Any, positions: Any) -> Iterator[None]:
-    """Let the output embedding of a model, if it has one, see only the hidden states at `positions`, bool [B, L].
-
-    Logits then become [n, V] instead of [B, L, V].
-    """
-    output_embedding = model.get_output_embeddings()
-    if output_embedding is None:
-        yield
-        return
-    handle = output_embedding.register_forward_pre_hook(lambda module, args: (args[0][positions],))
-    try:
-        yield
-    finally:
-        handle.remove()

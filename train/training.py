@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallb
 
 from bio_facts.attention import patch_attention
 from bio_facts.config import Config
-from bio_facts.scoring import check_causal
+from bio_facts.forward import check_causal
 from bio_facts.seeding import check_integer
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer, TokenBatch
@@ -203,7 +203,8 @@ def build_trainer(
         data_collator=collate,
         processing_class=tokenizer,
     )
-    log = trainer.log if report_to else None
-    trainer.add_callback(RecipeEvaluation(recipe, biographies, output_dir / METRICS_FILE, log))
+    evaluation = RecipeEvaluation(recipe, biographies, output_dir / METRICS_FILE).attach(trainer)
+    if not report_to:
+        evaluation.log = None  # the Trainer would print it
     trainer.add_callback(ScheduleFrom(recipe.first_step))
     return trainer
