@@ -1,8 +1,9 @@
 """Which tokens of a text belong to which attribute's value, for any tokenizer with character offsets."""
 
 import itertools
+import operator
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +53,7 @@ def align(
         ValueError: naming row and value: for a span outside its text, a value without tokens, a value that is cut,
             two values of one attribute that touch.
     """
-    for number, row in enumerate(rows, start=first_row):
-        _check_row(number, row, attribute_names)
+    rows = [_checked_row(number, row, attribute_names) for number, row in enumerate(rows, start=first_row)]
     texts = [row["text"] for row in rows]
     encoded = tokenizer(texts, return_offsets_mapping=True, return_special_tokens_mask=True, return_attention_mask=False)
     apart = _pieces_apart(tokenizer, rows)
@@ -77,20 +77,29 @@ def align(
     return AlignedRows(input_ids, attribute_ids, straddling, cut, differing)
 
 
-def _check_row(number: int, row: Mapping[str, Any], attribute_names: Sequence[str]) -> None:
-    """ValueError naming row and value unless `row` has a text and values at spans of it that are apart."""
+def _checked_row(number: int, row: object, attribute_names: Sequence[str]) -> dict[str, Any]:
+    """Text, values and name spans of a row in plain Python types, whatever arrays and scalars it holds them in.
+
+    Raises:
+        ValueError: naming row and value, unless it has a text and values at spans of it that are apart.
+    """
     if not isinstance(row, Mapping) or not {"text", "attributes"} <= row.keys():
         raise ValueError(f"row {number} is {reprlib.repr(row)}; it must be a mapping with text and attributes")
-    text, values, end_before = row["text"], row["attributes"], 0
+    text, end_before = row["text"], 0
     if not isinstance(text, str):
         raise ValueError(f"row {number}: text is {reprlib.repr(text)}; it must be a string")
-    if not isinstance(values, Sequence) or not all(map(_is_value, values)):
+    if "\0" in text:
         raise ValueError(
-            f"row {number}: attributes is {reprlib.repr(values)}; it must be a list of mappings with attribute, start and end "
-            "(characters)"
+            f"row {number}: text has a NUL at character {text.index(chr(0))}; it must be text without NUL characters"
         )
-    for found in sorted(values, key=lambda item: item["start"]):
-        name, start, end = found["attribute"], found["start"], found["end"]
+    values = _spans(row["attributes"], "attribute")
+    if values is None:
+        raise ValueError(
+            f"row {number}: attributes is {reprlib.repr(row['attributes'])}; it must be a list of mappings with attribute, "
+            "start and end (characters)"
+        )
+    for value in sorted(values, key=lambda item: item["start"]):
+        name, start, end = value["attribute"], value["start"], value["end"]
         if name not in attribute_names:
             raise ValueError(f"row {number}: attribute is {name!r}; it must be one of {', '.join(attribute_names)}")
         if not 0 <= start < end <= len(text):
@@ -101,28 +110,51 @@ def _check_row(number: int, row: Mapping[str, Any], attribute_names: Sequence[st
             raise ValueError(
                 f"row {number}: {name} has span {start}..{end}, which overlaps another value's; values must be apart"
             )
-        if "value" in found and text[start:end] != found["value"]:
+        if "value" in value and text[start:end] != value["value"]:
             raise ValueError(
-                f"row {number}: {name} is {found['value']!r}, but its span {start}..{end} holds {text[start:end]!r}"
+                f"row {number}: {name} is {value['value']!r}, but its span {start}..{end} holds {text[start:end]!r}"
             )
         end_before = end
+    names = row.get("name_spans")
+    name_spans = [] if names is None else _spans(names)
+    if name_spans is None:
+        raise ValueError(
+            f"row {number}: name_spans is {reprlib.repr(names)}; it must be a list of mappings with start and end (characters)"
+        )
+    return {"text": str(text), "attributes": values, "name_spans": name_spans}
 
 
-def _is_value(value: object) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and {"attribute", "start", "end"} <= value.keys()
-        and all(isinstance(value[name], int | np.integer) and not isinstance(value[name], bool) for name in ("start", "end"))
-    )
+def _spans(items: object, *further: str) -> list[dict[str, Any]] | None:
+    """Mappings with start and end, as plain integers, and `further` keys, from any sequence or array; None if it is none."""
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable) or getattr(items, "ndim", 1) == 0:
+        return None
+    spans = []
+    for item in items:
+        if not isinstance(item, Mapping) or not {"start", "end", *further} <= item.keys():
+            return None
+        edges = {name: _integer(item[name]) for name in ("start", "end")}
+        if None in edges.values():
+            return None
+        spans.append({**item, **edges})
+    return spans
+
+
+def _integer(value: Any) -> int | None:
+    """The integer that a scalar of Python, NumPy, PyTorch, ... is; None if it is none. A truth value is none."""
+    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def _value_tokens(
     number: int, row: Mapping[str, Any], offsets: NDArray[np.int64], special: NDArray[np.bool_], names: Sequence[str]
 ) -> tuple[NDArray[np.int64], int]:
     """Attribute id of each token, and how many tokens straddle the edge of a value."""
-    text, starts, ends = row["text"], offsets[:, 0], offsets[:, 1]
-    # Byte-level tokenizers trim spaces off the offsets, which leaves a token that is one space with none: it is given it back.
-    starts = starts - [start == end > 0 and text[end - 1].isspace() for start, end in offsets]
+    text = row["text"]
+    starts, ends = _untrimmed(text, offsets, special).T
     found = np.zeros(len(offsets), dtype=np.int64)
     straddling = 0
     for value in row["attributes"]:
@@ -141,6 +173,23 @@ def _value_tokens(
     if first_tokens(found, np.array([len(found)])).sum() != len(row["attributes"]):
         raise ValueError(f"row {number}: two values of one attribute have no token between them; they would count as one")
     return found, straddling
+
+
+def _untrimmed(text: str, offsets: NDArray[np.int64], special: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Offsets [n, 2] of tokens with the characters that a byte-level tokenizer trims off them, if it does.
+
+    It trims a token by as many characters as it has spaces at its edges. That leaves a token that is one space without any, and
+    takes a character of the text from a token whose space is not in the text: behind an added token, and at the beginning, such
+    a tokenizer may put one (add_prefix_space).
+    """
+    whole, covered = offsets.copy(), 0  # covered: where the tokens so far end
+    for token, (start, end) in enumerate(offsets.tolist()):
+        if start == end and not special[token]:
+            whole[token] = max(start - 1, 0), max(end, min(1, len(text)))
+        elif start > covered and not text[start - 1].isspace():
+            whole[token, 0] = start - 1
+        covered = max(covered, end)
+    return whole
 
 
 def _cut(attribute_ids: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], int]:

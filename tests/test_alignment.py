@@ -1,11 +1,20 @@
+import functools
 import itertools
 import re
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import datasets
+import duckdb
 import numpy as np
+import pandas as pd
+import polars
 import pytest
-from kinds import KINDS, TOKENIZERS, tokenizer_of
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+import torch
+from kinds import KINDS, TEXTS, TOKENIZERS, tokenizer_of
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from bio_facts.alignment import AlignedRows, align
@@ -287,3 +296,153 @@ def test_value_without_tokens_is_refused() -> None:
 def test_row_of_another_form_is_refused(row: object) -> None:
     with pytest.raises(ValueError, match=r"^row 2 is .*; it must be a mapping with text and attributes$"):
         align(words(), [row], 2)
+
+
+# Rows of other kinds
+
+
+def from_pandas(given: list[dict], path: Path) -> Any:
+    return pd.read_parquet(path).to_dict("records")
+
+
+def from_duckdb(given: list[dict], path: Path) -> Any:
+    return duckdb.sql(f"select * from '{path}'").df().to_dict("records")
+
+
+def from_polars(given: list[dict], path: Path) -> Any:
+    return polars.read_parquet(path).to_dicts()
+
+
+def in_format(name: str) -> Callable[[list[dict], Path], Any]:
+    return lambda given, path: list(datasets.Dataset.from_list(given).with_format(name))
+
+
+def with_scalars(scalar: Callable[[int], Any], collection: Callable[[list], Any]) -> Callable[[list[dict], Path], Any]:
+    def of_span(span: dict) -> dict:
+        return {key: scalar(item) if isinstance(item, int) else item for key, item in span.items()}
+
+    return lambda given, path: [
+        row | {name: collection([of_span(span) for span in row[name]]) for name in ("attributes", "name_spans")}
+        for row in given
+    ]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        from_pandas,
+        from_duckdb,
+        from_polars,
+        in_format("numpy"),
+        in_format("torch"),
+        with_scalars(np.uint16, tuple),
+        with_scalars(np.array, lambda items: np.array(items, dtype=object)),
+        with_scalars(torch.tensor, deque),
+        with_scalars(int, iter),
+    ],
+    ids=["pandas", "duckdb", "polars", "numpy", "torch", "NumPy scalars", "arrays", "PyTorch scalars", "iterators"],
+)
+def test_rows_of_other_libraries_have_the_tokens_of_plain_ones(make: Callable[[list[dict], Path], Any], tmp_path: Path) -> None:
+    given = [dict(row) for row in ROWS[:4]]
+    datasets.Dataset.from_list(given).to_parquet(tmp_path / "rows.parquet")
+    found, expected = (
+        align(tokenizer_of("own"), make(given, tmp_path / "rows.parquet"), 0),
+        align(tokenizer_of("own"), given, 0),
+    )
+    for name in ("input_ids", "attribute_ids"):
+        assert [ids.tolist() for ids in getattr(found, name)] == [ids.tolist() for ids in getattr(expected, name)]
+    assert found.num_rows_apart == expected.num_rows_apart == 0
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        None,
+        "London",
+        5,
+        {"start": [2], "end": [8]},
+        ["London"],
+        [{"attribute": "major", "start": 2}],
+        float("nan"),
+        np.array(5),
+    ],
+)
+def test_attributes_that_are_no_list_of_spans_are_refused(attributes: object) -> None:
+    with pytest.raises(
+        ValueError, match=r"^row 0: attributes is .*; it must be a list of mappings with attribute, start and end"
+    ):
+        align(words(), [{"text": "x London", "attributes": attributes}], 0)
+
+
+@pytest.mark.parametrize("start", [2.0, "2", True, None, np.bool_(True), np.float64(2), torch.tensor(2.0), torch.tensor(True)])
+def test_edges_that_are_no_integers_are_refused(start: object) -> None:
+    row = {"text": "x London", "attributes": [{"attribute": "major", "start": start, "end": 8}]}
+    with pytest.raises(ValueError, match=r"^row 0: attributes is "):
+        align(words(), [row], 0)
+
+
+def test_names_that_are_no_list_of_spans_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^row 0: name_spans is 'Ada'; it must be a list of mappings with start and end"):
+        align(words(), [row_of("x London", major="London") | {"name_spans": "Ada"}], 0)
+    assert align(words(), [row_of("x London", major="London") | {"name_spans": None}], 0).input_ids[0].tolist()
+
+
+def test_text_with_a_nul_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^row 0: text has a NUL at character 1; it must be text without NUL characters$"):
+        align(tokenizer_of("own"), [row_of("x\0 London", major="London")], 0)
+
+
+# Spaces that a tokenizer puts into the text
+
+
+@functools.cache
+def byte_level_tokenizer(vocab_size: int, trim_offsets: bool, post_processor: str) -> Any:
+    """GPT-2's way with add_prefix_space, as RoBERTa has it, and tokens added for the edges of values."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator([*TEXTS, "Rome R Rome R Rome"], trainer)
+    start = ("<s>", tokenizer.get_vocab_size())
+    byte_level = processors.ByteLevel(trim_offsets=trim_offsets, add_prefix_space=post_processor != "no prefix")
+    tokenizer.post_processor = {
+        "byte level": byte_level,
+        "no prefix": byte_level,
+        "sequence": processors.Sequence([byte_level, processors.TemplateProcessing(single="<s> $A", special_tokens=[start])]),
+        "roberta": processors.RobertaProcessing(start, start, trim_offsets, True),
+    }[post_processor]
+    tokenizer.add_special_tokens(["<s>", "<v>"])
+    tokenizer.add_tokens(["</v>", *"0123456789"])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+@pytest.mark.parametrize("post_processor", ["byte level", "no prefix", "sequence", "roberta"])
+@pytest.mark.parametrize("trim_offsets", [True, False])
+@pytest.mark.parametrize("vocab_size", [258, 1_500])
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        ("born in <v>Rome</v>.", "Rome", "ĠRome"),
+        ("born in <v>R</v>.", "R", "ĠR"),
+        ("born in <v>État</v>.", "État", "ĠÃītat"),
+        ("born in <v> Rome</v>.", "Rome", "ĠRome"),
+        ("born in <v>Ro me</v>.", "Ro me", "ĠRoĠme"),
+        ("born in </v>Rome", "Rome", "ĠRome"),
+        ("it was 1990. Then", "1990", "1990"),
+        ("it was 1990Rome", "Rome", "ĠRome"),
+    ],
+)
+def test_space_that_a_tokenizer_puts_before_a_value_is_the_values(
+    text: str, value: str, expected: str, vocab_size: int, trim_offsets: bool, post_processor: str
+) -> None:
+    tokenizer = byte_level_tokenizer(vocab_size, trim_offsets, post_processor)
+    tokens = "".join(token for token, attribute_id in marked(tokenizer, row_of(text, birth_place=value)) if attribute_id)
+    assert tokens in (expected, f"Ġ{expected}") if value == "1990" else tokens == expected
+
+
+def test_value_at_the_beginning_of_a_text_holds_the_space_put_before_it() -> None:
+    for trim_offsets in (True, False):
+        tokenizer = byte_level_tokenizer(258, trim_offsets, "sequence")
+        aligned = align(tokenizer, [row_of("Rome is it", birth_place="Rome")], 0)
+        tokens = tokenizer.convert_ids_to_tokens(aligned.input_ids[0])
+        assert [token for token, number in zip(tokens, aligned.attribute_ids[0], strict=True) if number] == ["Ġ", *"Rome"]
