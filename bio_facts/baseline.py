@@ -10,7 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS, PoolSizes
+from bio_facts.config import Config
 from bio_facts.population import Population
+from bio_facts.splits import get_split
 
 _CHUNK = 1_000_000  # individuals whose values are held in memory at a time
 
@@ -26,28 +28,46 @@ def pool_no_knowledge_loss(pool_sizes: Mapping[str, int] | None = None) -> float
     return mean_over_attributes(pool_no_knowledge_losses(pool_sizes))
 
 
-def no_knowledge_losses(population: Population, individuals: range | None = None) -> dict[str, float]:
+def no_knowledge_losses(population: Population, *individuals: range) -> dict[str, float]:
     """Attribute -> entropy of the values that people have, each counted once, parts of a date taken as independent.
 
     Args:
-        individuals: ids of consecutive people, such as the new ones of fine-tuning; None is everyone in pre-training.
+        individuals: ids of the people, as ranges that do not overlap; without any, everyone in pre-training.
     """
-    people = range(population.num_individuals) if individuals is None else individuals
+    people = individuals or (range(population.num_individuals),)
     counts = [np.zeros(population.pool_sizes[pool], dtype=np.int64) for _, pool in VALUE_PARTS]
-    for start in range(people.start, people.stop, _CHUNK):
-        ids = np.arange(start, min(start + _CHUNK, people.stop))
-        for count, items in zip(counts, population.value_parts(ids).T, strict=True):
-            count += np.bincount(items, minlength=len(count))
+    for ids in people:
+        for start in range(ids.start, ids.stop, _CHUNK):
+            columns = population.value_parts(np.arange(start, min(start + _CHUNK, ids.stop))).T
+            for count, items in zip(counts, columns, strict=True):
+                count += np.bincount(items, minlength=len(count))
     losses = dict.fromkeys(ATTRIBUTES, 0.0)
     for (attribute, _), count in zip(VALUE_PARTS, counts, strict=True):
-        frequencies = count[count > 0] / len(people)
+        frequencies = count[count > 0] / sum(map(len, people))
         losses[attribute] -= float(np.sum(frequencies * np.log(frequencies)))
     return losses
 
 
-def no_knowledge_loss(population: Population, individuals: range | None = None) -> float:
+def no_knowledge_loss(population: Population, *individuals: range) -> float:
     """Mean of no_knowledge_losses over attributes, nats per value."""
-    return mean_over_attributes(no_knowledge_losses(population, individuals))
+    return mean_over_attributes(no_knowledge_losses(population, *individuals))
+
+
+def split_no_knowledge_losses(config: Config, split: str) -> dict[str, float]:
+    """Attribute -> no_knowledge_losses of the people of a split; of pre-training's where it is about people never trained on.
+
+    A model can learn the statistics of the people whom it is trained on: on a split of some of them it could do as well as
+    knowing theirs, on unseen people it cannot do better than with those of pre-training. Nats per value.
+
+    Raises:
+        ValueError: if the config has no such split.
+    """
+    return no_knowledge_losses(config.population, *get_split(config, split).learned_individuals)
+
+
+def split_no_knowledge_loss(config: Config, split: str) -> float:
+    """Mean of split_no_knowledge_losses over attributes, nats per value."""
+    return mean_over_attributes(split_no_knowledge_losses(config, split))
 
 
 def mean_over_attributes(losses: Mapping[str, float]) -> float:

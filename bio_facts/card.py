@@ -6,10 +6,9 @@ from typing import Any
 import yaml
 
 from bio_facts.attributes import full_pool_sizes
-from bio_facts.baseline import no_knowledge_loss
+from bio_facts.baseline import split_no_knowledge_loss
 from bio_facts.config import BaseConfig, Config, config_from
 from bio_facts.resources import DATA
-from bio_facts.splits import splits
 
 _FILE = "dataset_card.md"  # in the wheel below bio_facts/data, in the repository at its root
 _TABLE_MARK = "<!-- built configs -->"
@@ -68,16 +67,10 @@ def _table(manifest: dict[str, Any]) -> str:
     ]
     for name, entry in manifest["configs"].items():
         config = config_from(entry["table"], entry["parameters"])
-        loss = f"{_validation_loss(config):.4f}" if isinstance(config, Config) else ""
+        loss = f"{split_no_knowledge_loss(config, 'validation'):.4f}" if isinstance(config, Config) else ""
         counts = ", ".join(f"{split} {found['num_rows']:,}" for split, found in entry["splits"].items())
         lines.append(f"| {name} | {loss} | {counts} | {_parameters(config)} | `{entry['fingerprint']}` |")
     return "\n".join(lines)
-
-
-def _validation_loss(config: Config) -> float:
-    people = splits(config)["validation"]
-    individuals = range(people.first_individual, people.first_individual + people.num_individuals)
-    return no_knowledge_loss(config.population, individuals)
 
 
 def _parameters(config: BaseConfig) -> str:

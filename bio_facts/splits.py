@@ -29,7 +29,9 @@ class Split:
     """One split: `distribution` over `num_individuals` people, by default uniform, whose ids begin at `first_individual`.
 
     `templates` is the range of positions in an individual's template order that the rows draw from; `stream` names the
-    draws. An endless split has rows beyond the `num_rows` that are exported.
+    draws. An endless split has rows beyond the `num_rows` that are exported. `individuals` are the ids of all people that its
+    rows are about, as ranges; `learned_individuals` those whose statistics a model that is trained on the config can learn of
+    them: for people never trained on, those of pre-training.
     """
 
     stream: str
@@ -39,6 +41,13 @@ class Split:
     num_individuals: int
     first_individual: int = 0
     endless: bool = False
+    individuals: tuple[range, ...] = ()
+    learned_individuals: tuple[range, ...] = ()
+
+    def __post_init__(self) -> None:
+        ids = (range(self.first_individual, self.first_individual + self.num_individuals),)
+        object.__setattr__(self, "individuals", self.individuals or ids)
+        object.__setattr__(self, "learned_individuals", self.learned_individuals or self.individuals)
 
 
 def splits(config: Config) -> Mapping[str, Split]:
@@ -59,9 +68,15 @@ def splits(config: Config) -> Mapping[str, Split]:
         distribution=config.distribution,
         num_individuals=people,
         endless=True,
+        individuals=_trained_individuals(config),
     )
     validation = Split(stream="validation", num_individuals=people)
-    unseen = Split(stream="unseen", num_individuals=NUM_UNSEEN_INDIVIDUALS, first_individual=FIRST_UNSEEN_INDIVIDUAL)
+    unseen = Split(
+        stream="unseen",
+        num_individuals=NUM_UNSEEN_INDIVIDUALS,
+        first_individual=FIRST_UNSEEN_INDIVIDUAL,
+        learned_individuals=validation.individuals,
+    )
     if isinstance(config.distribution, Groups):
         size = people // config.distribution.num_groups
         by_group = {
@@ -79,6 +94,17 @@ def splits(config: Config) -> Mapping[str, Split]:
         first_individual=FIRST_FINE_TUNING_INDIVIDUAL,
     )
     return {"train": train, "validation": new_validation, "pretrain_validation": validation, "unseen": unseen}
+
+
+def _trained_individuals(config: Config) -> tuple[range, ...]:
+    """Ids of the people that rows of the train split are about, as ranges."""
+    known, people = config.distribution.resolved(config.num_individuals), range(config.num_individuals)
+    if isinstance(known, FineTuning):
+        new = range(FIRST_FINE_TUNING_INDIVIDUAL, FIRST_FINE_TUNING_INDIVIDUAL + known.num_fine_tuning_individuals)
+        return (people, new) if known.replay_weight > 0 else (new,)
+    if isinstance(known, Groups):
+        return (people[known.first_group * len(people) // known.num_groups :],)
+    return (people,)
 
 
 def get_split(config: Config, name: str) -> Split:

@@ -1,6 +1,9 @@
+import itertools
 import math
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +12,13 @@ import yaml
 from bio_facts import baseline
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.biography import Biographies
+from bio_facts.callbacks import AttributeEvaluation
+from bio_facts.config import Config, get_config
+from bio_facts.distributions import DISTRIBUTIONS, Celebrities, FineTuning, Groups, PowerLaw, Uniform, WarmUp
 from bio_facts.metrics import AttributeTotals, attribute_totals
 from bio_facts.population import Population
 from bio_facts.resources import pools
+from bio_facts.splits import individual_ids, splits
 from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
 
 MINI = Path(__file__).parent.parent / "train" / "recipes" / "three_phases" / "mini.yaml"
@@ -149,3 +156,79 @@ def test_model_that_knows_the_frequencies_of_values_scores_the_population_loss()
     }
     summary = totals_of_guessing(population, weights).summary(tuple(ATTRIBUTES))
     assert summary["attribute_loss"] == pytest.approx(baseline.no_knowledge_loss(population), rel=1e-12)
+
+
+# Of a split
+
+
+def own_entropies(config: Config, people: Iterable[int]) -> dict[str, float]:
+    """From the values that people have, one by one; parts of a date by themselves."""
+    values = [config.population.individual(person).values for person in people]
+    return {
+        name: sum(entropy(Counter(parts)) for parts in zip(*(date_parts(value[name]) for value in values), strict=True))
+        for name in ATTRIBUTES
+    }
+
+
+NEW, SMALL = 400_000_000, Config(num_individuals=24)
+SPLITS = [
+    (Uniform(), "train", [range(24)]),
+    (Uniform(), "validation", [range(24)]),
+    (Uniform(), "unseen", [range(24)]),
+    (PowerLaw(1.0), "train", [range(24)]),
+    (Celebrities(), "validation", [range(24)]),
+    (WarmUp(), "train", [range(24)]),
+    (FineTuning(5), "train", [range(NEW, NEW + 5)]),
+    (FineTuning(5), "validation", [range(NEW, NEW + 5)]),
+    (FineTuning(5), "pretrain_validation", [range(24)]),
+    (FineTuning(5), "unseen", [range(24)]),
+    (FineTuning(5, 0.5), "train", [range(24), range(NEW, NEW + 5)]),
+    (FineTuning(5, 0.5), "validation", [range(NEW, NEW + 5)]),
+    (Groups(3), "train", [range(24)]),
+    (Groups(3), "validation", [range(24)]),
+    (Groups(3), "validation_group0", [range(8)]),
+    (Groups(3), "validation_group2", [range(16, 24)]),
+    (Groups(3), "unseen", [range(24)]),
+    (Groups(3, first_group=2), "train", [range(16, 24)]),
+]
+
+
+@pytest.mark.parametrize(("distribution", "split", "people"), SPLITS)
+def test_loss_of_a_split_is_the_entropy_of_its_own_people(distribution: Any, split: str, people: list[range]) -> None:
+    config = SMALL.replace(distribution=distribution)
+    expected = own_entropies(config, itertools.chain(*people))
+    assert baseline.split_no_knowledge_losses(config, split) == pytest.approx(expected, rel=1e-12)
+    assert baseline.split_no_knowledge_loss(config, split) == pytest.approx(sum(expected.values()) / 6, rel=1e-12)
+
+
+@pytest.mark.parametrize("distribution", {distribution: None for distribution, *_ in SPLITS})
+def test_people_of_a_split_are_those_that_its_rows_are_about(distribution: Any) -> None:
+    config = SMALL.replace(distribution=distribution)
+    for name, split in splits(config).items():
+        rows = range(2_000) if split.num_individuals <= 24 else range(16_000)
+        drawn = set(individual_ids(config, name, rows).tolist())
+        people = set(itertools.chain(*split.individuals))
+        assert drawn <= people if name == "unseen" else drawn == people
+        assert set(itertools.chain(*split.learned_individuals)) == (set(range(24)) if name == "unseen" else people)
+
+
+def test_every_kind_of_split_is_tried() -> None:
+    names = {name for distribution, *_ in SPLITS for name in splits(SMALL.replace(distribution=distribution))}
+    assert {split for _, split, _ in SPLITS} == names - {"validation_group1"}
+    assert {distribution.name for distribution, *_ in SPLITS} == set(DISTRIBUTIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "split", "expected"),
+    [
+        ("n1k-finetune1k", {"num_fine_tuning_individuals": 50}, "validation", 4.646),
+        ("n1k-groups", {}, "validation_group0", 5.927),
+    ],
+)
+def test_losses_of_the_command_the_card_and_the_callback_are_one(
+    name: str, parameters: dict[str, Any], split: str, expected: float
+) -> None:
+    config = get_config(name).replace(**parameters)
+    assert baseline.split_no_knowledge_loss(config, split) == pytest.approx(expected, abs=5e-4)
+    callback = AttributeEvaluation(load_tokenizer("bio_facts"), config, splits=[split])
+    assert callback.baselines[split]["no_knowledge_loss"] == baseline.split_no_knowledge_loss(config, split)
