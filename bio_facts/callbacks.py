@@ -1,12 +1,11 @@
 """A callback that measures recall while any Trainer of transformers trains. Imports transformers."""
 
 import functools
-import json
 import operator
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from accelerate import PartialState
@@ -17,21 +16,28 @@ from transformers import TrainerCallback
 
 import bio_facts
 from bio_facts.attributes import ATTRIBUTES
-from bio_facts.baseline import no_knowledge_loss, pool_no_knowledge_loss
+from bio_facts.baseline import pool_no_knowledge_loss, split_no_knowledge_loss
 from bio_facts.config import Config, get_config
+from bio_facts.forward import check_causal, context_length, evaluation_mode
+from bio_facts.history import History
 from bio_facts.metrics import AttributeTotals
-from bio_facts.population import FIRST_UNSEEN_INDIVIDUAL
-from bio_facts.scoring import score, score_tokens
+from bio_facts.scoring import score_tokens, tokenized
 from bio_facts.seeding import check_integer
 from bio_facts.splits import draw, get_split
-from bio_facts.tokenization import BiographyTokenizer
+from bio_facts.tokenization import BiographyTokenizer, TokenBatch
+
+_NO_TOKENS = np.zeros((0, 1), dtype=np.int64)
+_NO_ROWS = TokenBatch(_NO_TOKENS, _NO_TOKENS, np.zeros(0, dtype=np.int64))
 
 
 class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
-    """Scores the first rows of splits during training: `trainer.add_callback(AttributeEvaluation(tokenizer, "n1k"))`.
+    """Scores the first rows of splits during training: `AttributeEvaluation(tokenizer, "n1k").attach(trainer)`.
 
     Each evaluation appends one dict for each split to `history`: step, split, the metrics of AttributeTotals.detailed_summary,
-    no_knowledge_loss and pool_no_knowledge_loss (nats per value). Several processes share the rows.
+    no_knowledge_loss and pool_no_knowledge_loss (nats per value). Several processes share the rows. There is one dict for each
+    step and split, however often the Trainer evaluates there. Resumed training continues history and file from its checkpoint.
+    Where training begins anew, as with auto_find_batch_size or in a second run with the same file, the dicts that follow also
+    have `restart`: 1 for the first time, then 2, ...
 
     Args:
         tokenizer: the model's, a fast tokenizer of transformers, which is given whole texts, as bio_facts.score does; or a
@@ -39,8 +45,8 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         data: a config of biographies, or the name of one.
         splits: which of its splits. num_biographies: how many rows of each. batch_size: rows at a time in each process.
         steps: when (0 is before training); None is before training and whenever the Trainer evaluates.
-        file: JSON lines to append the dicts to. log: is given each dict with keys `validation/attribute_loss`; trainer.log
-            sends them to whatever report_to names.
+        file: JSON lines to append the dicts to. log: is given each dict with keys `validation/attribute_loss`; if it is None,
+            attach takes trainer.log, which sends them to whatever report_to names. first_step: at which training begins.
 
     Raises:
         ValueError: for an unknown config or split, or a number that is not right.
@@ -57,6 +63,7 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         steps: Collection[int] | None = None,
         file: str | Path | None = None,
         log: Callable[[dict[str, float]], None] | None = None,
+        first_step: int = 0,
     ) -> None:
         self.data: Config = get_config(data) if isinstance(data, str) else data
         if not isinstance(self.data, Config):
@@ -77,15 +84,38 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         check_integer("batch_size", batch_size, minimum=1)
         self.tokenizer = tokenizer
         self.splits, self.num_biographies, self.batch_size, self.steps = tuple(splits), num_biographies, batch_size, steps
-        self.file, self.log = None if file is None else Path(file), log
+        self.log = log
         pools = {"pool_no_knowledge_loss": pool_no_knowledge_loss(self.data.pool_sizes)}
-        self.baselines = {split: {"no_knowledge_loss": self._no_knowledge_loss(split)} | pools for split in splits}
-        self.history: list[dict[str, Any]] = []
-        self._batches: dict[str, Any] = {}
+        self.baselines = {
+            split: {"no_knowledge_loss": split_no_knowledge_loss(self.data, split)} | pools for split in self.splits
+        }
+        self._lines = History(None if file is None else Path(file), first_step)
+        self._batches: dict[str, list[TokenBatch]] = {}
+        self._evaluated: tuple[Any, dict[str, float]] | None = None  # the model's state and its scores
+        self._given_to: frozenset[str] | None = None  # the names of the Trainer's metrics that these scores were added to
+
+    def attach(self, trainer: Any) -> Self:
+        """Make a Trainer call this before all its other callbacks, and log through it.
+
+        Callbacks that look at its metrics, such as EarlyStoppingCallback, must come later; trainer.add_callback puts it last.
+        """
+        callbacks = trainer.callback_handler.callbacks
+        callbacks[:] = [self, *(callback for callback in callbacks if callback is not self)]
+        self.log = self.log or trainer.log
+        return self
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One dict for each evaluated step and split, in order."""
+        return self._lines.lines
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Evaluate the untrained model, unless `steps` leave it out."""
-        if state.global_step == 0 and (self.steps is None or 0 in self.steps):
+        """Take up the lines of resumed training, or evaluate the untrained model, unless `steps` leave it out."""
+        if state.global_step != self._lines.first_step:
+            self._lines.resume(state.global_step, writes=state.is_world_process_zero)
+            return
+        self._lines.begin()
+        if self.steps is None or state.global_step in self.steps:
             self.evaluate(state, model)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -99,68 +129,85 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         self, args: Any, state: Any, control: Any, model: Any = None, metrics: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
         """Evaluate along with the Trainer if there are no `steps`; its metrics get `eval_validation/attribute_loss` and so on,
-        which metric_for_best_model may name."""
-        if self.steps is None:
-            found = self.evaluate(state, model)
-            if metrics is not None:
-                metrics |= {f"eval_{name}": value for name, value in found.items()}
+        which metric_for_best_model may name. Of several eval datasets the first one's metrics get them."""
+        if self.steps is not None:
+            return
+        scores = self.evaluate(state, model)
+        if metrics is not None and self._given_to in (None, frozenset(metrics)):
+            self._given_to = frozenset(metrics)
+            metrics |= {f"eval_{name}": value for name, value in scores.items()}
 
     def progress(self, step: int) -> dict[str, float]:
         """What else to note of a step."""
         return {}
 
     def evaluate(self, state: Any, model: Any) -> dict[str, float]:
-        """Score all splits, note and return the results, as `validation/attribute_loss`; every process must call it."""
-        was_training = model.training
-        model.eval()
-        summaries = {split: self._totals(split, model).detailed_summary(tuple(ATTRIBUTES)) for split in self.splits}
-        model.train(was_training)
-        noted = self.progress(state.global_step)
+        """Score all splits, note and return the results, as `validation/attribute_loss`; every process must call it.
+
+        A model that is the same as at the last evaluation is not scored again; a step that has its lines gets no second ones.
+        """
+        weights = [(id(weight), None if weight.is_inference() else weight._version) for weight in model.parameters()]
+        now = self._lines.restart, state.global_step, weights
+        if self._evaluated is not None and not any(gather_object([self._evaluated[0] != now])):
+            return self._evaluated[1]
+        with evaluation_mode(model):
+            if self._evaluated is None:
+                check_causal(model)
+            summaries = {split: self._totals(split, model).detailed_summary(tuple(ATTRIBUTES)) for split in self.splits}
+        whole = {f"{split}/{name}": value for split, summary in summaries.items() for name, value in summary.items()}
+        self._evaluated, self._given_to = (now, whole), None
+        if self._lines.has(state.global_step):
+            return whole
+        progress = self.progress(state.global_step)
         lines = [
-            {"step": state.global_step, "split": split} | found | self.baselines[split] | noted
-            for split, found in summaries.items()
+            {"step": state.global_step, "split": split} | summary | self.baselines[split] | progress
+            for split, summary in summaries.items()
         ]
-        self.history += lines
-        whole = {f"{split}/{name}": value for split, found in summaries.items() for name, value in found.items()}
+        self._lines.append(lines, writes=state.is_world_process_zero)
         if not state.is_world_process_zero:
             return whole
-        if self.file is not None:
-            with self.file.open("a", encoding="utf-8") as opened:
-                opened.writelines(json.dumps(line) + "\n" for line in lines)
         if self.log is not None:
             self.log(whole)
         parts = (
-            f"{split} {found['attribute_loss']:.3f} nats per value, accuracy {found['attribute_accuracy']:.3f}"
-            for split, found in summaries.items()
+            f"{split} {summary['attribute_loss']:.3f} nats per value, accuracy {summary['attribute_accuracy']:.3f}"
+            for split, summary in summaries.items()
         )
         tqdm.write(f"step {state.global_step}: {'; '.join(parts)}", file=sys.stderr)
         return whole
 
-    def _no_knowledge_loss(self, name: str) -> float:
-        """Of the people of a split; for unseen ones, of the population that the model could have learned the statistics of."""
-        split = get_split(self.data, name)
-        first = 0 if split.first_individual == FIRST_UNSEEN_INDIVIDUAL else split.first_individual
-        people = self.data.num_individuals if split.first_individual == FIRST_UNSEEN_INDIVIDUAL else split.num_individuals
-        return no_knowledge_loss(self.data.population, range(first, first + people))
-
     def _totals(self, split: str, model: Any) -> AttributeTotals:
-        """Totals of a split; each process scores its share of the rows."""
-        if split not in self._batches:
-            processes = PartialState()
-            rows = np.arange(self.num_biographies)[processes.process_index :: processes.num_processes]
-            self._batches[split] = self._prepared(split, rows)
-        shares = gather_object([self._scored(model, self._batches[split])])
-        totals: AttributeTotals = functools.reduce(operator.add, shares)
-        return totals
+        """Totals of a split; each process scores its share of the rows, in as many forwards as every other.
 
-    def _prepared(self, split: str, rows: NDArray[np.int64]) -> Any:
-        """What stays the same of this process's rows: batches of the generator's own tokens, or texts."""
-        if not isinstance(self.tokenizer, BiographyTokenizer):
-            return bio_facts.rows(draw(self.data, split, rows))
-        cuts = range(0, len(rows), self.batch_size)
-        return [self.tokenizer(draw(self.data, split, rows[cut : cut + self.batch_size])) for cut in cuts]
+        A process whose scores are an error goes on with forwards of its own, so that the others, who may need it for each of
+        theirs, come to the end; then all raise the error.
+        """
+        processes = PartialState()
+        most_rows = -(-self.num_biographies // processes.num_processes)
+        totals: list[AttributeTotals] = []
+        errors: list[ValueError] = []
+        try:
+            if split not in self._batches:
+                rows = np.arange(self.num_biographies)[processes.process_index :: processes.num_processes]
+                self._batches[split] = self._prepared(split, rows, model)
+        except ValueError as error:
+            errors.append(error)
+        for place in range(-(-most_rows // self.batch_size)):
+            batches = [] if errors else self._batches[split]
+            try:
+                totals.append(score_tokens(model, batches[place] if place < len(batches) else _NO_ROWS))
+            except ValueError as error:
+                errors.append(error)
+        if errors := gather_object(errors):
+            raise errors[0]
+        total: AttributeTotals = functools.reduce(operator.add, gather_object(totals))
+        return total
 
-    def _scored(self, model: Any, prepared: Any) -> AttributeTotals:
-        if not isinstance(self.tokenizer, BiographyTokenizer):
-            return score(model, self.tokenizer, prepared, batch_size=self.batch_size).totals()
-        return functools.reduce(operator.add, [score_tokens(model, batch) for batch in prepared])
+    def _prepared(self, split: str, rows: NDArray[np.int64], model: Any) -> list[TokenBatch]:
+        """The tokens of this process's rows, batch by batch: the generator's own, or those of whole texts."""
+        batches = [
+            draw(self.data, split, rows[start : start + self.batch_size]) for start in range(0, len(rows), self.batch_size)
+        ]
+        if isinstance(self.tokenizer, BiographyTokenizer):
+            return [self.tokenizer(batch) for batch in batches]
+        limit = context_length(model)
+        return [tokenized(self.tokenizer, bio_facts.rows(batch), max_length=limit) for batch in batches]

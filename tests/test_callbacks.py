@@ -1,4 +1,6 @@
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -6,13 +8,14 @@ import pytest
 import torch
 from kinds import model_of, tokenizer_of
 from plain_metric import NAMES
-from transformers import Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.baseline import no_knowledge_loss, pool_no_knowledge_loss
 from bio_facts.callbacks import AttributeEvaluation
 from bio_facts.config import Config, get_config
-from bio_facts.scoring import score_tokens
+from bio_facts.records import rows
+from bio_facts.scoring import score, score_tokens
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer
 
@@ -48,11 +51,10 @@ def their_trainer(tmp_path: Path, model: Any = None, **options: Any) -> Trainer:
         per_device_train_batch_size=2,
         learning_rate=1e-2,
         logging_steps=1,
-        save_strategy="no",
         report_to=[],
         disable_tqdm=True,
         use_cpu=True,
-        **options,
+        **{"save_strategy": "no"} | options,
     )
     model = model_of("llama", tokenizer_of("own")) if model is None else model
     return Trainer(model=model, args=arguments, train_dataset=TheirData(), eval_dataset=TheirData())
@@ -68,37 +70,37 @@ def places(callback: AttributeEvaluation) -> list[tuple[int, str]]:
 
 def test_steps_say_when(tmp_path: Path) -> None:
     trainer, callback = their_trainer(tmp_path), watch(steps=[0, 1, 3])
-    trainer.add_callback(callback)
+    callback.attach(trainer)
     trainer.train()
     assert places(callback) == [(step, split) for step in (0, 1, 3) for split in ("validation", "unseen")]
 
 
 def test_untrained_model_is_left_out_if_steps_do_not_name_it(tmp_path: Path) -> None:
     trainer, callback = their_trainer(tmp_path), watch(steps=range(2, 100, 2), splits=["unseen"])
-    trainer.add_callback(callback)
+    callback.attach(trainer)
     trainer.train()
     assert places(callback) == [(2, "unseen"), (4, "unseen")]
 
 
 def test_without_steps_it_goes_with_the_evaluations_of_the_trainer(tmp_path: Path) -> None:
     trainer, callback = their_trainer(tmp_path, eval_strategy="steps", eval_steps=2), watch(splits=["train"])
-    trainer.add_callback(callback)
+    callback.attach(trainer)
     trainer.train()
     assert places(callback) == [(0, "train"), (2, "train"), (4, "train")]
     trainer.evaluate()
-    assert places(callback)[3:] == [(4, "train")]
+    assert places(callback) == [(0, "train"), (2, "train"), (4, "train")]
 
 
 def test_without_steps_and_evaluations_there_is_the_untrained_model_alone(tmp_path: Path) -> None:
     trainer, callback = their_trainer(tmp_path), watch()
-    trainer.add_callback(callback)
+    callback.attach(trainer)
     trainer.train()
     assert places(callback) == [(0, "validation"), (0, "unseen")]
 
 
 def test_history_has_the_metrics_of_the_model_at_that_step(tmp_path: Path) -> None:
     trainer, callback = their_trainer(tmp_path), watch(steps=[0, 4])
-    trainer.add_callback(callback)
+    callback.attach(trainer)
     untrained = model_of("llama", tokenizer_of("own"))
     trainer.train()
     tokenize = BiographyTokenizer(tokenizer_of("own"))
@@ -120,7 +122,7 @@ def test_history_has_the_metrics_of_the_model_at_that_step(tmp_path: Path) -> No
 
 def test_every_biography_has_each_attribute_once(tmp_path: Path) -> None:
     trainer, callback = their_trainer(tmp_path), watch(steps=[0])
-    trainer.add_callback(callback)
+    callback.attach(trainer)
     trainer.train()
     for line in callback.history:
         assert {line[f"num_values/{name}"] for name in ATTRIBUTES} == {NUM_BIOGRAPHIES}
@@ -128,8 +130,7 @@ def test_every_biography_has_each_attribute_once(tmp_path: Path) -> None:
 
 def test_log_of_the_trainer_gets_the_metrics(tmp_path: Path) -> None:
     trainer = their_trainer(tmp_path)
-    callback = watch(steps=[0, 2], log=trainer.log)
-    trainer.add_callback(callback)
+    callback = watch(steps=[0, 2]).attach(trainer)
     trainer.train()
     for line in callback.history:
         logged = [entry for entry in trainer.state.log_history if f"{line['split']}/attribute_loss" in entry]
@@ -143,7 +144,7 @@ def test_file_gets_the_lines_of_history(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     file.write_text('{"step": -1}\n')  # is appended to
     trainer, callback = their_trainer(tmp_path), watch(steps=[0, 2], file=str(file))
-    trainer.add_callback(callback)
+    callback.attach(trainer)
     trainer.train()
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert lines == [{"step": -1}, *callback.history]
@@ -158,10 +159,10 @@ def test_training_goes_on_as_it_would_have(tmp_path: Path) -> None:
         model = model_of("gpt2", tokenizer_of("own"))  # which has dropout
         observed, trainer = Observer(model), their_trainer(tmp_path, model)
         for callback in callbacks:
-            trainer.add_callback(callback)
+            callback.attach(trainer)
         trainer.train()
         assert model.training
-        scored = 8 * (3 + 2) if callbacks else 0  # 4 steps x 2 splits x (3 batches of biographies, 2 to see that it is causal)
+        scored = 4 * 2 * 3 + 2 + 4 if callbacks else 0  # 4 steps x 2 splits x 3 batches; is it causal?; may logits be left out?
         assert (sum(observed.modes), len(observed.modes)) == (4, 4 + scored)
         weights.append([weight.detach().clone() for weight in model.parameters()])
         losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
@@ -171,7 +172,7 @@ def test_training_goes_on_as_it_would_have(tmp_path: Path) -> None:
 
 def test_model_in_evaluation_mode_stays_in_it(tmp_path: Path) -> None:
     trainer, callback = their_trainer(tmp_path), watch()
-    trainer.add_callback(callback)
+    callback.attach(trainer)
     trainer.model.eval()
     trainer.evaluate()
     assert len(callback.history) == 2
@@ -223,7 +224,179 @@ def test_unknown_config_and_slow_tokenizer_are_refused() -> None:
 
 def test_model_that_diverged_is_refused(tmp_path: Path) -> None:
     trainer = their_trainer(tmp_path)
-    trainer.add_callback(watch(steps=[0]))
+    watch(steps=[0]).attach(trainer)
     trainer.model.lm_head.weight.data.fill_(torch.nan)
     with pytest.raises(ValueError, match="the model's logits have NaN"):
         trainer.train()
+
+
+# Other people's Trainers
+
+
+EVERY_STEP = {"eval_strategy": "steps", "eval_steps": 1}
+
+
+def watched(
+    tmp_path: Path, callback: AttributeEvaluation, model: Any = None, eval_dataset: Any = None, **options: Any
+) -> Trainer:
+    trainer = their_trainer(tmp_path, model, **EVERY_STEP | options)
+    trainer.eval_dataset = eval_dataset or trainer.eval_dataset
+    callback.attach(trainer)
+    return trainer
+
+
+def in_file(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@contextmanager
+def counted_forwards(model: Any) -> Iterator[list[int]]:
+    calls: list[int] = []
+    handle = model.register_forward_pre_hook(lambda module, args: calls.append(1))
+    yield calls
+    handle.remove()
+
+
+def test_several_eval_datasets_make_one_evaluation_of_a_step(tmp_path: Path) -> None:
+    callback = watch(splits=["unseen"])
+    trainer = watched(tmp_path, callback, eval_dataset={name: TheirData() for name in "abc"}, eval_on_start=True)
+    trainer.train()
+    assert places(callback) == [(step, "unseen") for step in range(5)]
+    with counted_forwards(trainer.model) as calls:
+        for name in ("eval_a", "eval_b", "eval"):
+            callback.on_evaluate(trainer.args, trainer.state, trainer.control, trainer.model, {f"{name}_loss": 1.0})
+    assert calls == []
+
+
+def test_metrics_go_to_the_first_of_several_eval_datasets_whenever_it_is_evaluated(tmp_path: Path) -> None:
+    callback = watch(splits=["unseen"])
+    trainer = watched(tmp_path, callback, eval_dataset={name: TheirData() for name in "abc"}, eval_on_start=True)
+    seen: list[tuple[int, list[str]]] = []
+
+    class Listener(TrainerCallback):
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+            if "eval_unseen/attribute_loss" in metrics:
+                seen.append((state.global_step, [name for name in "abc" if f"eval_{name}_loss" in metrics]))
+
+    trainer.add_callback(Listener())
+    trainer.train()
+    assert seen == [(step, ["a"]) for step in range(5)]
+    metrics = trainer.evaluate()
+    assert metrics["eval_unseen/attribute_loss"] == callback.history[-1]["attribute_loss"]
+    assert seen[5:] == [(4, ["a"])]
+
+
+def test_evaluations_before_training_at_its_start_and_at_its_end_leave_one_line_each(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    callback = watch(splits=["unseen"], file=file)
+    trainer = watched(tmp_path, callback, eval_on_start=True)
+    trainer.evaluate()
+    trainer.train()
+    trainer.evaluate()
+    assert [(line["step"], line.get("restart")) for line in in_file(file)] == [(step, None) for step in range(5)]
+    assert in_file(file) == callback.history
+
+
+def test_scores_are_the_models_at_hand_though_its_step_has_a_line(tmp_path: Path) -> None:
+    """As load_best_model_at_end puts other weights into the model of the last step."""
+    callback = watch(splits=["unseen"])
+    trainer = watched(tmp_path, callback)
+    trainer.train()
+    last = callback.history[-1]["attribute_loss"]
+    trainer.model.load_state_dict(model_of("llama", tokenizer_of("own")).state_dict())
+    assert trainer.evaluate()["eval_unseen/attribute_loss"] == pytest.approx(callback.history[0]["attribute_loss"], rel=1e-6)
+    assert callback.history[-1]["attribute_loss"] == last
+    assert places(callback) == [(step, "unseen") for step in range(5)]
+
+
+@pytest.mark.parametrize("new_process", [True, False])
+def test_resumed_training_has_no_step_twice(new_process: bool, tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("notes of somebody else\n")
+    callback = watch(splits=["unseen"], file=file)
+    trainer = watched(tmp_path, callback, save_strategy="steps", save_steps=2)
+    trainer.train()
+    whole = callback.history[:]
+    with file.open("a") as opened:
+        opened.write('{"step": 5, "spl')  # killed while it was written
+    if new_process:
+        callback = watch(splits=["unseen"], file=file)
+        trainer = watched(tmp_path, callback, save_strategy="steps", save_steps=2)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "theirs" / "checkpoint-2"))
+    assert places(callback) == [(step, "unseen") for step in range(5)]
+    first, *lines = file.read_text().splitlines()
+    assert first == "notes of somebody else"
+    assert [json.loads(line) for line in lines] == callback.history
+    assert callback.history[:3] == whole[:3]
+    assert callback.history[4] == pytest.approx(whole[4])
+
+
+def test_training_that_begins_anew_with_a_smaller_batch_is_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    callback, model = watch(splits=["unseen"], file=file), model_of("llama", tokenizer_of("own"))
+
+    def out_of_memory(module: Any, args: Any, named: dict[str, Any]) -> None:
+        if module.training and trainer.state.global_step == 2 and len(named["input_ids"]) == 2:
+            raise RuntimeError("CUDA out of memory.")
+
+    model.register_forward_pre_hook(out_of_memory, with_kwargs=True)
+    trainer = watched(tmp_path, callback, model, auto_find_batch_size=True)
+    trainer.train()
+    before, after = [(step, None) for step in (0, 1, 2)], [(step, 1) for step in range(5)]
+    assert [(line["step"], line.get("restart")) for line in callback.history] == before + after
+    assert in_file(file) == callback.history
+    assert callback.history[3]["attribute_loss"] == pytest.approx(callback.history[2]["attribute_loss"])  # weights are kept
+
+
+def test_second_training_and_second_run_with_the_same_file_are_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.jsonl"
+    callback = watch(splits=["unseen"], file=file, steps=[0, 4])
+    trainer = watched(tmp_path, callback)
+    trainer.train()
+    trainer.train()
+    other = watch(splits=["unseen"], file=file, steps=[0, 4])
+    watched(tmp_path, other).train()
+    assert [(line["step"], line.get("restart", 0)) for line in in_file(file)] == [(s, r) for r in (0, 1, 2) for s in (0, 4)]
+    assert in_file(file) == callback.history + other.history
+
+
+def test_early_stopping_sees_the_metrics_wherever_it_was_given(tmp_path: Path) -> None:
+    class Stopping(EarlyStoppingCallback):
+        values: list[float] = []
+
+        def check_metric_value(self, args: Any, state: Any, control: Any, metric_value: float) -> None:
+            self.values.append(metric_value)
+            super().check_metric_value(args, state, control, metric_value)
+
+    Stopping.values = []
+    stopping, callback = Stopping(early_stopping_patience=2, early_stopping_threshold=1e9), watch(splits=["unseen"])
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "unseen/attribute_loss", "greater_is_better": False}
+    arguments = their_trainer(tmp_path, **EVERY_STEP, **best, save_strategy="steps", save_steps=1).args
+    data = {name: TheirData() for name in "ab"}
+    trainer = Trainer(
+        model=model_of("llama", tokenizer_of("own")), args=arguments, train_dataset=TheirData(), eval_dataset=data,
+        callbacks=[stopping],
+    )  # fmt: skip
+    callback.attach(trainer)
+    callback.attach(trainer)  # once more changes nothing
+    assert [type(one) for one in trainer.callback_handler.callbacks].count(AttributeEvaluation) == 1
+    trainer.train()
+    assert trainer.state.global_step == 3  # the first is the best so far; two more are not better by the threshold
+    assert Stopping.values == [line["attribute_loss"] for line in callback.history if line["step"] in (1, 2, 3)]
+
+
+def test_attached_callback_keeps_a_log_that_it_was_given(tmp_path: Path) -> None:
+    logged: list[dict] = []
+    trainer = their_trainer(tmp_path)
+    assert watch(log=logged.append).attach(trainer).log == logged.append
+    assert watch().attach(trainer).log == trainer.log
+
+
+def test_all_texts_of_a_config_are_scored_as_score_does(tmp_path: Path) -> None:
+    trainer, callback = their_trainer(tmp_path), watch(steps=[0], splits=["unseen"])
+    callback.attach(trainer)
+    trainer.train()
+    found = score(
+        model_of("llama", tokenizer_of("own")), tokenizer_of("own"), rows(draw(DATA, "unseen", range(NUM_BIOGRAPHIES)))
+    )
+    assert callback.history[0]["attribute_loss"] == pytest.approx(found.totals().summary(NAMES)["attribute_loss"], rel=1e-6)

@@ -1,16 +1,15 @@
 """What a recipe's run notes beside the metrics of AttributeEvaluation: metrics.jsonl, resumable, with tokens and seconds."""
 
-import json
 import math
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 from recipe import Recipe
-from run_folder import MODELS_FOLDER, read_metrics
+from run_folder import MODELS_FOLDER
 
 from bio_facts.callbacks import AttributeEvaluation
 from bio_facts.phases import is_decided
@@ -26,9 +25,7 @@ class RecipeEvaluation(AttributeEvaluation):
     A resumed run drops the lines written after its checkpoint and goes on; `seconds` counts from the line before.
     """
 
-    def __init__(
-        self, recipe: Recipe, tokenizer: BiographyTokenizer, path: Path, log: Callable[[dict[str, float]], None] | None = None
-    ) -> None:
+    def __init__(self, recipe: Recipe, tokenizer: BiographyTokenizer, path: Path) -> None:
         super().__init__(
             tokenizer,
             recipe.data,
@@ -37,27 +34,25 @@ class RecipeEvaluation(AttributeEvaluation):
             batch_size=recipe.eval_batch_size,
             steps=recipe.eval_steps,
             file=path,
-            log=log,
+            first_step=recipe.first_step,
         )
         self.path, self.recipe = path, recipe
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Take up the lines of the steps done, and evaluate the model that the run starts from if there are none."""
         begins = state.global_step == self.recipe.first_step
-        kept = [] if begins else [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
-        self._tokens_until, self._num_tokens, seconds = self.recipe.first_step, 0, 0.0
-        if kept:
-            self._tokens_until, self._num_tokens, seconds = kept[-1]["step"], kept[-1]["num_tokens"], kept[-1]["seconds"]
-        if state.is_world_process_zero:
-            unfinished = self.path.with_suffix(".jsonl.partial")
-            unfinished.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            unfinished.replace(self.path)
-        self._started = time.perf_counter() - seconds
-        if begins and state.global_step in self.recipe.keep_models_at and state.is_world_process_zero:
-            keep_model(model, self.path.parent, state.global_step)
-        self.history = kept
-        if not kept:
-            self.evaluate(state, model)
+        if begins and state.is_world_process_zero:
+            self.path.unlink(missing_ok=True)  # of a run that was interrupted before its first checkpoint
+            if state.global_step in self.recipe.keep_models_at:
+                keep_model(model, self.path.parent, state.global_step)
+        self._tokens_until, self._num_tokens = state.global_step, 0
+        self._started = time.perf_counter()
+        PartialState().wait_for_everyone()
+        super().on_train_begin(args, state, control, model, **kwargs)
+        if not begins:
+            last = self.history[-1]
+            self._tokens_until, self._num_tokens = last["step"], last["num_tokens"]
+            self._started -= last["seconds"]
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Keep the model at the recipe's steps, evaluate, and end the run once its question is decided."""
