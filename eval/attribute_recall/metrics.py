@@ -146,12 +146,13 @@ def first_tokens(attribute_ids: NDArray[np.integer], row_lengths: NDArray[np.int
         raise ValueError(
             f"row_lengths add up to {row_lengths.sum()}; they must add up to the number of tokens, {len(attribute_ids)}"
         )
-    begins: NDArray[np.bool_] = attribute_ids > 0
-    changes = np.ones(len(begins), dtype=bool)
+    is_value: NDArray[np.bool_] = attribute_ids > 0
+    changes = np.ones(len(is_value), dtype=bool)
     changes[1:] = attribute_ids[1:] != attribute_ids[:-1]
     row_starts = np.cumsum(row_lengths) - row_lengths
     changes[row_starts[row_lengths > 0]] = True
-    return begins & changes
+    begins: NDArray[np.bool_] = is_value & changes
+    return begins
 
 
 def auroc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float:
