@@ -25,6 +25,10 @@ __all__ = [
 _LAZY = {"load_dataset": "builder", "rows": "records", "Scores": "scoring", "score": "scoring"}
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -109,6 +109,14 @@ def test_every_public_name_is_there() -> None:
     assert all(hasattr(bio_facts, name) for name in bio_facts.__all__)
 
 
+def test_dir_lists_every_public_name_before_it_is_asked_for() -> None:
+    program = "import json, bio_facts; print(json.dumps([dir(bio_facts), bio_facts.__all__]))"
+    listed, public = json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
+    assert {"load_dataset", "rows", "Scores", "score"} <= set(listed)
+    assert set(public) <= set(listed)
+    assert listed == sorted(set(listed))
+
+
 @EVERY_MODULE
 def test_library_is_imported_by_the_module_that_is_for_it_alone(module: Path) -> None:
     assert imported_by(module.read_text(encoding="utf-8"), anywhere=False) & HEAVY == FOR_LIBRARIES.get(module.stem, set())
