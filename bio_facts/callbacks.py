@@ -9,22 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from tqdm import tqdm
-from transformers import TrainerCallback
 
 import bio_facts
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.baseline import no_knowledge_loss, pool_no_knowledge_loss
 from bio_facts.config import Config, get_config
+from bio_facts.extras import needs
 from bio_facts.metrics import AttributeTotals
 from bio_facts.population import FIRST_UNSEEN_INDIVIDUAL
 from bio_facts.scoring import score, score_tokens
 from bio_facts.seeding import check_integer
 from bio_facts.splits import draw, get_split
 from bio_facts.tokenization import BiographyTokenizer
+
+with needs("train", "bio_facts.callbacks"):
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+    from transformers import TrainerCallback
 
 
 class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]

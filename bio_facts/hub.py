@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bio_facts.export import CARD, MANIFEST, read_manifest, verify
+from bio_facts.extras import needs
 
 _OWN_FILES = (CARD, MANIFEST, ".gitattributes", "data/*.parquet")
 
@@ -19,11 +20,9 @@ def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
         ValueError: if the export is not right, the tag exists with other content, the repository holds something else, or
             the Hub does not answer as it should.
     """
-    try:
+    with needs("hub", "push"):
         import huggingface_hub
         from huggingface_hub import errors
-    except ImportError as error:
-        raise ValueError('push needs huggingface_hub: pip install "bio-facts[hub]"') from error
     hub: Any = huggingface_hub.HfApi()
     repo = {"repo_id": repo_id, "repo_type": "dataset"}
     if not re.fullmatch(r"[^/\s]+/[^/\s]+", repo_id):

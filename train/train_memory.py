@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from recipe import MemoryRecipe
 from run_folder import METRICS_FILE, check_folder, lock, read_metrics, write_config
 
+from bio_facts.extras import needs
 from bio_facts.seeding import integers
 
 
@@ -30,6 +31,8 @@ def main() -> None:
         check_folder(output_dir, recipe)
         held = lock(output_dir)  # noqa: F841 - released when the process ends
         lines = read_metrics(output_dir / METRICS_FILE)
+        with needs("train", "training"):
+            import torch  # noqa: F401 - fine_tune needs it, and config.json says its version
     except ValueError as error:
         print(f"train_memory.py: error: {error}", file=sys.stderr)
         sys.exit(2)
