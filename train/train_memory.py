@@ -73,7 +73,7 @@ def fine_tune(recipe: MemoryRecipe) -> list[dict[str, Any]]:
         torch.nn.ReLU(),
         torch.nn.Linear(recipe.num_units, recipe.dimension),
     )
-    cross_entropy = torch.nn.functional.cross_entropy  # of the output's products with all values; unstated in the paper
+    cross_entropy = torch.nn.functional.cross_entropy  # 30-way classification; logits: the output's products with all values
     lines: list[dict[str, Any]] = []
     started = time.perf_counter()
 

@@ -176,7 +176,7 @@ def _change(signatures: dict[str, dict[str, list[float]]], phase1: int, plateau:
 
 def plot(found: dict[str, Any], path: Path) -> None:
     """Loss with patched attention beside the reference's; attention from value to name and to text by layer over steps."""
-    figure, (loss, attention) = new_figure(2, "With the attention patterns of a model that knows, there is no plateau")
+    figure, (loss, attention) = new_figure(2, "With the attention patterns of a model that knows, the plateau is short")
     seed = str(found["seeds"][0])
     phase1, plateau = found["phase_ends"][seed]
     reference = found["reference_curve"]
