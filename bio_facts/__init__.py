@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.config import CONFIGS, DATA_VERSION, Config, get_config
 from bio_facts.population import Individual, Population
-from bio_facts.splits import draw, splits
+from bio_facts.splits import draw
 
 if TYPE_CHECKING:
     from bio_facts.builder import load_dataset
     from bio_facts.records import rows
     from bio_facts.scoring import Scores, score
+    from bio_facts.splits import splits
 
 __version__ = "0.1.0"
 
@@ -22,7 +23,12 @@ __all__ = [
 
 
 # Training needs neither pyarrow nor datasets, and data no torch: what does is imported when it is first asked for.
+# `splits` is not among them: it is the module of that name, which can be called like its function.
 _LAZY = {"load_dataset": "builder", "rows": "records", "Scores": "scoring", "score": "scoring"}
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
 
 
 def __getattr__(name: str) -> Any:

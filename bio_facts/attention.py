@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bio_facts.extras import needs
 from bio_facts.forward import input_device
 
 _PATCHED = "bio_facts_patched"  # the name of our attention function
@@ -27,8 +28,9 @@ def patch_attention(model: Any, reference: Any) -> None:
     Raises:
         ValueError: if one of them does not use transformers' attention interface, or their layers or heads differ.
     """
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import eager_mask
+    with needs("train", "bio_facts.attention"):
+        from transformers import AttentionInterface, AttentionMaskInterface
+        from transformers.masking_utils import eager_mask
 
     AttentionInterface.register(_PATCHED, _attend_by_given_pattern)
     AttentionMaskInterface.register(_PATCHED, eager_mask)
@@ -53,7 +55,8 @@ def patch_attention(model: Any, reference: Any) -> None:
 
 def attention_patterns(model: Any, **inputs: Any) -> tuple[Any, ...]:
     """The patterns of each layer, tensors [B, H, L, L], without gradient; `model` must compute attention eagerly."""
-    import torch
+    with needs("train", "bio_facts.attention"):
+        import torch
 
     with torch.no_grad():
         patterns = model.base_model(**inputs, use_cache=False, output_attentions=True).attentions
@@ -118,7 +121,8 @@ def attention_signatures(
     token of each mention of a name: name_to_name, its weights on the mention's other tokens. All arrays are [B, L], padded on
     the right: token ids, 0 or the attribute of the value that a token is part of, whether it is a name's.
     """
-    import torch
+    with needs("train", "bio_facts.attention"):
+        import torch
 
     begins = (attribute_ids[:, 1:] > 0) & (attribute_ids[:, 1:] != attribute_ids[:, :-1])
     rows, positions = np.nonzero(begins)  # position p predicts token p + 1

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import pyarrow as pa
 
 from bio_facts.config import CONFIGS, DATA_VERSION, BaseConfig, get_config
 from bio_facts.distributions import Distribution
+from bio_facts.extras import needs
 from bio_facts.records import SCHEMAS, num_rows, record_batch
 from bio_facts.shards import ROWS_PER_BATCH, cut
+
+with needs("hub", "bio_facts.load_dataset"):
+    import datasets
 
 _MAX_PARTS = 4_096
 _ROWS_PER_TABLE = 4_000  # small, so that streams begin at once

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from accelerate import PartialState
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from tqdm import tqdm
-from transformers import TrainerCallback
 
 import bio_facts
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.baseline import pool_no_knowledge_loss, split_no_knowledge_loss
 from bio_facts.config import Config, get_config
+from bio_facts.extras import needs
 from bio_facts.forward import check_causal, context_length, evaluation_mode
 from bio_facts.history import History
 from bio_facts.metrics import AttributeTotals
@@ -28,6 +26,11 @@ from bio_facts.tokenization import BiographyTokenizer, TokenBatch
 
 _NO_TOKENS = np.zeros((0, 1), dtype=np.int64)
 _NO_ROWS = TokenBatch(_NO_TOKENS, _NO_TOKENS, np.zeros(0, dtype=np.int64))
+
+with needs("train", "bio_facts.callbacks"):
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+    from transformers import TrainerCallback
 
 
 class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]

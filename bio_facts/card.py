@@ -13,8 +13,12 @@ from bio_facts.resources import DATA
 _FILE = "dataset_card.md"  # in the wheel below bio_facts/data, in the repository at its root
 _TABLE_MARK = "<!-- built configs -->"
 _DEFAULT_CONFIG = "n64k"
-_EXAMPLE_CONFIG = "n1k"
-_EXAMPLE = f'load_dataset("<you>/bio_facts", "{_EXAMPLE_CONFIG}"'  # of the card; names the copy's default config there
+REPOSITORY = "<you>/bio_facts"  # in the card of an export; push puts the name of the repository in its place
+_EXAMPLE = f'load_dataset("{REPOSITORY}", "n1k", split="validation"'  # in the source; names a config of the export there
+_USE_OF_EXAMPLE = """row = data[0]
+for found in row["attributes"]:
+    print(found["attribute"], found["value"], row["text"][found["start"] : found["end"]])
+"""
 _SIZE_CATEGORIES = (
     (1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"), (1e8, "10M<n<100M"),
     (1e9, "100M<n<1B"), (1e10, "1B<n<10B"), (1e11, "10B<n<100B"), (1e12, "100B<n<1T"), (float("inf"), "n>1T"),
@@ -44,8 +48,13 @@ def render_card(manifest: dict[str, Any]) -> str:
     }
     assert body.count(_TABLE_MARK) == 1
     header = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
-    body = body.replace(_TABLE_MARK, _table(manifest)).replace(_EXAMPLE, _EXAMPLE.replace(_EXAMPLE_CONFIG, _default(configs)))
-    return f"---\n{header}---\n{body}"
+    name = _default(configs)
+    has_biographies = configs[name]["table"] == Config.table
+    split = "validation" if has_biographies else next(iter(configs[name]["splits"]))
+    body = body.replace(_EXAMPLE, f'load_dataset("{REPOSITORY}", "{name}", split="{split}"')
+    if not has_biographies:
+        body = body.replace(_USE_OF_EXAMPLE, "print(data[0])\n")
+    return f"---\n{header}---\n{body.replace(_TABLE_MARK, _table(manifest))}"
 
 
 def _default(configs: dict[str, Any]) -> str:

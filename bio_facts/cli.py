@@ -24,6 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bio_facts import __version__
+from bio_facts.card import REPOSITORY
 from bio_facts.config import CONFIGS, DATA_VERSION, BaseConfig, Config, get_config
 from bio_facts.export import build, is_built, verify
 from bio_facts.hub import push
@@ -266,7 +267,7 @@ def build_parser() -> argparse.ArgumentParser:
         _push,
         "publish an export on the Hub",
         f"Verify an export, upload it as a data set, and set the tag v{DATA_VERSION} last. A tag that exists is never moved.\n"
-        "Log in first (hf auth login).",
+        f"In the card that is uploaded, REPO_ID stands for {REPOSITORY}. Log in first (hf auth login).",
         "  bio-facts push you/bio_facts --from export",
     )
     pushing.add_argument("repo_id", metavar="REPO_ID", help="you/bio_facts; created if it is not there")

@@ -91,13 +91,13 @@ class Celebrities:
     num_celebrities: int | None = None
     celebrity_weight: int = 8
 
+    def __post_init__(self) -> None:
+        _check_integers(self, num_celebrities=(1, None), celebrity_weight=(1, _MAX_WEIGHT))
+
     def resolved(self, num_individuals: int) -> Self:
         """See Distribution."""
         given = max(1, num_individuals // 16) if self.num_celebrities is None else self.num_celebrities
-        return type(self)(
-            seeding.check_integer("num_celebrities", given, 1, num_individuals),
-            seeding.check_integer("celebrity_weight", self.celebrity_weight, 1, _MAX_WEIGHT),
-        )
+        return type(self)(seeding.check_integer("num_celebrities", given, 1, num_individuals), self.celebrity_weight)
 
     def individual_ids(
         self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
@@ -119,14 +119,14 @@ class WarmUp:
     num_warmup_individuals: int | None = None
     num_warmup_biographies: int | None = None
 
+    def __post_init__(self) -> None:
+        _check_integers(self, num_warmup_individuals=(1, None), num_warmup_biographies=(0, None))
+
     def resolved(self, num_individuals: int) -> Self:
         """See Distribution."""
         individuals = max(1, num_individuals // 8) if self.num_warmup_individuals is None else self.num_warmup_individuals
         biographies = 3 * num_individuals if self.num_warmup_biographies is None else self.num_warmup_biographies
-        return type(self)(
-            seeding.check_integer("num_warmup_individuals", individuals, 1, num_individuals),
-            seeding.check_integer("num_warmup_biographies", biographies, 0),
-        )
+        return type(self)(seeding.check_integer("num_warmup_individuals", individuals, 1, num_individuals), biographies)
 
     def individual_ids(
         self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
@@ -153,11 +153,10 @@ class FineTuning:
 
     def __post_init__(self) -> None:
         maximum = FIRST_UNSEEN_INDIVIDUAL - FIRST_FINE_TUNING_INDIVIDUAL
-        count = seeding.check_integer("num_fine_tuning_individuals", self.num_fine_tuning_individuals, 1, maximum)
+        _check_integers(self, num_fine_tuning_individuals=(1, maximum))
         weight = _check_number("replay_weight", self.replay_weight, 0, _MAX_WEIGHT)
         if Fraction(repr(weight)).denominator > _MAX_DENOMINATOR:
             raise ValueError(f"replay_weight is {weight!r}; it must have at most 6 decimal places")
-        object.__setattr__(self, "num_fine_tuning_individuals", count)
         object.__setattr__(self, "replay_weight", weight)
 
     def resolved(self, num_individuals: int) -> Self:
@@ -188,6 +187,10 @@ class Groups:
     num_group_biographies: int | None = None
     first_group: int = 0
 
+    def __post_init__(self) -> None:
+        _check_integers(self, num_groups=(1, _MAX_GROUPS), num_group_biographies=(1, None))
+        _check_integers(self, first_group=(0, self.num_groups - 1))
+
     def resolved(self, num_individuals: int) -> Self:
         """See Distribution."""
         num_groups = seeding.check_integer("num_groups", self.num_groups, 1, min(num_individuals, _MAX_GROUPS))
@@ -196,14 +199,8 @@ class Groups:
                 f"num_groups is {num_groups}, by which num_individuals, {num_individuals}, cannot be divided; it must "
                 "be a divisor"
             )
-        biographies = self.num_group_biographies
-        return type(self)(
-            num_groups,
-            seeding.check_integer(
-                "num_group_biographies", 16 * num_individuals // num_groups if biographies is None else biographies, 1
-            ),
-            seeding.check_integer("first_group", self.first_group, 0, num_groups - 1),
-        )
+        size, biographies = num_individuals // num_groups, self.num_group_biographies
+        return type(self)(num_groups, 16 * size if biographies is None else biographies, self.first_group)
 
     def individual_ids(
         self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
@@ -265,6 +262,17 @@ def _exp2_negative(fraction: NDArray[np.uint64]) -> NDArray[np.uint64]:
         multiplied = (result * np.uint64(root >> 96)) >> np.uint64(32)
         result = np.where((fraction >> np.uint64(bit)) & np.uint64(1), multiplied, result)
     return result
+
+
+def _check_integers(distribution: object, **ranges: tuple[int, int | None]) -> None:
+    """Check fields of a frozen distribution, and make them plain integers; a field whose default is None may be None.
+
+    ranges: field -> (minimum, maximum); None is no maximum. What depends on the number of individuals, `resolved` checks.
+    """
+    for name, (minimum, maximum) in ranges.items():
+        value = getattr(distribution, name)
+        if value is not None or getattr(type(distribution), name, 0) is not None:
+            object.__setattr__(distribution, name, seeding.check_integer(name, value, minimum, maximum))
 
 
 def _check_number(name: str, value: object, minimum: float, maximum: float) -> float:

@@ -5,7 +5,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from bio_facts.card import REPOSITORY
 from bio_facts.export import CARD, MANIFEST, read_manifest, verify
+from bio_facts.extras import needs
 
 _OWN_FILES = (CARD, MANIFEST, ".gitattributes", "data/*.parquet")
 
@@ -13,17 +15,16 @@ _OWN_FILES = (CARD, MANIFEST, ".gitattributes", "data/*.parquet")
 def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
     """Verify the export in `folder` and publish it as data set `repo_id`; what was done, as a sentence.
 
-    Only when all is uploaded is the tag v<DATA_VERSION> set; a push that was cut is completed by another one.
+    Only when all is uploaded is the tag v<DATA_VERSION> set; a push that was cut is completed by another one. In the card that
+    is uploaded, `repo_id` stands for "<you>/bio_facts"; the folder is not changed, so it can be pushed elsewhere too.
 
     Raises:
         ValueError: if the export is not right, the tag exists with other content, the repository holds something else, or
             the Hub does not answer as it should.
     """
-    try:
+    with needs("hub", "push"):
         import huggingface_hub
         from huggingface_hub import errors
-    except ImportError as error:
-        raise ValueError('push needs huggingface_hub: pip install "bio-facts[hub]"') from error
     hub: Any = huggingface_hub.HfApi()
     repo = {"repo_id": repo_id, "repo_type": "dataset"}
     if not re.fullmatch(r"[^/\s]+/[^/\s]+", repo_id):
@@ -37,13 +38,13 @@ def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
         verify(folder, num_workers)
         hub.create_repo(**repo, private=private, exist_ok=True)
         # First what makes the repository ours: upload_folder commits large exports in several parts and may be cut.
-        hub.upload_file(
-            **repo, path_or_fileobj=folder / MANIFEST, path_in_repo=MANIFEST, commit_message=f"bio_facts {tag}, manifest"
-        )
+        card = (folder / CARD).read_bytes().replace(REPOSITORY.encode(), repo_id.encode())
+        for path, content in ((MANIFEST, folder / MANIFEST), (CARD, card)):
+            hub.upload_file(**repo, path_or_fileobj=content, path_in_repo=path, commit_message=f"bio_facts {tag}, {path}")
         last_commit = hub.upload_folder(
             **repo,
             folder_path=folder,
-            allow_patterns=[CARD, MANIFEST, "data/**"],
+            allow_patterns=["data/**"],
             delete_patterns=["data/**"],
             commit_message=f"bio_facts {tag}",
         )

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datatrove.data import Document, DocumentsPipeline
-from datatrove.pipeline.base import PipelineStep
 
 from bio_facts.config import BaseConfig, Config
 from bio_facts.export import all_shards, is_built, locked, open_partial
+from bio_facts.extras import needs
 from bio_facts.records import num_rows, record_batch
 from bio_facts.shards import ROWS_PER_BATCH, cut, write_shard
+
+with needs("datatrove", "bio_facts.pipeline"):
+    from datatrove.data import Document, DocumentsPipeline
+    from datatrove.pipeline.base import PipelineStep
 
 
 class WriteShards(PipelineStep):  # type: ignore[misc]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bio_facts.alignment import AlignedRows, align
 from bio_facts.attributes import ATTRIBUTES
+from bio_facts.extras import needs
 from bio_facts.forward import check_causal, context_length, evaluation_mode, logits_at, vocabulary_size
 from bio_facts.metrics import AttributeTotals, attribute_totals
 from bio_facts.seeding import check_integer
@@ -82,7 +83,10 @@ def score(
     Raises:
         ValueError: for a tokenizer without offsets, a model that is not causal, a row that does not fit its spans, a cut value,
             tokens that the model does not have, or NaN logits.
+        ImportError: without torch; it names the extra to install.
     """
+    with needs("train", "bio_facts.score"):
+        import torch  # noqa: F401 - what scores a model needs it
     check_integer("batch_size", batch_size, minimum=1)
     if max_length is not None:
         check_integer("max_length", max_length, minimum=1)

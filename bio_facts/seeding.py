@@ -96,4 +96,5 @@ def permute(indices: ArrayLike, size: int, seed: int, stream: str) -> NDArray[np
     for round_index in range(0, _PERMUTE_ROUNDS, 2):
         left = (left + integers(height, seed, f"{stream}/{round_index}", right)) % height
         right = (right + integers(width, seed, f"{stream}/{round_index + 1}", left)) % width
-    return left * width + right
+    permuted: NDArray[np.int64] = left * width + right
+    return permuted

@@ -1,7 +1,9 @@
 """Splits: which people x which templates x how many rows; and what row k of a split says."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -150,3 +152,13 @@ def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biograph
     )
     template_ids = template_orders()[population.template_ranks(people), position].astype(np.int64)
     return Biographies.assemble(indices, people, population, order, template_ids)
+
+
+class _CallableModule(ModuleType):
+    """As an attribute of the package, bio_facts.splits is this module and, called, its function of that name."""
+
+    def __call__(self, config: Config) -> Mapping[str, Split]:
+        return splits(config)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS
 from bio_facts.biography import NAME, VALUE, Biographies
+from bio_facts.extras import needs
 from bio_facts.pieces import is_initial, piece_table, ragged_table
 from bio_facts.resources import DATA, NAME_POOLS, pools
 
@@ -165,8 +166,9 @@ def check_tokenizer(name_or_path: str) -> Path:
         return Path(name_or_path)
     if re.fullmatch(r"[A-Za-z_]\w*:[^/\\]\S*", name_or_path):
         return _file_of_package(name_or_path)
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+    with needs("train", "a tokenizer from the Hugging Face cache"):
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
 
     for file in ("tokenizer.json", "tokenizer.model"):
         try:
@@ -186,9 +188,8 @@ def _file_of_package(name: str) -> Path:
     package, _, file = name.partition(":")
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ValueError(
-            f"tokenizer is {name!r}, but no package {package!r} is installed: pip install {package.replace('_', '-')}"
-        )
+        requirement = '"bio-facts[paper]"' if package == "mistral_common" else package.replace("_", "-")
+        raise ValueError(f"tokenizer is {name!r}, but no package {package!r} is installed: pip install {requirement}")
     path = Path(spec.origin).parent / file
     if not path.is_file():
         raise ValueError(f"tokenizer is {name!r}, but the package has no such file; it must be one below {path.parent}")
@@ -206,7 +207,8 @@ def load_tokenizer(name_or_path: str) -> Any:
         ValueError: if it is not found, or not a tokenizer.
     """
     path = check_tokenizer(name_or_path)
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    with needs("train", "load_tokenizer"):
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if not (path / "tokenizer.json").exists() and (path / "tokenizer.model").exists():
         path = path / "tokenizer.model"

@@ -13,6 +13,7 @@ import bio_facts
 from bio_facts.baseline import pool_no_knowledge_losses
 from bio_facts.cli import Parser
 from bio_facts.config import Config, config_from
+from bio_facts.extras import needs
 from bio_facts.records import rows
 
 EXAMPLE = Path(__file__).parent / "attribute_recall" / "example.json"
@@ -21,7 +22,9 @@ ROWS_PER_SPLIT = {"validation": 6, "unseen": 6}
 
 def example(run: Path) -> dict[str, Any]:
     """Columns and options of the page for the last checkpoint of a run, numbers rounded to four decimals."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    with needs("eval", "make_example.py"):
+        import torch  # noqa: F401 - without it transformers has no models
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
         described = json.loads((run / "config.json").read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from bio_facts.attributes import ATTRIBUTES
 from bio_facts.baseline import no_knowledge_losses, pool_no_knowledge_losses
 from bio_facts.cli import Parser, add_parameters, chosen_config, whole_number
 from bio_facts.config import Config
+from bio_facts.extras import needs
 from bio_facts.records import record_batch
 from bio_facts.splits import get_split
 from bio_facts.tokenization import DEFAULT_TOKENIZER, load_tokenizer
@@ -29,8 +30,9 @@ _ROWS_AT_A_TIME = 1_000
 
 def load(model: str, tokenizer: str, device: str | None) -> tuple[Any, Any]:
     """Model and tokenizer; ValueError if transformers cannot load one, or torch has no such device."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    with needs("eval", "score_model.py"):
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -103,10 +103,41 @@ def test_names_that_load_a_library_are_there_when_asked_for() -> None:
         bio_facts.row  # noqa: B018
 
 
+def test_no_public_name_hides_a_module() -> None:
+    """`import bio_facts.splits; bio_facts.splits.draw` must work."""
+    names = [file.stem for file in MODULES if file.stem != "__init__"]
+    program = "import sys\n" + "".join(
+        f"import bio_facts.{name}\nassert bio_facts.{name} is sys.modules['bio_facts.{name}'], {name!r}\n" for name in names
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def test_splits_is_both_a_module_and_its_function() -> None:
+    import bio_facts
+    import bio_facts.splits as module
+    from bio_facts.splits import splits
+
+    config = bio_facts.CONFIGS["n1k-groups"]
+    assert bio_facts.splits is module
+    assert bio_facts.splits.draw is bio_facts.draw
+    assert bio_facts.splits(config) == module.splits(config) == splits(config)
+    assert list(bio_facts.splits(config=config))[:2] == ["train", "validation"]
+    with pytest.raises(ValueError, match="must be one of biographies"):
+        bio_facts.splits(bio_facts.CONFIGS["templates"])
+
+
 def test_every_public_name_is_there() -> None:
     import bio_facts
 
     assert all(hasattr(bio_facts, name) for name in bio_facts.__all__)
+
+
+def test_dir_lists_every_public_name_before_it_is_asked_for() -> None:
+    program = "import json, bio_facts; print(json.dumps([dir(bio_facts), bio_facts.__all__]))"
+    listed, public = json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
+    assert {"load_dataset", "rows", "Scores", "score"} <= set(listed)
+    assert set(public) <= set(listed)
+    assert listed == sorted(set(listed))
 
 
 @EVERY_MODULE

@@ -169,6 +169,16 @@ def test_example_is_about_a_config_of_the_copy() -> None:
     assert 'load_dataset("<you>/bio_facts", "n4k", split="validation"' in card_of("n4k", "templates").text
 
 
+@pytest.mark.parametrize(
+    ("names", "config", "split"),
+    [(("templates",), "templates", "train"), (("individuals", "templates"), "individuals", "pretrain")],
+)
+def test_example_of_a_copy_without_biographies_prints_a_row(names: tuple[str, ...], config: str, split: str) -> None:
+    text = card_of(*names).text
+    assert f'load_dataset("<you>/bio_facts", "{config}", split="{split}", revision="v{DATA_VERSION}")\nprint(data[0])\n' in text
+    assert 'row["attributes"]' not in text
+
+
 def test_table_has_no_loss_for_a_config_without_biographies() -> None:
     config = CONFIGS["individuals"].replace(num_individuals=1_234)
     assert table_lines(card_of(people=config))["people"][0] == ""

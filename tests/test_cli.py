@@ -7,7 +7,7 @@ import pytest
 import bio_facts
 from bio_facts.cli import main
 from bio_facts.config import CONFIGS, Config, IndividualsConfig
-from bio_facts.distributions import Celebrities, FineTuning, PowerLaw, WarmUp
+from bio_facts.distributions import Celebrities, FineTuning, Groups, PowerLaw, WarmUp
 from bio_facts.records import num_rows, record_batch, rows
 from bio_facts.splits import draw
 
@@ -92,6 +92,9 @@ def test_sample_of_no_rows_prints_nothing(capsys: pytest.CaptureFixture[str]) ->
         ("n1k-celebrities --celebrity-weight 900", Config(num_individuals=1_000, distribution=Celebrities(62, 900))),
         ("n1k-warmup --num-warmup-individuals 2", Config(num_individuals=1_000, distribution=WarmUp(2))),
         ("n1k-warmup --num-warmup-biographies 3", Config(num_individuals=1_000, distribution=WarmUp(125, 3))),
+        ("n1k-groups --num-groups 2", Config(num_individuals=1_000, distribution=Groups(2))),
+        ("n1k-groups --num-group-biographies 3", Config(num_individuals=1_000, distribution=Groups(4, 3))),
+        ("n1k-groups --first-group 3", Config(num_individuals=1_000, distribution=Groups(4, first_group=3))),
         ("n1k-finetune1k --num-fine-tuning-individuals 2", Config(num_individuals=1_000, distribution=FineTuning(2))),
         ("n1k-finetune1k --replay-weight 2", Config(num_individuals=1_000, distribution=FineTuning(1_000, 2))),
     ],
@@ -277,7 +280,7 @@ KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, popu
         ("sample n1k-alpha0.6 --alpha 4", "alpha is 4.0; it must be a number from 0 to 3"),
         ("sample n1k-alpha0.6 --alpha nan", "alpha is nan; it must be a number from 0 to 3"),
         ("sample n1k-alpha0.6 --replay-weight 1", "unknown parameter 'replay_weight' of a config with power_law distribution"),
-        ("sample n1k-celebrities --num-celebrities 0", "num_celebrities is 0; it must be an integer from 1 to 1,000"),
+        ("sample n1k-celebrities --num-celebrities 0", "num_celebrities is 0; it must be an integer of at least 1"),
         ("sample n1k-celebrities --celebrity-weight 1.5", "argument --celebrity-weight: it is '1.5'; it must be an integer"),
         ("sample n1k-warmup --num-warmup-individuals 1001", "num_warmup_individuals is 1001; it must be an integer from 1"),
         ("sample n1k-finetune1k --replay-weight -1", "replay_weight is -1.0; it must be a number from 0 to 1,000"),

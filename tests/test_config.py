@@ -200,6 +200,7 @@ def test_replace_changes_what_is_named_and_nothing_else() -> None:
         ("n1k-warmup", {"num_warmup_individuals": 9}, WarmUp(9, None)),
         ("n1k-warmup", {"num_warmup_biographies": 9}, WarmUp(None, 9)),
         ("n1k-groups", {"num_groups": 2, "first_group": 1}, Groups(2, None, 1)),
+        ("n1k-groups", {"num_group_biographies": 9}, Groups(4, 9, 0)),
         ("n1k-finetune1k", {"replay_weight": 0.5}, FineTuning(1_000, 0.5)),
         ("n1k-finetune1k", {"num_fine_tuning_individuals": 3}, FineTuning(3, 0)),
         ("n1k", {"distribution": PowerLaw(0.7)}, PowerLaw(0.7)),
@@ -236,6 +237,12 @@ CONFIG_FIELDS = ["distribution", "num_biographies", "num_individuals", "pool_siz
             [*CONFIG_FIELDS, "num_warmup_individuals", "num_warmup_biographies"],
         ),
         (
+            "n1k-groups",
+            "num_group",
+            "config with groups distribution",
+            [*CONFIG_FIELDS, "num_groups", "num_group_biographies", "first_group"],
+        ),
+        (
             "n1k-finetune1k",
             "alpha",
             "config with fine_tuning distribution",
@@ -262,6 +269,12 @@ def test_templates_have_no_parameters() -> None:
         ("n1k-celebrities", {"num_celebrities": 1_001}, "num_celebrities is 1001; it must be an integer from 1 to 1,000"),
         ("n1k-warmup", {"num_warmup_biographies": -1}, "num_warmup_biographies is -1; it must be an integer of at least 0"),
         ("n1k-finetune1k", {"replay_weight": -1}, "replay_weight is -1; it must be a number from 0 to 1,000"),
+        (
+            "n1k-groups",
+            {"num_groups": 3},
+            "num_groups is 3, by which num_individuals, 1000, cannot be divided; it must be a divisor",
+        ),
+        ("n1k-groups", {"num_groups": 2, "first_group": 2}, "first_group is 2; it must be an integer from 0 to 1"),
     ],
 )
 def test_bad_parameter_of_the_distribution_is_refused(name: str, given: dict[str, Any], message: str) -> None:
@@ -294,9 +307,20 @@ DISTRIBUTIONS = st.one_of(
     st.builds(Celebrities, st.none() | st.integers(1, 20), st.integers(1, 1_000)),
     st.builds(WarmUp, st.none() | st.integers(1, 20), st.none() | st.integers(0, 10**12)),
     st.builds(FineTuning, st.integers(1, 10**8), st.integers(0, 10**9).map(lambda millionths: millionths / 10**6)),
+    st.integers(1, 64).flatmap(
+        lambda count: st.builds(Groups, st.just(count), st.none() | st.integers(1, 10**12), st.integers(0, count - 1))
+    ),
 )
+
+
+def config_of(num_individuals: int, distribution: Any, **parameters: Any) -> Config:
+    """A config of at least so many individuals: groups are of equal size."""
+    size = distribution.num_groups if isinstance(distribution, Groups) else 1
+    return Config(num_individuals=-(-num_individuals // size) * size, distribution=distribution, **parameters)
+
+
 ANY_CONFIG = st.builds(
-    Config,
+    config_of,
     num_individuals=st.integers(20, 20_000_000),
     num_biographies=st.integers(1, 10**12),
     seed=st.integers(0, 2**70),
@@ -380,6 +404,7 @@ def test_fingerprint_is_16_hexadecimal_digits(name: str) -> None:
         {"distribution": PowerLaw(0.0)},
         {"distribution": Celebrities()},
         {"distribution": WarmUp()},
+        {"distribution": Groups()},
         {"distribution": FineTuning(1)},
     ],
     ids=repr,
@@ -398,6 +423,9 @@ def test_every_field_changes_the_fingerprint(change: dict[str, Any]) -> None:
         (WarmUp(), {"num_warmup_biographies": 241}),
         (FineTuning(10), {"num_fine_tuning_individuals": 11}),
         (FineTuning(10), {"replay_weight": 0.5}),
+        (Groups(), {"num_groups": 8}),
+        (Groups(), {"num_group_biographies": 321}),
+        (Groups(), {"first_group": 1}),
     ],
 )
 def test_every_parameter_of_a_distribution_changes_the_fingerprint(distribution: Any, change: dict[str, Any]) -> None:

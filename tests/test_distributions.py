@@ -81,6 +81,9 @@ def with_new_people(count: int, replay_weight: float) -> np.ndarray:
         (FineTuning(500), with_new_people(500, 0)),
         *((FineTuning(500, weight), with_new_people(500, weight)) for weight in (2, 1, 0.5, 0.25, 0.125, 0.0625, 0.03125)),
         (FineTuning(30, replay_weight=0.123456), with_new_people(30, 0.123456)),
+        (Groups(1, 5), np.ones(N)),
+        (Groups(5, 1_000_000), np.where(np.arange(N) < 200, 1.0, 0.0)),
+        (Groups(2, 250_000), np.where(np.arange(N) < 500, 0.25, 0.75)),
     ],
     ids=lambda given: None if isinstance(given, np.ndarray) else repr(given),
 )
@@ -311,6 +314,7 @@ def test_floating_point_function_would_be_noticed(weights: Callable[[], float]) 
         Celebrities(num_celebrities=N),
         WarmUp(num_warmup_biographies=0),
         WarmUp(num_warmup_individuals=N),
+        Groups(num_groups=1),
     ],
     ids=repr,
 )
@@ -341,6 +345,21 @@ def test_celebrity_weight_says_how_much_likelier() -> None:
 def test_groups_come_one_after_another_and_the_last_stays() -> None:
     blocks = ids_of(Groups(4, 1_000), range(10_000)).reshape(10, 1_000) // 250
     assert [set(block) for block in blocks.tolist()] == [{0}, {1}, {2}, *[{3}] * 7]
+
+
+def test_num_groups_says_how_many_share_a_turn() -> None:
+    for count in (1, 2, 5):
+        size = N // count
+        turns = ids_of(Groups(count, 2_000), range(2_000 * count)).reshape(count, 2_000)
+        for group, ids in enumerate(turns.tolist()):
+            assert set(ids) <= set(range(group * size, (group + 1) * size))
+        assert all(len(set(ids)) > 0.8 * min(size, 1_000) for ids in turns.tolist())
+
+
+@pytest.mark.parametrize("boundary", [1, 299, 300, 301])
+def test_num_group_biographies_is_the_length_of_a_turn(boundary: int) -> None:
+    groups = ids_of(Groups(4, boundary), range(4 * 301)) // (N // 4)
+    assert groups.tolist() == [min(sample // boundary, 3) for sample in range(4 * 301)]
 
 
 def test_first_group_is_who_comes_first() -> None:
@@ -427,20 +446,28 @@ def test_derived_default_follows_the_number_of_individuals() -> None:
         (lambda: PowerLaw("0.6"), "alpha is '0.6'; it must be a number from 0 to 3"),  # type: ignore[arg-type]
         (lambda: PowerLaw(True), "alpha is True; it must be a number from 0 to 3"),
         (lambda: PowerLaw(None), "alpha is None; it must be a number from 0 to 3"),  # type: ignore[arg-type]
-        (lambda: Celebrities(0), "num_celebrities is 0; it must be an integer from 1 to 1,000"),
-        (lambda: Celebrities(1_001), "num_celebrities is 1001; it must be an integer from 1 to 1,000"),
-        (lambda: Celebrities(2.0), "num_celebrities is 2.0; it must be an integer from 1 to 1,000"),  # type: ignore[arg-type]
-        (lambda: Celebrities(True), "num_celebrities is True; it must be an integer from 1 to 1,000"),
+        (lambda: Celebrities(0), "num_celebrities is 0; it must be an integer of at least 1"),
+        (lambda: Celebrities(2.0), "num_celebrities is 2.0; it must be an integer of at least 1"),  # type: ignore[arg-type]
+        (lambda: Celebrities(True), "num_celebrities is True; it must be an integer of at least 1"),
         (lambda: Celebrities(5, 0), "celebrity_weight is 0; it must be an integer from 1 to 1,000"),
         (lambda: Celebrities(5, 1_001), "celebrity_weight is 1001; it must be an integer from 1 to 1,000"),
         (lambda: Celebrities(5, 1.5), "celebrity_weight is 1.5; it must be an integer from 1 to 1,000"),  # type: ignore[arg-type]
-        (lambda: WarmUp(0), "num_warmup_individuals is 0; it must be an integer from 1 to 1,000"),
-        (lambda: WarmUp(1_001), "num_warmup_individuals is 1001; it must be an integer from 1 to 1,000"),
+        (lambda: WarmUp(0), "num_warmup_individuals is 0; it must be an integer of at least 1"),
+        (lambda: Celebrities(celebrity_weight=-1), "celebrity_weight is -1; it must be an integer from 1 to 1,000"),
+        (lambda: Celebrities(celebrity_weight=True), "celebrity_weight is True; it must be an integer from 1 to 1,000"),
+        (lambda: Celebrities(celebrity_weight=None), "celebrity_weight is None; it must be an integer from 1 to 1,000"),  # type: ignore[arg-type]
+        (lambda: Celebrities(Fraction(5)), "num_celebrities is Fraction(5, 1); it must be an integer of at least 1"),  # type: ignore[arg-type]
+        (lambda: WarmUp(True), "num_warmup_individuals is True; it must be an integer of at least 1"),
+        (lambda: WarmUp(5, False), "num_warmup_biographies is False; it must be an integer of at least 0"),
         (lambda: WarmUp(5, -1), "num_warmup_biographies is -1; it must be an integer of at least 0"),
         (lambda: WarmUp(5, 1.5), "num_warmup_biographies is 1.5; it must be an integer of at least 0"),  # type: ignore[arg-type]
         (lambda: Groups(0), "num_groups is 0; it must be an integer from 1 to 64"),
+        (lambda: Groups(None), "num_groups is None; it must be an integer from 1 to 64"),  # type: ignore[arg-type]
+        (lambda: Groups(True), "num_groups is True; it must be an integer from 1 to 64"),
+        (lambda: Groups(2.0), "num_groups is 2.0; it must be an integer from 1 to 64"),  # type: ignore[arg-type]
+        (lambda: Groups(4, 5, -1), "first_group is -1; it must be an integer from 0 to 3"),
+        (lambda: Groups(4, 2.5), "num_group_biographies is 2.5; it must be an integer of at least 1"),  # type: ignore[arg-type]
         (lambda: Groups(65), "num_groups is 65; it must be an integer from 1 to 64"),
-        (lambda: Groups(3), "num_groups is 3, by which num_individuals, 1000, cannot be divided; it must be a divisor"),
         (lambda: Groups(4, 0), "num_group_biographies is 0; it must be an integer of at least 1"),
         (lambda: Groups(4, 5, 4), "first_group is 4; it must be an integer from 0 to 3"),
         (lambda: Groups(4, 5, True), "first_group is True; it must be an integer from 0 to 3"),
@@ -457,10 +484,41 @@ def test_derived_default_follows_the_number_of_individuals() -> None:
         (lambda: FineTuning(5, 1e-9), "replay_weight is 1e-09; it must have at most 6 decimal places"),
     ],
 )
-def test_bad_distribution_is_refused(make: Callable[[], Distribution], message: str) -> None:
+def test_bad_distribution_is_refused_at_construction(make: Callable[[], Distribution], message: str) -> None:
     with pytest.raises(ValueError) as error:
-        Config(num_individuals=N, distribution=make())
+        make()
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("distribution", "message"),
+    [
+        (Celebrities(1_001), "num_celebrities is 1001; it must be an integer from 1 to 1,000"),
+        (WarmUp(1_001), "num_warmup_individuals is 1001; it must be an integer from 1 to 1,000"),
+        (Groups(3), "num_groups is 3, by which num_individuals, 1000, cannot be divided; it must be a divisor"),
+    ],
+    ids=repr,
+)
+def test_distribution_that_does_not_fit_the_individuals_is_refused_by_the_config(
+    distribution: Distribution, message: str
+) -> None:
+    with pytest.raises(ValueError) as error:
+        Config(num_individuals=N, distribution=distribution)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda integer: Celebrities(integer(5), integer(3)),
+        lambda integer: WarmUp(integer(5), integer(3)),
+        lambda integer: FineTuning(integer(5)),
+        lambda integer: Groups(integer(5), integer(3), integer(1)),
+    ],
+)
+def test_integers_of_numpy_become_those_of_python(make: Callable[[type], Distribution]) -> None:
+    """So that equal distributions are equal, and can be written as JSON, before a config sees them."""
+    assert repr(make(np.int64)) == repr(make(int))
 
 
 @pytest.mark.parametrize("given", ["uniform", Uniform, None, 0.6], ids=repr)

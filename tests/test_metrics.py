@@ -219,7 +219,8 @@ def test_summary_of_no_values_is_refused(lengths: list[int]) -> None:
 
 @pytest.mark.parametrize("row_lengths", [[2], [2, 2], []])
 def test_rows_that_do_not_make_up_the_tokens_are_refused(row_lengths: list[int]) -> None:
-    with pytest.raises(ValueError, match=rf"^row_lengths add up to {sum(row_lengths)}; they must to the number of tokens, 3$"):
+    message = rf"^row_lengths add up to {sum(row_lengths)}; they must add up to the number of tokens, 3$"
+    with pytest.raises(ValueError, match=message):
         first_tokens(np.array([1, 1, 0]), np.array(row_lengths, dtype=np.int64))
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -102,11 +103,13 @@ def state(hub: HubServer) -> dict[str, Any]:
     return {name: (repo.head, dict(repo.commits), dict(repo.tags)) for name, repo in hub.repos.items()}
 
 
-def assert_published(hub: HubServer, folder: Path) -> None:
-    """The tag is there, on a commit that holds the export and nothing else."""
-    published = hub.files(REPO, TAG)
+def assert_published(hub: HubServer, folder: Path, repo_id: str = REPO) -> None:
+    """The tag is there, on a commit that holds the export, its card with the repository's name, and nothing else."""
+    published = hub.files(repo_id, TAG)
     published.pop(".gitattributes", None)
-    assert published == contents(folder)
+    expected = contents(folder)
+    expected["README.md"] = expected["README.md"].replace(b"<you>/bio_facts", repo_id.encode())
+    assert published == expected
 
 
 def writes(hub: HubServer) -> list[tuple[str, str]]:
@@ -152,8 +155,56 @@ def test_rows_loaded_from_the_hub_are_those_of_the_package(published: HubServer,
     assert len(found["templates"]) == 150
 
 
-def test_card_is_the_readme_of_the_repository(published: HubServer, export: Path) -> None:
-    assert published.files(REPO)["README.md"] == (export / "README.md").read_bytes()
+def python_blocks(markdown: bytes) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", markdown.decode(), flags=re.DOTALL | re.MULTILINE)
+
+
+def run_python(hub: HubServer, home: Path, program: str) -> str:
+    environment = hub.environment(home)
+    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_card_on_the_hub_names_the_repository_wherever_the_local_one_has_a_placeholder(
+    published: HubServer, export: Path
+) -> None:
+    local, card = (export / "README.md").read_bytes(), published.files(REPO)["README.md"]
+    assert local.count(b"<you>/bio_facts") == card.count(REPO.encode()) >= 1
+    assert b"<you>" not in card
+
+
+def test_python_in_the_card_on_the_hub_runs_as_it_stands(published: HubServer, tmp_path: Path) -> None:
+    from_hub, made_on_the_spot = python_blocks(published.files(REPO, TAG)["README.md"])
+    assert f'load_dataset("{REPO}", "small", split="validation", revision="{TAG}")' in from_hub
+    row = rows(draw(SMALL, "validation", [0]))[0]
+    lines = [f"{value['attribute']} {value['value']} {value['value']}" for value in row["attributes"]]
+    assert run_python(published, tmp_path / "reader", from_hub).splitlines() == lines
+    assert len(run_python(published, tmp_path / "reader", made_on_the_spot).splitlines()) == 2
+
+
+def test_python_in_the_card_of_templates_alone_runs_as_it_stands(hub: HubServer, templates: Path, tmp_path: Path) -> None:
+    assert push(hub, templates).returncode == 0
+    printed = run_python(hub, tmp_path / "reader", python_blocks(hub.files(REPO, TAG)["README.md"])[0])
+    assert printed.startswith("{'attribute': 'birth_place', 'template_id': 0, 'template': '")
+
+
+def test_one_export_is_pushed_to_two_repositories_and_stays_as_it_was(hub: HubServer, templates: Path) -> None:
+    before = contents(templates)
+    for repo_id in (REPO, "me/copy.of-it"):
+        assert push(hub, templates, repo_id=repo_id).stdout == f"{repo_id} has {TAG} now\n"
+    for repo_id in (REPO, "me/copy.of-it"):
+        assert_published(hub, templates, repo_id)
+        assert push(hub, templates, repo_id=repo_id).stdout == f"{repo_id} has {TAG} with these rows already\n"
+    assert contents(templates) == before
+
+
+def test_card_that_was_edited_is_pushed_as_it_is(hub: HubServer, templates: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(templates, tmp_path / "export")
+    edited = b"---\nlicense: cc-by-4.0\n---\r\n# Mine \xc3\xa9\r\nSee <you>/bio_facts and <you>.\n"
+    (folder / "README.md").write_bytes(edited)
+    assert push(hub, folder).returncode == 0
+    assert hub.files(REPO, TAG)["README.md"] == edited.replace(b"<you>/bio_facts", b"me/bio_facts")
 
 
 def test_tag_is_set_after_everything_else(published: HubServer) -> None:

@@ -1,6 +1,6 @@
 """Fine-tune the last model of a finished run on other biographies, and score what it learns and what it forgets.
 
-  python train/fine_tune.py --config train/recipes/fine_tuning/mini.yaml --arm new100 --seed 10 \\
+  python train/fine_tune.py --config train/recipes/fine_tuning/mini.yaml --arm new112 --seed 10 \\
       --source runs/three_phases-10 --output_dir runs/fine_tuning-10
 
 A run like any other (see train/pretrain.py): it starts from the weights of --source, with a fresh optimiser.

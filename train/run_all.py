@@ -30,6 +30,8 @@ from recipe_files import RecipeFile, read_recipe_file
 from run_folder import CONFIG_FILE, METRICS_FILE, check_folder, is_finished, read_metrics
 from tqdm import tqdm
 
+from bio_facts.extras import needs
+
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "train" / "recipes"
 CLAIMS = (
@@ -249,7 +251,11 @@ def main() -> int:
         return 0
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment: dict[str, str] = {}
-    if _has_gpu():
+    try:
+        has_gpu = _has_gpu()
+    except ValueError as error:
+        parser.error(str(error))
+    if has_gpu:
         num_jobs = arguments.jobs or 1
     else:
         num_jobs = arguments.jobs or num_cores
@@ -282,7 +288,8 @@ def main() -> int:
 
 
 def _has_gpu() -> bool:
-    import torch
+    with needs("train", "run_all.py"):
+        import torch
 
     return bool(torch.cuda.is_available()) and os.environ.get("ACCELERATE_USE_CPU", "").lower() != "true"
 

@@ -15,6 +15,7 @@ from typing import IO, Any
 from recipe import Recipe
 
 import bio_facts
+from bio_facts.extras import needs
 from bio_facts.phases import is_decided
 
 CONFIG_FILE = "config.json"
@@ -30,8 +31,9 @@ def join_processes() -> Any:
     Raises:
         ValueError: if the launcher started more processes than have found each other.
     """
-    from accelerate import PartialState
-    from accelerate.utils import parse_flag_from_env
+    with needs("train", "training"):
+        from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
 
     processes = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     started = int(os.environ.get("WORLD_SIZE", 1))

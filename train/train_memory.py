@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from recipe import MemoryRecipe
 from run_folder import METRICS_FILE, check_folder, lock, read_metrics, write_config
 
+from bio_facts.extras import needs
 from bio_facts.seeding import integers
 
 
@@ -30,6 +31,8 @@ def main() -> None:
         check_folder(output_dir, recipe)
         held = lock(output_dir)  # noqa: F841 - released when the process ends
         lines = read_metrics(output_dir / METRICS_FILE)
+        with needs("train", "training"):
+            import torch  # noqa: F401 - fine_tune needs it, and config.json says its version
     except ValueError as error:
         print(f"train_memory.py: error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -70,7 +73,7 @@ def fine_tune(recipe: MemoryRecipe) -> list[dict[str, Any]]:
         torch.nn.ReLU(),
         torch.nn.Linear(recipe.num_units, recipe.dimension),
     )
-    cross_entropy = torch.nn.functional.cross_entropy  # of the output's products with all values; unstated in the paper
+    cross_entropy = torch.nn.functional.cross_entropy  # 30-way classification; logits: the output's products with all values
     lines: list[dict[str, Any]] = []
     started = time.perf_counter()
 

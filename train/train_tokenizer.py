@@ -7,19 +7,23 @@ The result is bio_facts/data/tokenizer/tokenizer.json; a test compares them.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
+from bio_facts.cli import Parser
+from bio_facts.extras import needs
 from bio_facts.pieces import piece_table
 
 
-def train_tokenizer() -> Tokenizer:
+def train_tokenizer() -> Any:
     """Byte-level BPE whose vocabulary is the 256 bytes and then every word of the pieces, in their order.
 
     A word of the vocabulary is one token (ignore_merges); there are no merges, so other words are spelt in bytes. The
     text is closed, and with it every name part, most values and every template word are one token: the output layer,
     which dominates the cost of small models, is as small as it can be at the shortest sequences.
     """
+    with needs("train", "train_tokenizer.py"):
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
     bytewise = pre_tokenizers.ByteLevel(add_prefix_space=False)
     words = (word for text in piece_table().texts for word, _ in bytewise.pre_tokenize_str(text))
     vocabulary = dict.fromkeys([*sorted(pre_tokenizers.ByteLevel.alphabet()), *words])
@@ -33,14 +37,17 @@ def train_tokenizer() -> Tokenizer:
 
 def main() -> None:
     """Make and save it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--output_file", type=Path, required=True, metavar="FILE", help="tokenizer.json to write; must not exist"
     )
     output_file = parser.parse_args().output_file
     if output_file.exists():
         parser.error(f"--output_file is {str(output_file)!r}, which exists; remove it first or choose another name")
-    tokenizer = train_tokenizer()
+    try:
+        tokenizer = train_tokenizer()
+    except ValueError as error:
+        parser.error(str(error))
     output_file.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(output_file))
     print(f"{output_file}: {tokenizer.get_vocab_size():,} tokens")

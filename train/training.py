@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from accelerate import PartialState
 from callbacks import RecipeEvaluation
 from recipe import Recipe
 from run_folder import METRICS_FILE, kept_model, source_model
-from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from bio_facts.attention import patch_attention
 from bio_facts.config import Config
+from bio_facts.extras import needs
 from bio_facts.forward import check_causal
 from bio_facts.seeding import check_integer
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer, TokenBatch
+
+with needs("train", "training"):
+    import torch
+    from accelerate import PartialState
+    from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 _SCHEDULERS = {"cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}  # ours -> those of transformers
 IGNORED_LABEL = -100  # of PyTorch's cross-entropy

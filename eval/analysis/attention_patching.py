@@ -16,6 +16,7 @@ from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
 from bio_facts.attention import attention_signatures
 from bio_facts.config import Config, config_from
+from bio_facts.extras import needs
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
 
@@ -143,7 +144,9 @@ def _reach(run: Run) -> int | None:
 
 def signatures_of(run: Run) -> dict[str, dict[str, list[float]]]:
     """Step -> attention signatures of the model that a run kept there, by layer, on validation biographies."""
-    from transformers import AutoModelForCausalLM
+    with needs("train", "attention_patching.py"):
+        import torch  # noqa: F401 - without it transformers has no models
+        from transformers import AutoModelForCausalLM
 
     data = config_from(Config.table, run.data)
     assert isinstance(data, Config)
@@ -173,7 +176,7 @@ def _change(signatures: dict[str, dict[str, list[float]]], phase1: int, plateau:
 
 def plot(found: dict[str, Any], path: Path) -> None:
     """Loss with patched attention beside the reference's; attention from value to name and to text by layer over steps."""
-    figure, (loss, attention) = new_figure(2, "With the attention patterns of a model that knows, there is no plateau")
+    figure, (loss, attention) = new_figure(2, "With the attention patterns of a model that knows, the plateau is short")
     seed = str(found["seeds"][0])
     phase1, plateau = found["phase_ends"][seed]
     reference = found["reference_curve"]

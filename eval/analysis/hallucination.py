@@ -1,6 +1,6 @@
 """C6: hallucination arrives with knowledge (paper Fig. 5, left).
 
-  python eval/analysis/hallucination.py runs/three_phases-10 runs/three_phases-11 runs/three_phases-12
+  python eval/analysis/hallucination.py runs/paper-mini/three_phases-s* --results eval/results/hallucination/mini.json
 
 Takes runs of pre-training, each judged by itself.
 """
@@ -23,6 +23,11 @@ PAPER = (
 MIN_UNSEEN_EXCESS = 1.0  # nats per value above pool_no_knowledge_loss, at the end
 RISE_FACTOR = 1.05  # unseen loss has risen once it stays above this share of pool_no_knowledge_loss
 MIN_CONFIDENCE_GAP = 0.1  # mean probability of the top token at value tokens, seen minus unseen, at the end
+MISSES = {
+    "rise of unseen loss": "The order in time is not resolved. At mini scale the plateau is short and not flat: on it the "
+    "loss of seen people lies up to 5 % above its baseline and sinks, that of unseen ones lies at 1.05 x theirs, just "
+    "where the rule begins to call it risen. Both leave their levels within a few evaluations of one another."
+}
 
 
 def rise(run: Run) -> int | None:
@@ -99,9 +104,4 @@ def plot(found: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    misses = {
-        "rise of unseen loss": "The order in time is not resolved. At mini scale the plateau is short and not flat: on it the "
-        "loss of seen people lies up to 5 % above its baseline and sinks, that of unseen ones lies at 1.05 x theirs, just "
-        "where the rule begins to call it risen. Both leave their levels within a few evaluations of one another."
-    }
-    analyse(__doc__ or "", CLAIM, score, plot, misses)
+    analyse(__doc__ or "", CLAIM, score, plot, MISSES)

@@ -1,6 +1,7 @@
-"""C9, rare people: fine-tuning on people who were seen, but rarely, helps them without a collapse (paper App. F.3).
+"""C9, rare people: fine-tuning on people who were seen, but rarely, helps them; frequent people are forgotten, though later
+than with new people (paper App. F.3).
 
-  python eval/analysis/rare_individuals.py runs/paper-mini/rare_individuals-* --results eval/results/rare_individuals/mini.json
+  python eval/analysis/rare_individuals.py runs/paper-mini/rare_individuals-s* --results eval/results/rare_individuals/mini.json
 
 Takes runs of train/fine_tune.py on the second half of a population whose first half was likelier in pre-training.
 """

@@ -25,7 +25,7 @@ def recipe_text(mini: Entry) -> str:
     results = f"../../../eval/results/{mini.name}/mini"
     lines = [
         f"**Measured** on seeds {', '.join(map(str, found['seeds']))} ([mini.json]({results}.json), [picture]({results}.png)): "
-        f"**{mini.verdict}**. {found['num_runs']} runs, {mini.minutes} of one CPU thread in all, evaluations included.",
+        f"**{mini.verdict}**. {found['num_runs']} runs, {mini.minutes} in all ({found['device']}), evaluations included.",
         "",
         "| check | threshold | measured | |",
         "|---|---|---|---|",

@@ -1,6 +1,8 @@
-"""C8: replay softens the loss of old knowledge in the end, and not at the beginning (paper Fig. 5, right).
+"""C8: replay softens the loss of old knowledge, most of all in the end; the initial rise becomes smaller and stays
+(paper Fig. 5, right).
 
-  python eval/analysis/replay.py runs/paper-mini/replay-* --results eval/results/replay/mini.json
+  python eval/analysis/replay.py runs/paper-mini/replay-* runs/paper-mini/fine_tuning-new225-* \\
+      --results eval/results/replay/mini.json
 
 Takes runs of fine-tuning on the same new people, with and without people of pre-training mixed in.
 """
@@ -70,7 +72,7 @@ def _row(weight: float, members: list[Run]) -> dict[str, Any]:
 
 def plot(found: dict[str, Any], path: Path) -> None:
     """Loss on people of pre-training, and accuracy on new ones, over steps; a color for each replay weight."""
-    figure, (loss, accuracy) = new_figure(2, "Replay: the end is softened, the beginning is not")
+    figure, (loss, accuracy) = new_figure(2, "Replay softens the loss of old knowledge, in the end more than at the beginning")
     colors = ("#7f8c8d", "#1f4e79", "#b03a2e", "#1e8449", "#7d3c98")
     for color, (weight, seeds) in zip(colors, found["curves"].items(), strict=False):
         for place, curves in enumerate(seeds.values()):

@@ -9,18 +9,18 @@ The page is one file that needs nothing else: pictures are in it, there is no sc
 import argparse
 import base64
 import importlib
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from verdicts import read_verdict
+
+from bio_facts.extras import needs
 
 HERE = Path(__file__).parent
 COMMITTED = HERE.parent / "results"
-_NEEDED = ("claim", "passed", "scale", "seeds", "num_runs", "device", "seconds", "fingerprint", "data_version", "checks")
 
 
 @dataclass(frozen=True)
@@ -55,22 +55,6 @@ def claims() -> list[Any]:
     return sorted(found, key=lambda module: str(module.__doc__))
 
 
-def read_verdict(path: Path) -> dict[str, Any]:
-    """A verdict that an analysis has written.
-
-    Raises:
-        ValueError: if the file is not one.
-    """
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in _NEEDED if key not in found]
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not the verdict of an analysis ({error}); remove it, or judge the runs again") from error
-    if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}; it must be the verdict of an analysis: judge the runs again")
-    return found
-
-
 def entry(module: Any, folder: Path | None, scale: str) -> Entry:
     """A claim with the verdict of `folder`, or, where there is none, the committed one."""
     label, _, title = " ".join(str(module.__doc__).split("\n\n")[0].split()).partition(": ")
@@ -95,6 +79,9 @@ def number(value: float | None) -> str:
 
 def render(entries: list[Entry], scale: str) -> str:
     """The page."""
+    with needs("train", "the report"):
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -116,14 +103,17 @@ def main() -> None:
         parser.error(f"output_file is {str(arguments.output_file)!r}, a folder; it must be a file, such as report.html")
     try:
         entries = [entry(module, arguments.folder, arguments.scale) for module in claims()]
+        if arguments.folder is None and all(one.found is None for one in entries):
+            raise ValueError(
+                f"scale is {arguments.scale!r}, of which there are no committed results; it must be mini, or paper"
+            )
+        page = render(entries, arguments.scale)
     except ValueError as error:
         print(f"report.py: error: {error}", file=sys.stderr)
         sys.exit(2)
-    if arguments.folder is None and all(one.found is None for one in entries):
-        parser.error(f"scale is {arguments.scale!r}, of which there are no committed results; it must be mini, or paper")
     arguments.output_file.parent.mkdir(parents=True, exist_ok=True)
     partial = arguments.output_file.with_name(f"{arguments.output_file.name}.partial")
-    partial.write_text(render(entries, arguments.scale), encoding="utf-8")
+    partial.write_text(page, encoding="utf-8")
     partial.replace(arguments.output_file)
     judged = [one for one in entries if one.found is not None]
     print(

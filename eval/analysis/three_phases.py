@@ -1,10 +1,10 @@
 """C1: language models learn facts in three phases (paper Fig. 2, left and middle).
 
   python eval/analysis/three_phases.py runs/demo
-  python eval/analysis/three_phases.py runs/s10 runs/s11 runs/s12 --results eval/results/three_phases/mini.json
+  python eval/analysis/three_phases.py runs/paper-mini/three_phases-s* --results eval/results/three_phases/mini.json
 
 Takes runs of pre-training, each judged by itself. Writes a verdict and a picture of the first; exit code 0 if every run
-passed, 1 if one did not, 2 if one cannot be judged.
+passed, 1 if one did not, 2 if one cannot be judged or drawn.
 """
 
 import itertools

@@ -12,6 +12,10 @@ from typing import Any
 
 from runs import Curve, Run, read_run
 
+from bio_facts.extras import needs
+
+_NEEDED = ("claim", "passed", "scale", "seeds", "num_runs", "device", "seconds", "fingerprint", "data_version", "checks")
+
 
 @dataclass(frozen=True)
 class Check:
@@ -81,6 +85,24 @@ def _why(name: str, misses: dict[str, str]) -> str:
     return next((why for part, why in misses.items() if part in name), f"Not passed: {name}.")
 
 
+def read_verdict(path: Path) -> dict[str, Any]:
+    """A verdict that an analysis has written.
+
+    Raises:
+        ValueError: if the file is not one, or there is none.
+    """
+    if not path.is_file():
+        raise ValueError(f"verdict is {str(path)!r}, which is no file; it must be one that an analysis has written")
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = [key for key in _NEEDED if key not in found]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not the verdict of an analysis ({error}); remove it, or judge the runs again") from error
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; it must be the verdict of an analysis: judge the runs again")
+    return found
+
+
 def print_verdict(found: dict[str, Any]) -> None:
     """The verdict as lines to read."""
     for one in found["checks"]:
@@ -101,10 +123,11 @@ def save_figure(figure: Any, path: Path) -> None:
 
 def new_figure(num_panels: int, title: str) -> tuple[Any, Any]:
     """A figure with panels side by side, and its axes."""
-    import matplotlib
+    with needs("train", "the picture"):
+        import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, num_panels, figsize=(6 * num_panels, 4.8), layout="constrained", squeeze=False)
     for ax in axes[0]:
@@ -128,9 +151,13 @@ def analyse(
     plot: Callable[[dict[str, Any], Path], None],
     misses: dict[str, str],
 ) -> None:
-    """The command line of an analysis. Exit code 0 if the claim passed, 1 if it did not, 2 if it cannot be judged."""
+    """The command line of an analysis. Exit code 0 if the claim passed, 1 if it did not, 2 if it cannot be judged or drawn."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="output_dir of a training script")
+    parser.error = lambda message: parser.exit(2, f"{parser.prog}: error: {message}\n")  # type: ignore[method-assign]
+    parser.add_argument(
+        "runs", type=Path, nargs="*", metavar="RUN",
+        help="output_dir of a training script; without any, the verdict in --results is printed and drawn again",
+    )  # fmt: skip
     parser.add_argument(
         "--results",
         type=Path,
@@ -138,20 +165,27 @@ def analyse(
         help=f"JSON file for the verdict, with a picture beside it (default: RUN/{claim}.json)",
     )
     arguments = parser.parse_args()
+    if not arguments.runs and arguments.results is None:
+        parser.error("RUN is missing; it must be the output_dir of a training script, one or more")
     file: Path = arguments.results or arguments.runs[0] / f"{claim}.json"
     if file.is_dir():
-        parser.exit(2, f"{parser.prog}: error: results is {str(file)!r}, a folder; it must be a file, such as mini.json\n")
+        parser.error(f"results is {str(file)!r}, a folder; it must be a file, such as mini.json")
     try:
-        runs = [read_run(folder) for folder in arguments.runs]
-        found = result(claim, file.stem if arguments.results else "one", runs, score(runs), misses)
+        if arguments.runs:
+            runs = [read_run(folder) for folder in arguments.runs]
+            found = result(claim, file.stem if arguments.results else "one", runs, score(runs), misses)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(as_json(found), encoding="utf-8")
+        else:
+            found = read_verdict(file)
+            if found["claim"] != claim:
+                raise ValueError(f"{file} is the verdict on {found['claim']!r}; it must be one on {claim!r}")
+        print_verdict(found)
+        print(f"verdict: {file}", flush=True)
+        plot(found, file.with_suffix(".png"))
     except ValueError as error:
-        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(as_json(found), encoding="utf-8")
-    plot(found, file.with_suffix(".png"))
-    print_verdict(found)
-    print(f"verdict: {file}\npicture: {file.with_suffix('.png')}")
+        parser.error(" ".join(str(error).split()))
+    print(f"picture: {file.with_suffix('.png')}")
     sys.exit(0 if found["passed"] else 1)
 
 

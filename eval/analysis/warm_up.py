@@ -1,6 +1,7 @@
-"""C5: a warm-up on a few people beats every fixed distribution when the budget is short (paper Fig. 4, right).
+"""C5: a warm-up on a few people beats every fixed distribution that was tried, when the budget is short (paper Fig. 4, right).
 
-  python eval/analysis/warm_up.py runs/paper-mini/warm_up-* --results eval/results/warm_up/mini.json
+  python eval/analysis/warm_up.py runs/paper-mini/warm_up-* runs/paper-mini/power_law-{uniform,alpha0.6,alpha1.0}-s1* \\
+      --results eval/results/warm_up/mini.json
 
 Takes runs of pre-training of equal length: warm-ups, fixed distributions of the same people, and, as a control, uniform
 runs on fewer people.

@@ -12,11 +12,20 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+if missing := [name for name in ("evaluate", "gradio") if find_spec(name) is None]:
+    # Said here, and not by bio_facts.extras: the page needs no bio_facts.
+    print(
+        f'app.py: error: the page needs {" and ".join(missing)}: pip install "bio-facts[eval]", or what README.md names',
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 import evaluate
 import gradio as gr

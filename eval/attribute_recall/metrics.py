@@ -143,13 +143,16 @@ def attribute_totals(
 def first_tokens(attribute_ids: NDArray[np.integer], row_lengths: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Which tokens begin a value, bool [n]: those whose attribute is another one than that of the token before in their row."""
     if row_lengths.sum() != len(attribute_ids):
-        raise ValueError(f"row_lengths add up to {row_lengths.sum()}; they must to the number of tokens, {len(attribute_ids)}")
-    begins: NDArray[np.bool_] = attribute_ids > 0
-    changes = np.ones(len(begins), dtype=bool)
+        raise ValueError(
+            f"row_lengths add up to {row_lengths.sum()}; they must add up to the number of tokens, {len(attribute_ids)}"
+        )
+    is_value: NDArray[np.bool_] = attribute_ids > 0
+    changes = np.ones(len(is_value), dtype=bool)
     changes[1:] = attribute_ids[1:] != attribute_ids[:-1]
     row_starts = np.cumsum(row_lengths) - row_lengths
     changes[row_starts[row_lengths > 0]] = True
-    return begins & changes
+    begins: NDArray[np.bool_] = is_value & changes
+    return begins
 
 
 def auroc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float:

@@ -1,0 +1,305 @@
+"""Every command in docstrings, recipes and READMEs does what it is said to do, or is read and planned where that takes long.
+
+test_readme.py runs the blocks of README.md and of the data set card.
+"""
+
+import argparse
+import ast
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE
+from written_runs import BASELINE, curve, write_run
+
+from bio_facts.cli import build_parser
+from bio_facts.config import get_config
+
+BEGINNING = re.compile(r"(?:[A-Z_]+=\S+ )*(?:python|accelerate|torchrun|bio-facts|lm_eval|make) ")
+MODULES = [
+    file
+    for folder in ("bio_facts", "train", "eval", "eval/analysis", "eval/attribute_recall", "eval/lm_eval", "benchmarks")
+    for file in sorted((ROOT / folder).glob("*.py"))
+]
+RECIPES = ROOT / "train" / "recipes"
+READMES = [ROOT / "README.md", ROOT / "dataset_card.md", *sorted((ROOT / "eval").glob("*/README.md"))]
+TRAINING = ("pretrain.py", "fine_tune.py", "patch_attention.py", "train_memory.py")
+
+
+def commands_in(text: str) -> Iterator[str]:
+    """Lines that are commands, without the comment behind them; a line that ends in a backslash goes on in the next one."""
+    for line in re.sub(r"\s*\\\n[ #]*", " ", text).splitlines():
+        stripped = re.split(r"\s+#", line.strip())[0]
+        if BEGINNING.match(stripped):
+            yield stripped
+
+
+def sources() -> Iterator[tuple[Path, str]]:
+    """(file, the text of it that has commands)."""
+    for file in MODULES:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        yield file, ast.get_docstring(tree) or ""
+    for file in sorted(RECIPES.glob("*/README.md")):
+        yield file, "\n".join(re.findall(r"^    (?=\S).*(?:\n .*)*", file.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    for file in sorted(RECIPES.glob("*/*.yaml")):
+        yield file, "\n".join(re.findall(r"^#(.*)", file.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    for file in READMES:
+        text = file.read_text(encoding="utf-8")
+        yield file, "\n".join(re.findall(r"^```(?:bash)?\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE))
+    helps = [command.epilog or "" for command in build_parser()._subparsers._group_actions[0].choices.values()]  # type: ignore
+    yield ROOT / "bio_facts" / "cli.py", "\n".join(helps)
+
+
+COMMANDS = sorted({(str(file.relative_to(ROOT)), command) for file, text in sources() for command in commands_in(text)})
+
+
+def of_script(pattern: str) -> pytest.MarkDecorator:
+    """For the commands of the scripts whose path matches."""
+    chosen = [(source, command) for source, command in COMMANDS if re.fullmatch(pattern, script_of(source, command))]
+    assert chosen, pattern
+    return pytest.mark.parametrize(("source", "command"), chosen, ids=[f"{source}: {command}" for source, command in chosen])
+
+
+def script_of(source: str, command: str) -> str:
+    """The Python file that a command runs, relative to the repository; "" if it runs none; it may stand beside the source."""
+    scripts = [word for word in shlex.split(command) if word.endswith(".py")]
+    if not scripts:
+        return ""
+    beside = (ROOT / source).parent / scripts[0]
+    return str(beside.relative_to(ROOT)) if "/" not in scripts[0] and beside.is_file() else scripts[0]
+
+
+def arguments_of(command: str) -> list[str]:
+    words = shlex.split(command.replace("<you>", "you"))
+    script = next(place for place, word in enumerate(words) if word.endswith(".py"))
+    return words[script + 1 :]
+
+
+# What is found
+
+
+def test_commands_are_found() -> None:
+    """One of each kind of place; a place whose commands are no longer found must not pass for one that has none."""
+    found = {source for source, _ in COMMANDS}
+    assert {str(file.relative_to(ROOT)) for file in RECIPES.glob("*/README.md")} <= found
+    assert {f"eval/analysis/{name}.py" for name in ("report", "readmes", *claims())} <= found
+    assert {"train/run_all.py", "train/pretrain.py", "train/train_tokenizer.py", "benchmarks/build.py"} <= found
+    assert {"train/recipes/three_phases/paper.yaml", "eval/lm_eval/README.md", "bio_facts/cli.py", "README.md"} <= found
+    assert len(COMMANDS) > 80
+
+
+def test_command_that_goes_on_in_the_next_line_is_one() -> None:
+    text = "Text.\n\n  python a.py x \\\n      --y z    # why\n  FEW=1 python b.py\n  made of python\n"
+    assert list(commands_in(text)) == ["python a.py x --y z", "FEW=1 python b.py"]
+
+
+@pytest.mark.parametrize(("source", "command"), COMMANDS)
+def test_script_exists(source: str, command: str) -> None:
+    script = script_of(source, command)
+    assert not script or (ROOT / script).is_file()
+    assert script or command.split()[0] in ("bio-facts", "lm_eval", "make", "GRADIO_SERVER_PORT=8000")
+
+
+# Training
+
+
+def claims() -> tuple[str, ...]:
+    import run_all
+
+    return run_all.CLAIMS
+
+
+@of_script(rf"train/({'|'.join(TRAINING)})")
+def test_training_command_is_read_and_its_recipe_is_for_that_script(
+    source: str, command: str, tmp_path: Path, smoke_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arguments import parse_arguments
+    from recipe import MemoryRecipe, Recipe
+    from recipe_files import read_recipe_file
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train").symlink_to(ROOT / "train")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "demo").symlink_to(smoke_run)  # whose config.json is repeated
+    script = Path(script_of(source, command)).name
+    argv = [str(SMOKE) if word == "RECIPE.yaml" else word for word in arguments_of(command)]
+    arguments = parse_arguments("", argv, MemoryRecipe if script == "train_memory.py" else Recipe)
+    assert str(arguments.output_dir).startswith("runs/")
+    file = Path(argv[argv.index("--config") + 1])
+    assert file.suffix == ".json" or read_recipe_file(file).script == script
+    assert ("--source" in argv) == (script in ("fine_tune.py", "patch_attention.py"))
+
+
+@of_script(r"train/run_all\.py")
+def test_command_of_run_all_is_planned(
+    source: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import run_all
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["run_all.py", *arguments_of(command), "--plan"])
+    assert run_all.main() == 0
+    assert re.search(r"^\d+ runs; \d+ to do", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+OPTIONS = sorted(
+    (file.parent.name, " ".join(code.split()))
+    for file in RECIPES.glob("*/README.md")
+    for code in re.findall(r"`(--[^`]+)`", file.read_text(encoding="utf-8"))
+    if " " in code.strip()
+)
+
+
+@pytest.mark.parametrize(("claim", "options"), OPTIONS)
+def test_options_in_the_text_of_a_recipe_are_its_keys(claim: str, options: str, tmp_path: Path) -> None:
+    from arguments import parse_arguments
+
+    parse_arguments("", ["--config", str(RECIPES / claim / "mini.yaml"), "--output_dir", str(tmp_path), *shlex.split(options)])
+
+
+# Analyses, on runs that are written under the names that run_all.py gives
+
+
+def curves_of(job: Any) -> dict[str, list[dict[str, Any]]]:
+    """Curves on which every claim can be judged: statistics, a plateau that is longer the more people there are, knowledge."""
+    from recipe import MemoryRecipe
+
+    recipe = job.recipe
+    if isinstance(recipe, MemoryRecipe):
+        lines = [{"step": step, "loss": 0.1 + step, "accuracy": 1 - step / 10_000} for step in (0, 100, recipe.num_steps)]
+        return {"pretrain": lines, "new": lines}
+    end = round(500 * (recipe.data.num_individuals / 900) ** 0.8)
+    every = {recipe.first_step, end // 2, end, recipe.num_steps, *range(0, 1_601, 20)}
+    steps = [step for step in sorted(every) if recipe.first_step <= step <= recipe.num_steps]
+    losses = [14.0 if step < end // 2 else BASELINE if step < end else 1.0 for step in steps]
+    known = {split: [0.0 if step < end else 0.9 for step in steps] for split in recipe.evaluated_splits}
+    if recipe.data.parameters["distribution"] == "groups":
+        turn = recipe.data.parameters["num_group_biographies"] // recipe.batch_size
+        for group in range(recipe.data.parameters["num_groups"]):
+            shown = range(group * turn + turn // 2, (group + 1) * turn + 1)
+            known[f"validation_group{group}"] = [0.9 if step in shown else 0.0 for step in steps]
+    return {split: curve(losses, accuracies, steps=steps) for split, accuracies in known.items()}
+
+
+@pytest.fixture(scope="module")
+def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as after `make paper` and `make demo`, with written runs of all claims, beside the scripts."""
+    from recipe import MemoryRecipe
+    from run_all import plan_claims
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    from bio_facts.tokenization import load_tokenizer
+
+    folder = tmp_path_factory.mktemp("laid_out")
+    for path in ("train", "bio_facts"):
+        (folder / path).symlink_to(ROOT / path)
+    (folder / "eval").mkdir()
+    (folder / "eval" / "analysis").symlink_to(ROOT / "eval" / "analysis")
+    shutil.copytree(ROOT / "eval" / "results", folder / "eval" / "results")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    model = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=len(load_tokenizer("bio_facts")), **sizes))
+    model.save_pretrained(folder / "model")
+    for job in plan_claims(claims(), "mini", Path("runs/paper-mini")).jobs:
+        run = folder / "runs" / "paper-mini" / job.name
+        memory = isinstance(job.recipe, MemoryRecipe)
+        write_run(run, curves_of(job), None if memory else job.recipe.data.parameters, **job.recipe.as_dict())
+        for step in [] if memory else job.recipe.keep_models_at:
+            (run / "models").mkdir(exist_ok=True)
+            (run / "models" / f"step-{step}").symlink_to(folder / "model")
+    for name in ("demo", "three_phases-10"):
+        (folder / "runs" / name).symlink_to(folder / "runs" / "paper-mini" / "three_phases-s10")
+    return folder
+
+
+def run_in(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of a command, with this Python."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = SCRIPT_ENVIRONMENT | {"PATH": path, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@of_script(rf"eval/analysis/({'|'.join(claims())})\.py")
+def test_command_of_an_analysis_judges_the_runs_of_its_claim(source: str, command: str, laid_out: Path) -> None:
+    from run_all import plan_claims
+
+    result = run_in(laid_out, command)
+    assert result.returncode in (0, 1), result.stderr
+    assert "\nverdict: " in result.stdout
+    assert "\npicture: " in result.stdout
+    given = [word for word in shlex.split(run_in(laid_out, f"echo {command}").stdout) if word.startswith("runs/")]
+    if "--results" in command:
+        claim = Path(script_of(source, command)).stem
+        assert f"--results eval/results/{claim}/mini.json" in command
+        jobs = plan_claims([claim], "mini", Path("runs/paper-mini")).claims[claim]
+        assert sorted(given) == sorted(f"runs/paper-mini/{job.name}" for job in jobs)
+
+
+@of_script(r"eval/analysis/report\.py")
+def test_command_of_the_report_writes_a_page(source: str, command: str, laid_out: Path) -> None:
+    result = run_in(laid_out, command)
+    assert result.returncode == 0, result.stderr
+    page = laid_out / shlex.split(command)[-1]
+    assert page.stat().st_size > 100_000
+    page.unlink()
+
+
+@pytest.mark.parametrize("claim", claims())
+def test_every_claim_has_a_command_for_its_committed_results(claim: str) -> None:
+    commands = [command for source, command in COMMANDS if source == f"eval/analysis/{claim}.py"]
+    assert any(command.endswith(f"--results eval/results/{claim}/mini.json") for command in commands)
+
+
+# The others
+
+
+@of_script(r"train/train_tokenizer\.py")
+def test_command_of_the_tokenizer_makes_the_one_that_is_shipped(source: str, command: str, tmp_path: Path) -> None:
+    (tmp_path / "train").symlink_to(ROOT / "train")
+    result = run_in(tmp_path, command)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "tokenizer.json").read_bytes() == (ROOT / "bio_facts/data/tokenizer/tokenizer.json").read_bytes()
+
+
+class Parsed(Exception):
+    """The command line of a script was read."""
+
+
+@of_script(r"(benchmarks/.*|eval/(score_model|make_example)|eval/lm_eval/tokens_apart|eval/analysis/readmes)\.py")
+def test_command_is_one_that_the_script_reads(source: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the script's own parser; it is stopped behind it."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_and_stop(parser: argparse.ArgumentParser, *arguments: Any) -> None:
+        raise Parsed(vars(parse(parser, *arguments)))
+
+    script = ROOT / script_of(source, command)
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    monkeypatch.setattr(sys, "argv", [script.name, *arguments_of(command)])
+    monkeypatch.syspath_prepend(str(script.parent))
+    with pytest.raises(Parsed) as parsed:
+        runpy.run_path(str(script), run_name="__main__")
+    given = parsed.value.args[0]
+    for name in ("dataset", "config"):
+        if name in given:
+            get_config(given[name])
+
+
+@pytest.mark.parametrize(("source", "command"), [one for one in COMMANDS if one[1].startswith("bio-facts ")])
+def test_command_of_bio_facts_is_one_that_it_reads(source: str, command: str) -> None:
+    arguments = build_parser().parse_args(shlex.split(command.replace("<you>", "you"))[1:])
+    configs = getattr(arguments, "config", [])
+    for name in [configs] if isinstance(configs, str) else configs:
+        assert "*" in name or get_config(name)
+
+
+@pytest.mark.parametrize(("source", "command"), [one for one in COMMANDS if one[1].startswith("make ")])
+def test_target_of_make_exists(source: str, command: str) -> None:
+    subprocess.run(["make", "--dry-run", *shlex.split(command)[1:]], cwd=ROOT, check=True, capture_output=True)
