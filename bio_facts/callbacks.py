@@ -94,6 +94,7 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         }
         self._lines = History(None if file is None else Path(file), first_step)
         self._batches: dict[str, list[TokenBatch]] = {}
+        self._to_log: list[dict[str, float]] = []
         self._evaluated: tuple[Any, dict[str, float]] | None = None  # the model's state and its scores
         self._given_to: frozenset[str] | None = None  # the names of the Trainer's metrics that these scores were added to
 
@@ -119,7 +120,20 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
             return
         self._lines.begin()
         if self.steps is None or state.global_step in self.steps:
-            self.evaluate(state, model)
+            log, self.log = self.log, self._to_log.append  # trackers that come later are not ready yet
+            try:
+                self.evaluate(state, model)
+            finally:
+                self.log = log
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Log what was evaluated before training, now that all callbacks have begun."""
+        should_log = control.should_log
+        while self._to_log:
+            scores = self._to_log.pop(0)
+            if self.log is not None:
+                self.log(scores)
+        control.should_log = should_log
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Evaluate if this step is one of `steps`; runs before the step's checkpoint is written."""

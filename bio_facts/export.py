@@ -12,19 +12,16 @@ import itertools
 import json
 import os
 import re
+import sqlite3
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-try:
-    import fcntl
-except ImportError:  # not a POSIX system
-    fcntl = None  # type: ignore[assignment]
-
 import numpy as np
 import pyarrow as pa
+from filelock import ReadWriteLock, Timeout
 from tqdm import tqdm
 
 from bio_facts.card import render_card
@@ -170,19 +167,21 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     Raises:
         ValueError: if another process holds it.
     """
-    if fcntl is None:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+    lock = ReadWriteLock(lock_file(folder), timeout=0, blocking=False, is_singleton=False)
     try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
+        with contextlib.suppress(OSError, sqlite3.Error):  # some network file systems have no locks
             try:
-                fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+                lock.acquire_read() if shared else lock.acquire_write()
+            except Timeout as error:
                 raise ValueError(f"{folder} is being written by another process; wait for it to end") from error
         yield
     finally:
-        os.close(descriptor)
+        lock.close()
+
+
+def lock_file(folder: Path) -> Path:
+    """The file beside a folder that processes lock; it goes when the folder is renamed."""
+    return folder.with_name(f"{folder.name}.lock")
 
 
 class _Task(NamedTuple):
@@ -234,6 +233,7 @@ def build(configs: Mapping[str, BaseConfig], out: Path, num_workers: int) -> int
         if os.path.lexists(out):
             raise ValueError(f"{out} has come to exist since this build began; move it away and run the same command again")
         folder.rename(out)
+    lock_file(folder).unlink(missing_ok=True)
     return _count_rows(parts)
 
 

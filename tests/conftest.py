@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,19 @@ def assert_refused(result: subprocess.CompletedProcess[str], *fragments: str) ->
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
     for fragment in fragments:
         assert fragment in result.stderr
+
+
+@contextmanager
+def other_process_holding(folder: Path, shared: bool = False) -> Iterator[None]:
+    """Another process that builds an export in a folder, or is one of several tasks that write to it."""
+    code = (
+        "import sys; from pathlib import Path; from bio_facts.export import locked\n"
+        f"with locked(Path({str(folder)!r}), shared={shared}): print('locked', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "locked\n"
+        yield
+        process.communicate("")
 
 
 @pytest.fixture(scope="session")

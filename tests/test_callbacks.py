@@ -8,7 +8,9 @@ import pytest
 import torch
 from kinds import model_of, tokenizer_of
 from plain_metric import NAMES
+from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.baseline import no_knowledge_loss, pool_no_knowledge_loss
@@ -400,3 +402,20 @@ def test_all_texts_of_a_config_are_scored_as_score_does(tmp_path: Path) -> None:
         model_of("llama", tokenizer_of("own")), tokenizer_of("own"), rows(draw(DATA, "unseen", range(NUM_BIOGRAPHIES)))
     )
     assert callback.history[0]["attribute_loss"] == pytest.approx(found.totals().summary(NAMES)["attribute_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("tracker_first", [True, False])
+def test_trackers_get_every_step_wherever_they_stand(tracker_first: bool, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer, callback = their_trainer(tmp_path), watch(steps=[0, 2], splits=["unseen"])
+    callback.attach(trainer)
+    tracker = TensorBoardCallback(SummaryWriter(str(tmp_path / "events")))
+    trainer.callback_handler.callbacks.insert(0 if tracker_first else 2, tracker)
+    trainer.train()
+    (events,) = (tmp_path / "events").rglob("events.out.tfevents.*")
+    logged = EventAccumulator(str(events)).Reload()
+    (tag,) = (tag for tag in logged.Tags()["scalars"] if tag.endswith("unseen/attribute_loss"))
+    found = {item.step: item.value for item in logged.Scalars(tag)}
+    assert found == pytest.approx({line["step"]: line["attribute_loss"] for line in callback.history})
+    assert list(found) == [0, 2]

@@ -1,8 +1,6 @@
 import errno
-import fcntl
 import hashlib
 import json
-import os
 import random
 import re
 import resource
@@ -22,7 +20,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import other_process_holding
 from datasets import load_dataset
+from filelock import ReadWriteLock
 
 from bio_facts import export, shards
 from bio_facts.cli import main
@@ -462,21 +462,19 @@ def test_strange_file_in_an_unfinished_build_is_named_and_left(
 
 def test_build_beside_another_process_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     partial = export.open_partial(TEMPLATES, tmp_path / "export")
-    descriptor = os.open(partial, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    before = snapshot(tmp_path)
-    message = refused(capsys, "build", "templates", "--out", tmp_path / "export")
-    assert "export.partial is being written by another process" in message
-    assert snapshot(tmp_path) == before
-    os.close(descriptor)
+    with other_process_holding(partial):
+        before = snapshot(tmp_path)
+        message = refused(capsys, "build", "templates", "--out", tmp_path / "export")
+        assert "export.partial is being written by another process" in message
+        assert snapshot(tmp_path) == before
     succeeds(capsys, "build", "templates", "--out", tmp_path / "export")
 
 
 def test_disk_without_locks_is_built_on_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_locks(descriptor: int, operation: int) -> None:
+    def no_locks(lock: ReadWriteLock) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(fcntl, "flock", no_locks)
+    monkeypatch.setattr(ReadWriteLock, "acquire_write", no_locks)
     assert export.build(TEMPLATES, tmp_path / "export", 1) == 150
 
 

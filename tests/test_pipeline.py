@@ -1,4 +1,3 @@
-import fcntl
 import json
 import os
 import signal
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import other_process_holding
 from datatrove.data import Document
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.filters import LambdaFilter
@@ -174,11 +174,8 @@ def test_tasks_work_beside_each_other(folder_in_use: Path) -> None:
 
 
 def test_task_is_refused_beside_a_build(folder_in_use: Path) -> None:
-    descriptor = os.open(folder_in_use, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with pytest.raises(ValueError, match="is being written by another process"):
+    with other_process_holding(folder_in_use), pytest.raises(ValueError, match="is being written by another process"):
         WriteShards(TEMPLATES, folder_in_use.with_name("export")).run()
-    os.close(descriptor)
 
 
 def test_build_is_refused_beside_a_task(folder_in_use: Path) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib.util
 import re
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,13 @@ from typing import Any
 from recipe import MAPPINGS, MemoryRecipe, Recipe
 from recipe_files import parse_value, read_recipe_file
 
+# Trackers of transformers and the packages that they need, of which one is enough.
+_TRACKERS = {
+    "clearml": ("clearml",), "codecarbon": ("codecarbon",), "comet_ml": ("comet_ml",), "dagshub": ("dagshub",),
+    "dvclive": ("dvclive",), "flyte": ("flytekit",), "mlflow": ("mlflow",), "neptune": ("neptune",), "swanlab": ("swanlab",),
+    "tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",), "wandb": ("wandb",),
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -20,6 +28,7 @@ class Arguments:
     recipe: Any
     output_dir: Path
     report_to: list[str]
+    allow_other_machine: bool
 
 
 def parse_arguments(
@@ -42,6 +51,12 @@ def parse_arguments(
         metavar="NAME",
         help="also log to tensorboard, trackio, wandb, ..., as transformers can",
     )
+    parser.add_argument(
+        "--allow_other_machine",
+        action="store_true",
+        help="resume a run that began on another device, or with another number of threads or processes or other versions: "
+        "its numbers go on, but not as they would have there; config.json notes it",
+    )
     recipe_keys = parser.add_argument_group(
         "recipe keys", "Each takes the place of the recipe's value, written as YAML. A dot reaches into a mapping: "
         "--model_config.hidden_size 256\n\n" + (kind.__doc__ or "")
@@ -55,13 +70,26 @@ def parse_arguments(
         overrides |= _dotted_overrides(extra, kind)
         values = {key: parse_value(key, value) for key, value in overrides.items()}
         script = "train_memory.py" if kind is MemoryRecipe else "pretrain.py"
+        _check_trackers(known.report_to)
         file = read_recipe_file(known.config, script)
         if file.kind is not kind:
             raise ValueError(f"recipe {known.config} is for {file.script}; run it with train/{file.script}")
-        return Arguments(file.recipe(known.arm, values), known.output_dir, known.report_to)
+        return Arguments(file.recipe(known.arm, values), known.output_dir, known.report_to, known.allow_other_machine)
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
         raise AssertionError from error  # error() does not return
+
+
+def _check_trackers(names: Sequence[str]) -> None:
+    """ValueError unless transformers knows all trackers and their packages are installed."""
+    for name in names:
+        if name not in _TRACKERS:
+            raise ValueError(f"report_to is {name!r}; it must be one of {', '.join(_TRACKERS)}")
+        packages = _TRACKERS[name]
+        if not any(importlib.util.find_spec(package) for package in packages):
+            raise ValueError(
+                f"report_to is {name!r}, whose package is not installed: pip install {packages[0].replace('_', '-')}"
+            )
 
 
 def _joined(argv: Sequence[str]) -> list[str]:

@@ -46,7 +46,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 class Job:
     """One run that is to be done. name: of its folder. source: the job whose run it needs.
 
-    steps: those done so far, as its metrics say. code: exit code, once it has ended.
+    steps: those done so far, as its metrics say. code: exit code, once it has ended. flags: further ones of its script.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Job:
     process: "subprocess.Popen[bytes] | None" = None
     steps: int = 0
     code: int | None = None
+    flags: Sequence[str] = ()
 
     @property
     def num_steps(self) -> int:
@@ -70,6 +71,7 @@ class Job:
         """The command that runs it, or goes on with it."""
         words = [*launcher, str(ROOT / "train" / self.file.script), "--config", str(self.file.path), "--arm", self.arm]
         words += ["--seed", str(self.seed), "--output_dir", str(output_dir / self.name)]
+        words += self.flags
         return words + (["--source", str(output_dir / self.source.name)] if self.source is not None else [])
 
     def count_steps(self, output_dir: Path) -> None:
@@ -222,6 +224,10 @@ def main() -> int:
         help="what runs a script (default: this Python); several GPUs: 'accelerate launch --num_processes 4'",
     )  # fmt: skip
     parser.add_argument("--seeds", type=_seeds, metavar="A,B", help="in place of those of the recipes, for every arm")
+    parser.add_argument(
+        "--allow_other_machine", action="store_true",
+        help="resume runs that began on another device, with another number of threads (--jobs), or with other versions",
+    )  # fmt: skip
     parser.add_argument("--plan", action="store_true", help="list the runs and stop")
     parser.add_argument("--output_dir", type=Path, metavar="DIR", help="default: runs/paper-SCALE")
     arguments = parser.parse_args()
@@ -240,6 +246,7 @@ def main() -> int:
         plan = plan_claims(claims, arguments.scale, output_dir, arguments.seeds)
         for job in plan.jobs:
             job.code = 0 if job.is_done(output_dir) else None
+            job.flags = ("--allow_other_machine",) * arguments.allow_other_machine
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
     if arguments.plan:

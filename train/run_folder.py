@@ -1,6 +1,5 @@
 """The output folder of a run: whose it is, which of its checkpoints are whole, and where to go on from."""
 
-import fcntl
 import json
 import os
 import platform
@@ -10,18 +9,22 @@ import sys
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from filelock import BaseFileLock, FileLock, Timeout
 from recipe import Recipe
 
 import bio_facts
+from bio_facts.config import Config, config_from
 from bio_facts.extras import needs
 from bio_facts.phases import is_decided
+from bio_facts.splits import data_digest
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 MODELS_FOLDER = "models"
 _LOCK_FILE = ".lock"
+_MACHINE = ("device", "num_processes", "torch", "transformers", "accelerate")  # what changes the last digits of a run
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -70,9 +73,11 @@ def _check_same_run(output_dir: Path, recipe: Any) -> None:
     wanted = _flat(recipe)
     try:
         theirs = json.loads(path.read_text(encoding="utf-8"))
-        settings = theirs["recipe"] | {key: theirs[key] for key in recipe.described() if key == "dataset_fingerprint"}
-    except (ValueError, TypeError, KeyError) as error:
+        settings = theirs["recipe"] | {key: theirs.get(key) for key in wanted.keys() - theirs["recipe"].keys()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not the config.json of a run ({error!r}); choose another output_dir") from error
+    if "data_digest" in wanted and settings["data_digest"] is None:
+        raise ValueError(f"{path} has no data_digest: an earlier version of bio_facts made it; choose another output_dir")
     for key, value in wanted.items():
         if settings.get(key) != value:
             raise ValueError(
@@ -88,47 +93,68 @@ def _flat(recipe: Any) -> dict[str, Any]:
     return described.pop("recipe") | described  # type: ignore[no-any-return]
 
 
-def lock(output_dir: Path) -> IO[str]:
+def lock(output_dir: Path) -> BaseFileLock:
     """Take the folder, made if it is not there, for this process; the lock goes with the process, however it ends.
 
     Raises:
         ValueError: if another process trains there, or the folder cannot be written.
     """
+    taken = FileLock(output_dir / _LOCK_FILE, timeout=0)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        file = (output_dir / _LOCK_FILE).open("a")
-    except OSError as error:
-        raise ValueError(f"output_dir is {str(output_dir)!r}, which cannot be written ({error.strerror})") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        taken.acquire()
+    except Timeout as error:
         raise ValueError(
             f"output_dir {output_dir} is in use by another process; wait for it or choose another folder"
         ) from error
-    return file
+    except OSError as error:
+        raise ValueError(f"output_dir is {str(output_dir)!r}, which cannot be written ({error.strerror})") from error
+    return taken
 
 
-def write_config(output_dir: Path, recipe: Any) -> None:
-    """Write the config.json that repeats the run, unless it is there."""
+def write_config(output_dir: Path, recipe: Any, resumed_step: int | None = None) -> None:
+    """Write the config.json that repeats the run; that of a resumed one only gets the machine, if it is another one."""
     path = output_dir / CONFIG_FILE
-    if path.exists():
-        return
     whole = json.loads(json.dumps(recipe.described())) | _provenance()
+    if resumed_step is not None:
+        here, whole = _provenance(), json.loads(path.read_text(encoding="utf-8"))
+        if _other_machine(whole, here) is None:
+            return
+        whole.setdefault("resumed_on", []).append({"step": resumed_step} | here)
     partial = path.with_name(f"{CONFIG_FILE}.partial")
     partial.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def check_machine(output_dir: Path) -> None:
+    """ValueError if the run in a folder was last trained on a machine or with versions that give other last digits."""
+    different = _other_machine(json.loads((output_dir / CONFIG_FILE).read_text(encoding="utf-8")), _provenance())
+    if different is not None:
+        raise ValueError(
+            f"output_dir {output_dir} holds a run with {different}; its numbers would go on differently: resume it where it "
+            "began, or pass --allow_other_machine"
+        )
+
+
+def _other_machine(config: dict[str, Any], here: dict[str, Any]) -> str | None:
+    """What differs between the machine that a run was last trained on and this one, as text; None if nothing does."""
+    last = config.get("resumed_on", [config])[-1]
+    for name in _MACHINE:
+        before, now = ({**described, **described["versions"]}.get(name) for described in (last, here))
+        if before != now:
+            return f"{name} {before!r}, here {now!r}"
+    return None
 
 
 def _provenance() -> dict[str, Any]:
     import torch
     from accelerate import PartialState
 
-    on_gpu = PartialState().device.type == "cuda"
-    device = (
-        torch.cuda.get_device_name()
-        if on_gpu
-        else f"CPU, {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''} a run"
-    )
+    device, num_threads = PartialState().device.type, torch.get_num_threads()
+    if device == "cuda":
+        device = torch.cuda.get_device_name()
+    elif device == "cpu":
+        device = f"CPU, {num_threads} thread{'s' if num_threads > 1 else ''} a run"
     versions = {"python": platform.python_version(), "bio_facts": bio_facts.__version__}
     for package in ("numpy", "torch", "transformers", "accelerate", "tokenizers"):
         try:
@@ -180,10 +206,23 @@ def source_model(recipe: Recipe) -> Path | None:
     step = max((step for step, folder in _checkpoints(source).items() if _is_whole(folder, step)), default=0)
     if not _has_ended(source, step, num_steps, stop_below):
         raise ValueError(f"source {source} is at step {step} of {num_steps}; it must be a finished run")
+    _check_source_data(source)
     if recipe.attention:
         kept_model(source, recipe.attention["reference_step"])
         return kept_model(source, recipe.first_step)
     return source / f"checkpoint-{step}"
+
+
+def _check_source_data(source: Path) -> None:
+    """ValueError if this version of bio_facts makes other rows for the dataset of a source than it was trained on."""
+    theirs = json.loads((source / CONFIG_FILE).read_text(encoding="utf-8"))
+    config, recorded = config_from(Config.table, theirs["dataset_parameters"]), theirs.get("data_digest")
+    assert isinstance(config, Config)
+    if recorded != (made := data_digest(config)):
+        raise ValueError(
+            f"source {source} was trained on rows with data_digest {recorded}; this version of bio_facts makes rows with "
+            f"{made}; train the source anew"
+        )
 
 
 def _is_whole(folder: Path, step: int) -> bool:

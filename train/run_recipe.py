@@ -12,8 +12,12 @@ def main(description: str) -> None:
     recipe, output_dir = arguments.recipe, arguments.output_dir
 
     try:  # heavy libraries are imported once the arguments are right
+        from environment import apply_recipe, use_full_precision
+
+        apply_recipe(recipe)
         from run_folder import (
             check_folder,
+            check_machine,
             check_metrics,
             check_shapes,
             checkpoint_step,
@@ -38,11 +42,14 @@ def main(description: str) -> None:
             if is_finished(output_dir, recipe, checkpoint_step(checkpoint)):
                 print(f"{output_dir} is complete: {checkpoint}")
                 return
+            if processes.is_main_process and not arguments.allow_other_machine:
+                check_machine(output_dir)
 
         from training import build_model, build_trainer, keep_freed_memory, place_to_start
 
         from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
 
+        use_full_precision()
         tokenizer = load_tokenizer(recipe.tokenizer)
         biographies = BiographyTokenizer(tokenizer)
         model = build_model(recipe, tokenizer, biographies.max_length)
@@ -50,7 +57,7 @@ def main(description: str) -> None:
             check_shapes(checkpoint, model)
         trainer = build_trainer(recipe, output_dir, model, tokenizer, biographies, arguments.report_to)
         if processes.is_main_process:
-            write_config(output_dir, recipe)
+            write_config(output_dir, recipe, None if checkpoint is None else checkpoint_step(checkpoint))
     except ValueError as error:
         name = Path(sys.argv[0]).name
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)

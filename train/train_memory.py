@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from arguments import parse_arguments
+from environment import apply_recipe
 from numpy.typing import NDArray
 from recipe import MemoryRecipe
 from run_folder import METRICS_FILE, check_folder, lock, read_metrics, write_config
@@ -27,6 +28,7 @@ def main() -> None:
     """Run the recipe; exit code 2 and one line on stderr for input that cannot be used."""
     arguments = parse_arguments(__doc__ or "", kind=MemoryRecipe)
     recipe, output_dir = arguments.recipe, arguments.output_dir
+    apply_recipe(recipe)
     try:
         check_folder(output_dir, recipe)
         held = lock(output_dir)  # noqa: F841 - released when the process ends

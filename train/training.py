@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import ctypes
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ with needs("train", "training"):
     from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 _SCHEDULERS = {"cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}  # ours -> those of transformers
+_PROJECT = "bio_facts"  # in trackers, unless their own variable names another
+_PROJECT_VARIABLES = ("WANDB_PROJECT", "COMET_PROJECT_NAME", "MLFLOW_EXPERIMENT_NAME", "CLEARML_PROJECT", "SWANLAB_PROJECT")
 IGNORED_LABEL = -100  # of PyTorch's cross-entropy
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -167,6 +170,8 @@ def build_trainer(
     Raises:
         ValueError: if the batch cannot be divided among the processes.
     """
+    for name in _PROJECT_VARIABLES:
+        os.environ.setdefault(name, _PROJECT)
     num_processes, on_cpu = PartialState().num_processes, PartialState().device.type == "cpu"
     arguments = TrainingArguments(
         output_dir=str(output_dir),
@@ -188,6 +193,8 @@ def build_trainer(
         save_steps=recipe.save_every,
         save_total_limit=2,
         report_to=list(report_to) or "none",
+        run_name=output_dir.absolute().name,
+        project=_PROJECT,
         bf16=recipe.bf16,
         torch_compile=recipe.torch_compile,
         use_cpu=on_cpu,

@@ -1,0 +1,65 @@
+"""Settings of the environment that would change a run's numbers, and have no effect: the recipe decides."""
+
+import os
+import sys
+from typing import Any
+
+# Variables that accelerate, transformers, PyTorch and its libraries read, and what the recipe decides in their place.
+_DECIDED_BY_RECIPE = {
+    "ACCELERATE_MIXED_PRECISION": "bf16",
+    "ACCELERATE_DOWNCAST_BF16": "bf16",
+    "ACCELERATE_FP8_BACKEND": "bf16",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "bf16",
+    "DNNL_DEFAULT_FPMATH_MODE": "bf16",
+    "NVIDIA_TF32_OVERRIDE": "bf16",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "bf16",
+    "XLA_USE_BF16": "bf16",
+    "XLA_DOWNCAST_BF16": "bf16",
+    "ACCELERATE_DYNAMO_BACKEND": "torch_compile",
+    "ACCELERATE_DYNAMO_MODE": "torch_compile",
+    "ACCELERATE_DYNAMO_USE_FULLGRAPH": "torch_compile",
+    "ACCELERATE_DYNAMO_USE_DYNAMIC": "torch_compile",
+    "ACCELERATE_DYNAMO_USE_REGIONAL_COMPILATION": "torch_compile",
+    "TORCHDYNAMO_DISABLE": "torch_compile",
+    "TORCH_COMPILE_DISABLE": "torch_compile",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "batch_size",
+    "ACCELERATE_GRADIENT_CLIPPING": "max_grad_norm",
+    "ACCELERATE_USE_FSDP": "",
+    "ACCELERATE_USE_DEEPSPEED": "",
+    "ACCELERATE_USE_MEGATRON_LM": "",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "",
+    "ACCELERATE_USE_SAGEMAKER": "",
+}
+_NOTHING = {"", "no", "none", "false", "off", "0", "default", "strict"}  # values that ask for nothing
+
+
+def apply_recipe(recipe: Any) -> None:
+    """Take variables that would change a run's numbers out of the environment; a line on stderr names those that would have.
+
+    Must run before torch and accelerate are imported, which read them once. `accelerate launch` sets most of them, to values
+    that ask for nothing.
+    """
+    for name, key in _DECIDED_BY_RECIPE.items():
+        value = os.environ.pop(name, "")
+        if value.lower() in _NOTHING or _is_what_it_says(recipe, name, value.lower()):
+            continue
+        decides = f"the recipe decides ({key}: {getattr(recipe, key, False)})" if key else "recipes train with data parallelism"
+        print(f"{name}={value} has no effect: {decides}", file=sys.stderr)
+
+
+def _is_what_it_says(recipe: Any, name: str, value: str) -> bool:
+    bf16, torch_compile = (getattr(recipe, key, False) for key in ("bf16", "torch_compile"))
+    return (
+        (name == "ACCELERATE_MIXED_PRECISION" and value == "bf16" and bf16)
+        or (name == "ACCELERATE_DYNAMO_BACKEND" and value == "inductor" and torch_compile)
+        or (name in ("TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE") and not torch_compile)
+        or (name == "ACCELERATE_GRADIENT_ACCUMULATION_STEPS" and value == "1")
+    )
+
+
+def use_full_precision() -> None:
+    """float32 products in float32 on every device, whatever this process had set: TF32 and the like are off."""
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
