@@ -2,7 +2,7 @@
 
 Names and values are tokenised apart from the text around them, so a value has the same tokens in every sentence. The
 tokens of a biography are the tokens of its pieces, one after another; no special tokens are added (the paper states
-none), and padding is told by the lengths, so no pad token is needed.
+none), and padding is told by the lengths, so no pad token is needed here.
 """
 
 import importlib.util
@@ -161,7 +161,7 @@ def check_tokenizer(name_or_path: str) -> Path:
         ValueError: if it is not to be found.
     """
     if name_or_path == DEFAULT_TOKENIZER:
-        return Path(str(TOKENIZER_FILE))
+        return Path(str(TOKENIZER_FILE)).parent  # which names the special tokens too
     if name_or_path and Path(name_or_path).exists():
         return Path(name_or_path)
     if re.fullmatch(r"[A-Za-z_]\w*:[^/\\]\S*", name_or_path):
