@@ -291,6 +291,12 @@ def test_file_that_is_no_tokenizer_is_refused(name: str, tmp_path: Path) -> None
     assert str(error.value).endswith("it must be a folder, a tokenizer.json or a SentencePiece model")
 
 
+def test_empty_model_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").touch()
+    with pytest.raises(ValueError, match=r"which cannot be loaded \(.+\); it must be a folder, a tokenizer.json or a Sent"):
+        load_tokenizer(str(tmp_path))
+
+
 def test_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError) as error:
         load_tokenizer(str(tmp_path))
