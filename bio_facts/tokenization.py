@@ -2,7 +2,7 @@
 
 Names and values are tokenised apart from the text around them, so a value has the same tokens in every sentence. The
 tokens of a biography are the tokens of its pieces, one after another; no special tokens are added (the paper states
-none), and padding is told by the lengths, so no pad token is needed.
+none), and padding is told by the lengths, so no pad token is needed here.
 """
 
 import importlib.util
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS
 from bio_facts.biography import NAME, VALUE, Biographies
-from bio_facts.extras import needs
+from bio_facts.extras import MissingExtraError, needs
 from bio_facts.pieces import is_initial, piece_table, ragged_table
 from bio_facts.resources import DATA, NAME_POOLS, pools
+from bio_facts.sentencepiece_file import UnsupportedModelError, load_sentencepiece
 
 DEFAULT_TOKENIZER = "bio_facts"  # the name by which the shipped tokenizer is asked for
 TOKENIZER_FILE = DATA / "tokenizer" / "tokenizer.json"
@@ -161,7 +162,7 @@ def check_tokenizer(name_or_path: str) -> Path:
         ValueError: if it is not to be found.
     """
     if name_or_path == DEFAULT_TOKENIZER:
-        return Path(str(TOKENIZER_FILE))
+        return Path(str(TOKENIZER_FILE)).parent  # which names the special tokens too
     if name_or_path and Path(name_or_path).exists():
         return Path(name_or_path)
     if re.fullmatch(r"[A-Za-z_]\w*:[^/\\]\S*", name_or_path):
@@ -204,7 +205,7 @@ def load_tokenizer(name_or_path: str) -> Any:
             save_pretrained writes it; a file of an installed package, as PACKAGE:FILE; or a Hub id.
 
     Raises:
-        ValueError: if it is not found, or not a tokenizer.
+        ValueError: if it is not found, or not a tokenizer, or a SentencePiece model that a fast tokenizer cannot represent.
     """
     path = check_tokenizer(name_or_path)
     with needs("train", "load_tokenizer"):
@@ -218,30 +219,13 @@ def load_tokenizer(name_or_path: str) -> Any:
         elif path.suffix == ".json":
             tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))
         else:
-            tokenizer = _load_sentencepiece(path)
+            tokenizer = load_sentencepiece(path)
+    except (MissingExtraError, UnsupportedModelError):
+        raise
     except Exception as error:  # tokenizers and sentencepiece raise bare Exception and RuntimeError
         raise ValueError(
             f"tokenizer is {name_or_path!r}, which cannot be loaded ({error}); it must be a folder, a tokenizer.json or "
             "a SentencePiece model"
         ) from error
     tokenizer.name_or_path = name_or_path
-    return tokenizer
-
-
-def _load_sentencepiece(path: Path) -> Any:
-    """A fast tokenizer that splits text as the SentencePiece model file does."""
-    import shutil
-    import tempfile
-
-    from sentencepiece import sentencepiece_model_pb2
-    from tokenizers import normalizers
-    from transformers import PreTrainedTokenizerFast
-
-    model = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(path, Path(folder) / "tokenizer.model")  # the name that from_pretrained looks for
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    if model.normalizer_spec.add_dummy_prefix:  # which the conversion leaves out
-        backend = tokenizer.backend_tokenizer
-        backend.normalizer = normalizers.Sequence([backend.normalizer, normalizers.Prepend("▁")])
     return tokenizer

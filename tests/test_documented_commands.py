@@ -265,7 +265,8 @@ def test_command_of_the_tokenizer_makes_the_one_that_is_shipped(source: str, com
     (tmp_path / "train").symlink_to(ROOT / "train")
     result = run_in(tmp_path, command)
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "tokenizer.json").read_bytes() == (ROOT / "bio_facts/data/tokenizer/tokenizer.json").read_bytes()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / name).read_bytes() == (ROOT / "bio_facts/data/tokenizer" / name).read_bytes()
 
 
 class Parsed(Exception):

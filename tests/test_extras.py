@@ -197,6 +197,14 @@ def run_script_without(packages: tuple[str, ...], script: str, *arguments: objec
         ("torch", "import bio_facts; bio_facts.score(None, None, [])", "train"),
         ("transformers", "from bio_facts.tokenization import load_tokenizer; load_tokenizer('bio_facts')", "train"),
         ("huggingface_hub", "from bio_facts.tokenization import load_tokenizer; load_tokenizer('you/yours')", "train"),
+        *(
+            (
+                package,
+                "from bio_facts.tokenization import load_tokenizer; load_tokenizer('mistral_common:data/tokenizer.model.v1')",
+                "train",
+            )
+            for package in ("sentencepiece", "google", "transformers")
+        ),
         ("transformers", "from bio_facts.attention import patch_attention; patch_attention(0, 0)", "train"),
         ("torch", "from bio_facts.attention import attention_patterns; attention_patterns(0)", "train"),
         ("torch", "from bio_facts.attention import attention_signatures; attention_signatures(0, 0, 0, 0)", "train"),

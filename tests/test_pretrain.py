@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recipe, run_script, script_command
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.splits import draw
@@ -85,8 +86,6 @@ def test_two_whole_checkpoints_are_kept(smoke_run: Path) -> None:
 
 
 def test_checkpoint_loads_with_the_auto_classes_and_gives_the_logged_loss(smoke_run: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     model = AutoModelForCausalLM.from_pretrained(smoke_run / LAST)
     tokenizer = AutoTokenizer.from_pretrained(smoke_run / LAST)
     rows = draw(load_recipe(SMOKE, {}).data, "unseen", range(RECIPE["num_eval_biographies"]))
@@ -99,6 +98,33 @@ def test_checkpoint_loads_with_the_auto_classes_and_gives_the_logged_loss(smoke_
     logged = metrics(smoke_run)[-1]
     assert logged["split"] == "unseen"
     assert total / (6 * len(rows)) == pytest.approx(logged["attribute_loss"], rel=1e-5)
+
+
+def test_checkpoint_has_a_tokenizer_that_pads_and_a_config_without_padding(smoke_run: Path) -> None:
+    """With a pad token in its config, a model such as Llama would keep a row of its embedding at zero."""
+    tokenizer = AutoTokenizer.from_pretrained(smoke_run / LAST)
+    assert tokenizer.pad_token_id == tokenizer.bos_token_id == tokenizer.eos_token_id == 188
+    batch = tokenizer(["James", "James Smith"], padding=True)
+    assert [ids[-1] for ids in batch.input_ids] == [188, load_tokenizer("bio_facts")(" Smith").input_ids[0]]
+    for folder in (smoke_run / LAST, *(smoke_run / "models").iterdir()):
+        assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["pad_token_id"] is None
+        assert json.loads((folder / "generation_config.json").read_text(encoding="utf-8")).get("pad_token_id") is None
+
+
+def test_row_of_the_pad_token_starts_like_any_other(tmp_path: Path) -> None:
+    model = {
+        "model_type": "llama",
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
+    result = train(tmp_path / "run", "--model_config", json.dumps(model), "--num_steps", 2, "--save_every", 2)
+    assert result.returncode == 0, result.stderr
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "checkpoint-2")
+    embedding = saved.get_input_embeddings()
+    assert embedding.padding_idx is None
+    assert embedding.weight[188].norm() > embedding.weight.norm(dim=1).mean() / 2
 
 
 def test_same_command_again_changes_nothing_in_a_complete_run(smoke_run: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import filecmp
+import json
 import os
 import subprocess
 import sys
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import sentencepiece
+from conftest import assert_refused, run_script
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.biography import Biographies
@@ -289,6 +291,12 @@ def test_file_that_is_no_tokenizer_is_refused(name: str, tmp_path: Path) -> None
     assert str(error.value).endswith("it must be a folder, a tokenizer.json or a SentencePiece model")
 
 
+def test_empty_model_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").touch()
+    with pytest.raises(ValueError, match=r"which cannot be loaded \(.+\); it must be a folder, a tokenizer.json or a Sent"):
+        load_tokenizer(str(tmp_path))
+
+
 def test_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError) as error:
         load_tokenizer(str(tmp_path))
@@ -314,7 +322,59 @@ def test_shipped_tokenizer_is_what_its_script_makes(tmp_path: Path) -> None:
     made = tmp_path / "tokenizer.json"
     command = [sys.executable, str(ROOT / "train" / "train_tokenizer.py"), "--output_file", str(made)]
     subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
-    assert filecmp.cmp(made, str(TOKENIZER_FILE), shallow=False)
+    names = {path.name for path in TOKENIZER_FILE.parent.iterdir()}
+    assert names == {path.name for path in tmp_path.iterdir()} == {"tokenizer.json", "tokenizer_config.json"}
+    for name in names:
+        assert filecmp.cmp(tmp_path / name, str(TOKENIZER_FILE.with_name(name)), shallow=False)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_script_of_the_tokenizer_overwrites_neither_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    assert_refused(run_script("train/train_tokenizer.py", "--output_file", tmp_path / "tokenizer.json"), name, "exists")
+    assert [(path.name, path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()] == [(name, "mine")]
+
+
+# The special token of the shipped tokenizer
+
+
+def first_release() -> PreTrainedTokenizerFast:
+    """The shipped tokenizer as it was before it had a special token: all bytes, id 188 for byte 0."""
+    content = json.loads(TOKENIZER_FILE.read_text(encoding="utf-8"))
+    vocabulary = content["model"]["vocab"]
+    vocabulary["\u0100"] = vocabulary.pop("<|endoftext|>")
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(content | {"added_tokens": []})))
+
+
+def as_loaded(way: str, folder: Path) -> Any:
+    if way == "load_tokenizer":
+        return load_tokenizer("bio_facts")
+    if way == "shipped folder":
+        return AutoTokenizer.from_pretrained(TOKENIZER_FILE.parent)
+    load_tokenizer("bio_facts").save_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder) if way == "saved folder" else load_tokenizer(str(folder))
+
+
+@pytest.mark.parametrize("way", ["load_tokenizer", "shipped folder", "saved folder", "load_tokenizer of saved folder"])
+def test_shipped_tokenizer_pads(way: str, tmp_path: Path) -> None:
+    tokenizer = as_loaded(way, tmp_path)
+    assert tokenizer.pad_token_id == tokenizer.bos_token_id == tokenizer.eos_token_id == 188
+    assert tokenizer.pad_token == "<|endoftext|>" and tokenizer.unk_token is None
+    short, long = (first_release()(text).input_ids for text in ("James", "James Smith was born"))
+    batch = tokenizer(["James", "James Smith was born"], padding=True, return_tensors="np")
+    assert batch.input_ids.tolist() == [short + [188] * (len(long) - len(short)), long]
+    assert batch.attention_mask.tolist() == [[1] * len(short) + [0] * (len(long) - len(short)), [1] * len(long)]
+    assert set(batch) == {"input_ids", "attention_mask"}  # what every causal model takes
+    assert tokenizer.decode(batch.input_ids[0], skip_special_tokens=True) == "James"
+
+
+def test_special_token_changes_no_other_id_and_is_added_to_no_text(default: PreTrainedTokenizerFast) -> None:
+    before, after = first_release().get_vocab(), default.get_vocab()
+    assert {id_ for word, id_ in before.items() if after.get(word) != id_} == {188} and len(before) == len(after)
+    texts = [row["text"] for row in ROWS] + ["\u0100ris", "d\u0100", "\u0100 \u0100", "", "Ünïcode 中 🙂"]
+    assert default(texts).input_ids == default(texts, add_special_tokens=False).input_ids == first_release()(texts).input_ids
+    assert len(default("\u0100").input_ids) == 2
+    assert default.decode(default("\u0100ris").input_ids) == "\u0100ris"
 
 
 def all_in_one() -> PreTrainedTokenizerFast:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,21 @@ class BiographyDataset(torch.utils.data.Dataset[TokenBatch]):
         return self.tokenizer(draw(self.data, "train", np.asarray(indices)))
 
 
-def collate(batch: TokenBatch) -> dict[str, torch.Tensor]:
-    """input_ids and labels [B, L]; padding is on the right and in no loss, so a causal model needs no attention mask."""
-    input_ids = torch.from_numpy(batch.input_ids)
-    is_token = torch.arange(input_ids.shape[1]) < torch.from_numpy(batch.lengths)[:, None]
-    return {"input_ids": input_ids, "labels": input_ids.masked_fill(~is_token, IGNORED_LABEL)}
+@dataclass(frozen=True)
+class Collator:
+    """Batches for a causal model, which the Trainer saves the tokenizer of in every checkpoint.
+
+    As the Trainer's processing_class, the tokenizer would give the model's config its pad token: in many models that sets a
+    row of the embedding to zero and keeps it there, also when the checkpoint is loaded again.
+    """
+
+    tokenizer: Any
+
+    def __call__(self, batch: TokenBatch) -> dict[str, torch.Tensor]:
+        """input_ids and labels [B, L]; padding is on the right and in no loss, so a causal model needs no attention mask."""
+        input_ids = torch.from_numpy(batch.input_ids)
+        is_token = torch.arange(input_ids.shape[1]) < torch.from_numpy(batch.lengths)[:, None]
+        return {"input_ids": input_ids, "labels": input_ids.masked_fill(~is_token, IGNORED_LABEL)}
 
 
 def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
@@ -210,8 +221,7 @@ def build_trainer(
         model=model,
         args=arguments,
         train_dataset=BiographyDataset(recipe.data, biographies, recipe.num_steps * recipe.batch_size),
-        data_collator=collate,
-        processing_class=tokenizer,
+        data_collator=Collator(tokenizer),
     )
     evaluation = RecipeEvaluation(recipe, biographies, output_dir / METRICS_FILE).attach(trainer)
     if not report_to:
