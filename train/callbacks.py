@@ -25,7 +25,7 @@ class RecipeEvaluation(AttributeEvaluation):
     A resumed run drops the lines written after its checkpoint and goes on; `seconds` counts from the line before.
     """
 
-    def __init__(self, recipe: Recipe, tokenizer: BiographyTokenizer, path: Path) -> None:
+    def __init__(self, recipe: Recipe, tokenizer: BiographyTokenizer, path: Path, saved_tokenizer: Any) -> None:
         super().__init__(
             tokenizer,
             recipe.data,
@@ -36,7 +36,7 @@ class RecipeEvaluation(AttributeEvaluation):
             file=path,
             first_step=recipe.first_step,
         )
-        self.path, self.recipe = path, recipe
+        self.path, self.recipe, self.saved_tokenizer = path, recipe, saved_tokenizer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Take up the lines of the steps done, and evaluate the model that the run starts from if there are none."""
@@ -44,7 +44,7 @@ class RecipeEvaluation(AttributeEvaluation):
         if begins and state.is_world_process_zero:
             self.path.unlink(missing_ok=True)  # of a run that was interrupted before its first checkpoint
             if state.global_step in self.recipe.keep_models_at:
-                keep_model(model, kwargs["processing_class"], self.path.parent, state.global_step)
+                keep_model(model, self.saved_tokenizer, self.path.parent, state.global_step)
         self._tokens_until, self._num_tokens = state.global_step, 0
         self._started = time.perf_counter()
         PartialState().wait_for_everyone()
@@ -57,7 +57,7 @@ class RecipeEvaluation(AttributeEvaluation):
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Keep the model at the recipe's steps, evaluate, and end the run once its question is decided."""
         if state.global_step in self.recipe.keep_models_at and state.is_world_process_zero:
-            keep_model(model, kwargs["processing_class"], self.path.parent, state.global_step)
+            keep_model(model, self.saved_tokenizer, self.path.parent, state.global_step)
         super().on_step_end(args, state, control, model, **kwargs)
         last = next(line for line in reversed(self.history) if line["split"] == "validation")
         if not math.isfinite(last["attribute_loss"]):  # before Trainer makes a checkpoint of it

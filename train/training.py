@@ -223,7 +223,7 @@ def build_trainer(
         train_dataset=BiographyDataset(recipe.data, biographies, recipe.num_steps * recipe.batch_size),
         data_collator=Collator(tokenizer),
     )
-    evaluation = RecipeEvaluation(recipe, biographies, output_dir / METRICS_FILE).attach(trainer)
+    evaluation = RecipeEvaluation(recipe, biographies, output_dir / METRICS_FILE, tokenizer).attach(trainer)
     if not report_to:
         evaluation.log = None  # the Trainer would print it
     trainer.add_callback(ScheduleFrom(recipe.first_step))
