@@ -14,6 +14,7 @@ from bio_facts.baseline import pool_no_knowledge_losses
 from bio_facts.cli import Parser
 from bio_facts.config import Config, config_from
 from bio_facts.extras import needs
+from bio_facts.models import load_model
 from bio_facts.records import rows
 
 EXAMPLE = Path(__file__).parent / "attribute_recall" / "example.json"
@@ -24,7 +25,7 @@ def example(run: Path) -> dict[str, Any]:
     """Columns and options of the page for the last checkpoint of a run, numbers rounded to four decimals."""
     with needs("eval", "make_example.py"):
         import torch  # noqa: F401 - without it transformers has no models
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
     try:
         described = json.loads((run / "config.json").read_text(encoding="utf-8"))
@@ -37,7 +38,7 @@ def example(run: Path) -> dict[str, Any]:
         raise ValueError(f"run is {str(run)!r}, which has no {checkpoint.name}; it must be finished")
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     biographies = [row for split, num in ROWS_PER_SPLIT.items() for row in rows(bio_facts.draw(data, split, range(num)))]
-    scores = bio_facts.score(AutoModelForCausalLM.from_pretrained(checkpoint), tokenizer, biographies, all_tokens=True)
+    scores = bio_facts.score(load_model(checkpoint), tokenizer, biographies, all_tokens=True)
     columns = {
         name: [[round(number, 4) for number in row.tolist()] for row in column]
         for name, column in scores.inputs(details=True).items()

@@ -9,7 +9,6 @@ MODEL is a folder, or the id of a Hub repository. The tokenizer is the model's o
 
 import argparse
 import json
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +16,52 @@ import numpy as np
 from tqdm import tqdm
 
 from bio_facts.attributes import ATTRIBUTES
-from bio_facts.baseline import no_knowledge_losses, pool_no_knowledge_losses
+from bio_facts.baseline import mean_over_attributes, pool_no_knowledge_losses, split_no_knowledge_losses
 from bio_facts.cli import Parser, add_parameters, chosen_config, whole_number
 from bio_facts.config import Config
 from bio_facts.extras import needs
+from bio_facts.models import load_model, reason
 from bio_facts.records import record_batch
 from bio_facts.splits import get_split
 from bio_facts.tokenization import DEFAULT_TOKENIZER, load_tokenizer
 
 _ROWS_AT_A_TIME = 1_000
+_TABLE_COLUMNS = {"no knowledge": "no_knowledge_loss", "loss": "attribute_loss", "accuracy": "attribute_accuracy"}
 
 
 def load(model: str, tokenizer: str, device: str | None) -> tuple[Any, Any]:
     """Model and tokenizer; ValueError if transformers cannot load one, or torch has no such device."""
     with needs("eval", "score_model.py"):
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        import transformers  # noqa: F401 - load_model and the tokenizer need it
 
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device is None else device
     try:
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device is {chosen!r}, which torch cannot use ({_told(error)}); try cpu or cuda") from error
+        torch.zeros(1, device=chosen).item()
+    except Exception as error:  # each backend has its own
+        raise ValueError(f"device is {chosen!r}, which torch cannot use ({reason(error)}); try cpu or cuda") from error
+    loaded_tokenizer = _load_tokenizer(tokenizer, "model" if tokenizer == model else "tokenizer")
+    loaded = load_model(model)
     try:
-        own_tokenizer = (
-            load_tokenizer(tokenizer) if tokenizer == DEFAULT_TOKENIZER else AutoTokenizer.from_pretrained(tokenizer)
-        )
-    except (OSError, ValueError) as error:
-        what = "model" if tokenizer == model else "tokenizer"
-        raise ValueError(f"{what} is {tokenizer!r}, whose tokenizer cannot be loaded: {_told(error)}") from error
+        return loaded.to(chosen), loaded_tokenizer
+    except (RuntimeError, ValueError) as error:  # of torch; of transformers, for quantized weights
+        raise ValueError(f"model is {model!r}, which cannot be moved to device {chosen!r}: {reason(error)}") from error
+
+
+def _load_tokenizer(name: str, what: str) -> Any:
+    """A tokenizer that makes tokens of text; ValueError that says of `what` it is."""
+    from transformers import AutoTokenizer
+
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"model is {model!r}, which cannot be loaded: {_told(error)}") from error
-    return loaded.to(chosen), own_tokenizer
+        if name == DEFAULT_TOKENIZER:
+            return load_tokenizer(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        num_tokens = len(tokenizer("a b", add_special_tokens=False)["input_ids"])
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ValueError(f"{what} is {name!r}, whose tokenizer cannot be loaded: {reason(error)}") from error
+    if num_tokens == 0:  # what transformers makes of a folder without the files of a tokenizer
+        raise ValueError(f"{what} is {name!r}, whose tokenizer makes no tokens of text; does it lack its tokenizer.json?")
+    return tokenizer
 
 
 def check_new_file(file: Path) -> None:
@@ -61,38 +72,41 @@ def check_new_file(file: Path) -> None:
         raise ValueError(f"output_file is {str(file)!r}, but there is no folder {file.absolute().parent}; make it first")
 
 
-def _told(error: Exception) -> str:
-    return textwrap.shorten(str(error), 300)
-
-
 def score_split(model: Any, tokenizer: Any, config: Config, split: str, num_rows: int, batch_size: int) -> dict[str, Any]:
-    """Metrics of the first rows of a split, with the baselines and how the tokens came about."""
+    """Metrics of the first rows of a split, the no-knowledge losses of the whole split, and how the tokens came about.
+
+    Raises:
+        ValueError: as bio_facts.score; if memory is not enough, or the model does not run.
+    """
+    import torch
+
     from bio_facts.scoring import score
 
-    cuts = (np.arange(start, min(start + _ROWS_AT_A_TIME, num_rows)) for start in range(0, num_rows, _ROWS_AT_A_TIME))
-    rows = (row for indices in cuts for row in record_batch(config, split, indices).to_pylist())
-    scores = score(model, tokenizer, tqdm(rows, split, num_rows, unit=" rows", disable=None), batch_size=batch_size)
+    chunks = (np.arange(start, min(start + _ROWS_AT_A_TIME, num_rows)) for start in range(0, num_rows, _ROWS_AT_A_TIME))
+    rows = (row for indices in chunks for row in record_batch(config, split, indices).to_pylist())
+    try:
+        scores = score(model, tokenizer, tqdm(rows, split, num_rows, unit=" rows", disable=None), batch_size=batch_size)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise ValueError(
+            f"batch_size is {batch_size}, for which memory is not enough ({reason(error)}); try a smaller --batch-size"
+        ) from error
+    except RuntimeError as error:  # of kernels; the CPU's allocator has no class of its own
+        raise ValueError(f"model cannot score split {split} with batch_size {batch_size}: {reason(error)}") from error
+    losses = split_no_knowledge_losses(config, split)
+    baselines = {"no_knowledge_loss": mean_over_attributes(losses)}
+    baselines |= {f"no_knowledge_loss/{name}": loss for name, loss in losses.items()}
     counts = {name: getattr(scores, name) for name in ("num_straddling_tokens", "num_truncated_values", "num_rows_apart")}
-    return {"num_rows": num_rows} | scores.totals().detailed_summary(tuple(ATTRIBUTES)) | counts
+    return {"num_rows": num_rows} | scores.totals().detailed_summary(tuple(ATTRIBUTES)) | baselines | counts
 
 
-def table(splits: dict[str, dict[str, Any]], baselines: dict[str, dict[str, float]]) -> str:
-    """Attributes x splits: loss in nats per value, and accuracy; the baselines beside them."""
-    columns = [f"{split} {what}" for split in splits for what in ("loss", "accuracy")]
-    widths = [max(len(column), 8) for column in columns]
-    lines = [
-        f"{'nats per value':<17} {'pools':>8} {'people':>8}  "
-        + "  ".join(f"{c:>{w}}" for c, w in zip(columns, widths, strict=True))
-    ]
+def table(splits: dict[str, dict[str, Any]], pool_losses: dict[str, float]) -> str:
+    """Attributes x splits: the no-knowledge loss of the split, the model's loss, both nats per value, and its accuracy."""
+    columns = {f"{split} {title}": (metrics, key) for split, metrics in splits.items() for title, key in _TABLE_COLUMNS.items()}
+    lines = [f"{'nats per value':<17} {'pools':>8}  " + "  ".join(f"{column:>8}" for column in columns)]
     for name in (*ATTRIBUTES, "all"):
         suffix = "" if name == "all" else f"/{name}"
-        numbers = [
-            found[f"{metric}{suffix}"] for found in splits.values() for metric in ("attribute_loss", "attribute_accuracy")
-        ]
-        lines.append(
-            f"{name:<17} {baselines['pool_no_knowledge_loss'][name]:>8.3f} {baselines['no_knowledge_loss'][name]:>8.3f}  "
-            + "  ".join(f"{number:>{width}.3f}" for number, width in zip(numbers, widths, strict=True))
-        )
+        numbers = [f"{metrics[key + suffix]:>{max(len(column), 8)}.3f}" for column, (metrics, key) in columns.items()]
+        lines.append(f"{name:<17} {pool_losses[name]:>8.3f}  " + "  ".join(numbers))
     return "\n".join(lines)
 
 
@@ -130,25 +144,23 @@ def main() -> None:
         }
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
-    losses = {
-        "pool_no_knowledge_loss": pool_no_knowledge_losses(config.pool_sizes),
-        "no_knowledge_loss": no_knowledge_losses(config.population),
-    }
-    baselines = {name: found | {"all": sum(found.values()) / len(found)} for name, found in losses.items()}
-    print(table(splits, baselines))
-    for split, found in splits.items():
+    pool_losses = pool_no_knowledge_losses(config.pool_sizes)
+    pool_losses |= {"all": mean_over_attributes(pool_losses)}
+    print(table(splits, pool_losses))
+    for split, metrics in splits.items():
         print(
-            f"{split}: {found['num_rows']:,} biographies, {found['num_values']:,} values; tokenized otherwise than by pieces: "
-            f"{found['num_rows_apart']:,} biographies; tokens across a value's edge: {found['num_straddling_tokens']:,}"
+            f"{split}: {metrics['num_rows']:,} biographies, {metrics['num_values']:,} values; "
+            f"tokenized otherwise than by pieces: {metrics['num_rows_apart']:,} biographies; "
+            f"tokens across a value's edge: {metrics['num_straddling_tokens']:,}"
         )
     if arguments.output_file is not None:
-        described = {
+        settings = {
             "model": arguments.model,
             "dataset": arguments.dataset,
             "parameters": config.parameters,
             "fingerprint": config.fingerprint,
         }
-        text = json.dumps(described | baselines | {"splits": splits}, indent=1)
+        text = json.dumps(settings | {"pool_no_knowledge_loss": pool_losses, "splits": splits}, indent=1)
         arguments.output_file.write_text(text + "\n", encoding="utf-8")
         print(f"scores: {arguments.output_file}")
 

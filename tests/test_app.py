@@ -154,7 +154,7 @@ def test_examples_of_the_card_print_what_they_say(block: str, untrained_run: Pat
 
 
 def test_all_examples_of_the_card_are_found() -> None:
-    assert len(CARD_BLOCKS) == 4
+    assert len(CARD_BLOCKS) == 5
 
 
 def test_app_imports_nothing_but_what_the_space_installs() -> None:
@@ -279,6 +279,18 @@ def test_infinite_losses_are_shown(app: Any) -> None:
     _, shown, _, biography = app.show(changed(nlls=[[0, 0.5, float("inf"), 3.0], [0, 9]]))
     assert "∞" in shown and "∞" in biography
     assert "nan%" not in shown + biography and "inf%" not in shown + biography
+
+
+@pytest.mark.parametrize("number", ["null", "NaN", "Infinity"])
+def test_numbers_that_tokens_in_no_value_lack_are_not_scored(app: Any, number: str) -> None:
+    """As the first token of a prompt, which APIs give no log-probability."""
+    assert SMALL["attribute_ids"][0][0] == 0
+    nlls = [["?", *SMALL["nlls"][0][1:]], *SMALL["nlls"][1:]]
+    predictions = [[4, *SMALL["predictions"][0][1:]], *SMALL["predictions"][1:]]
+    _, shown, _, biography = app.show(changed(nlls=nlls, predictions=predictions).replace('"?"', number))
+    assert (shown, biography) == app.show(changed())[1::2]
+    assert biography.count('title="not scored"') == 1
+    assert "NaN" not in biography and "nan" not in biography and "∞" not in biography
 
 
 def test_biography_marks_values_right_or_wrong_without_color(app: Any) -> None:

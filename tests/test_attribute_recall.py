@@ -15,6 +15,7 @@ from typing import Any
 import evaluate
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from plain_metric import (
     NAMES,
@@ -388,10 +389,83 @@ def test_padding_may_be_marked_as_usual(modules: dict[str, Any]) -> None:
     assert modules["default"].compute(**padded) == modules["default"].compute(**columns)
 
 
+NAN = math.nan
+
+
 def test_arrays_are_as_good_as_lists(modules: dict[str, Any]) -> None:
     columns = of_config(ROW, "default")
     arrays = {name: [np.array(row) for row in rows] for name, rows in columns.items()}
     assert modules["default"].compute(**arrays) == modules["default"].compute(**columns)
+
+
+# Two rows, values in both; None stands where a number is of a token in no value.
+UNSCORED: dict[str, list] = {
+    "predictions": [[5, 7, 8, 4, 2], [5, 5, 3]],
+    "references": [[5, 7, 9, 4, 2], [5, 6, 3]],
+    "nlls": [[None, 0.5, 0.25, None, 3.0], [None, None, 1.0]],
+    "attribute_ids": [[0, 1, 1, 0, 5], [0, 0, 2]],
+    "top_probabilities": [[None, 0.875, 0.75, None, 0.125], [None, None, 0.375]],
+    "entropies": [[None, 0.5, 0.6, None, 2.0], [None, None, 1.5]],
+    "groups": ["seen", "unseen"],
+}
+
+
+def unscored(config_name: str, number: Any, make_row: Callable[[list], Any] = list) -> dict[str, list]:
+    """UNSCORED with `number` where it has None, and each row of tokens made by `make_row`."""
+    return {
+        name: column if name == "groups" else [make_row([number if item is None else item for item in row]) for row in column]
+        for name, column in of_config(UNSCORED, config_name).items()
+    }
+
+
+@pytest.mark.parametrize("config_name", ["default", "details"])
+@pytest.mark.parametrize("number", [None, NAN, math.inf, -math.inf, -7.0], ids=repr)
+def test_numbers_of_tokens_in_no_value_have_no_effect(load: Callable[..., Any], config_name: str, number: Any) -> None:
+    expected = plain_metrics(unscored("details", 0.3)) if config_name == "default" else plain_details(unscored("details", 0.3))
+    columns = unscored(config_name, number)
+    whole = load(config_name).compute(**columns)
+    assert {name: whole[name] for name in expected if name in whole} == pytest.approx(
+        {name: value for name, value in expected.items() if name in whole}
+    )
+    assert whole["attribute_loss"] == pytest.approx((0.75 + 3.0 + 1.0) / 3)
+    batches, rows = load(config_name), load(config_name)
+    for k in range(2):
+        batches.add_batch(**{name: column[k : k + 1] for name, column in columns.items()})
+        singular = {"predictions": "prediction", "references": "reference"}
+        rows.add(**{singular.get(name, name): column[k] for name, column in columns.items()})
+    assert batches.compute() == rows.compute() == whole
+
+
+@pytest.mark.parametrize(
+    ("number", "make_row"),
+    [
+        (NAN, np.array),
+        (math.inf, np.array),
+        (None, lambda row: np.array(row, dtype=object)),
+        (NAN, torch.tensor),
+        (NAN, lambda row: torch.tensor(row).float() if isinstance(row[-1], float) else torch.tensor(row)),
+    ],
+    ids=["numpy", "infinite", "objects", "torch", "torch float32"],
+)
+@pytest.mark.parametrize("config_name", ["default", "details"])
+def test_arrays_may_have_no_numbers_outside_of_values(
+    modules: dict[str, Any], config_name: str, number: Any, make_row: Callable[[list], Any]
+) -> None:
+    found = modules[config_name].compute(**unscored(config_name, number, make_row))
+    assert found == pytest.approx(modules[config_name].compute(**unscored(config_name, 0.3)), rel=1e-6)
+
+
+@pytest.mark.parametrize("names", [["predictions"], ["predictions", "references"]], ids=" ".join)
+def test_token_ids_outside_of_values_may_be_none(modules: dict[str, Any], names: list[str]) -> None:
+    columns = unscored("default", None)
+    expected = modules["default"].compute(**columns)
+    ids = columns["attribute_ids"]
+    for name in names:
+        columns[name] = [
+            [token if number else None for token, number in zip(row, numbers, strict=True)]
+            for row, numbers in zip(columns[name], ids, strict=True)
+        ]
+    assert modules["default"].compute(**columns) == expected
 
 
 def test_loss_that_rounding_makes_negative_is_none(modules: dict[str, Any]) -> None:
@@ -400,10 +474,11 @@ def test_loss_that_rounding_makes_negative_is_none(modules: dict[str, Any]) -> N
     assert found["first_token_probability/birth_place"] == 1
 
 
-NAN = math.nan
-
-
-TOKENS, NATS, PROBABILITY = "must be a token id, at least 0", "must be a number of at least 0, in nats", "must be from 0 to 1"
+TOKENS, NATS, PROBABILITY = (
+    "must be a token id, at least 0",
+    "must be a number of at least 0, in nats",
+    "must be from 0 to 1",
+)
 
 
 @pytest.mark.parametrize(
@@ -418,15 +493,21 @@ TOKENS, NATS, PROBABILITY = "must be a token id, at least 0", "must be a number 
         ("default", "nlls", [2.0, -0.5, 0.25, 3.0], f"token 1 is -0.5; it {NATS}"),
         ("default", "nlls", [2.0, 0.5, NAN, 3.0], f"token 2 is nan; it {NATS}"),
         ("default", "nlls", [2.0, None, 0.25, 3.0], f"token 1 is nan; it {NATS}"),
+        ("default", "nlls", [None, 0.5, -math.inf, 3.0], f"token 2 is -inf; it {NATS}"),
+        ("details", "nlls", [None, 0.5, 0.25, NAN], f"token 3 is nan; it {NATS}"),
         ("default", "attribute_ids", [0, 1, 1, 7], "token 3 is 7; it must be from 0 to 6"),
         ("default", "attribute_ids", [0, -1, 1, 5], "token 1 is -1; it must be from 0 to 6"),
         ("details", "top_probabilities", [0.5, 1.1, 0, 0], f"token 1 is 1.1; it {PROBABILITY}"),
         ("details", "top_probabilities", [0.5, 0, -0.1, 0], f"token 2 is -0.1; it {PROBABILITY}"),
-        ("details", "top_probabilities", [NAN, 0, 0, 0], f"token 0 is nan; it {PROBABILITY}"),
+        ("details", "top_probabilities", [0, NAN, 0, 0], f"token 1 is nan; it {PROBABILITY}"),
+        ("details", "entropies", [0, None, 0, 0], f"token 1 is nan; it {NATS}"),
         ("details", "entropies", [0, 0, 0, NAN], f"token 3 is nan; it {NATS}"),
         ("details", "entropies", [0, -1.0, 0, 0], f"token 1 is -1.0; it {NATS}"),
         ("details", "groups", None, "it is None; it must be a string"),
         ("default", "references", [5, 7, 9, None], "token 3 is None; it must be a number"),
+        ("default", "references", [None, None, 9, 2], "token 1 is None; it must be a number"),
+        ("default", "predictions", [None, 7, None, 2], "token 2 is None; it must be a number"),
+        ("default", "attribute_ids", [None, 1, 1, 5], "token 0 is None; it must be a number"),
         ("default", "nlls", None, "it is None; it must be a list of numbers"),
     ],
 )

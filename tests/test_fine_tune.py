@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT, assert_refused, run_script
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 RECIPES = ROOT / "train" / "recipes"
 
@@ -124,6 +124,47 @@ def test_source_that_is_not_finished_is_refused_and_left_as_it_is(smoke_run: Pat
     result = run("fine_tune", "fine_tuning", tmp_path / "run", "--arm", "new4", "--source", source)
     assert_refused(result, "is at step 20 of 30", "a finished run")
     assert (source / "checkpoint-30").exists()
+
+
+def drop_layer(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if ".layers.0." not in name}
+    assert len(kept) < len(weights)
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("script", "claim", "arm", "damaged"),
+    [
+        ("fine_tune", "fine_tuning", "new4", "checkpoint-30"),
+        ("patch_attention", "attention_patching", "frozen10", "models/step-10"),
+    ],
+)
+def test_source_whose_model_lacks_a_layer_is_refused(
+    smoke_run: Path, tmp_path: Path, script: str, claim: str, arm: str, damaged: str
+) -> None:
+    source = shutil.copytree(smoke_run, tmp_path / "source")
+    drop_layer(source / damaged)
+    result = run(script, claim, tmp_path / "run", "--arm", arm, "--source", source)
+    assert_refused(result, f"{source / damaged}'", "lacks weights of a GPTNeoXForCausalLM", "gpt_neox.layers.0.")
+
+
+def test_attention_reference_that_lacks_a_layer_is_refused(smoke_run: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(smoke_run, tmp_path / "source")
+    drop_layer(source / "models" / "step-30")
+    result = run(
+        "patch_attention", "attention_patching", tmp_path / "run", "--arm", "frozen10", "--source", source,
+        "--attention.reference_step", 30,
+    )  # fmt: skip
+    assert_refused(result, "models/step-30'", "lacks weights of a GPTNeoXForCausalLM")
+
+
+def test_checkpoint_that_lacks_a_layer_is_not_resumed(smoke_run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(smoke_run, tmp_path / "run")
+    shutil.rmtree(folder / "checkpoint-30")
+    drop_layer(folder / "checkpoint-20")
+    result = run("pretrain", "three_phases", folder)
+    assert_refused(result, "checkpoint-20 lacks gpt_neox.layers.0.", "use the recipe it was made with")
 
 
 def test_model_that_was_not_kept_is_refused_and_those_kept_are_named(smoke_run: Path, tmp_path: Path) -> None:

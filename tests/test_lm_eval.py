@@ -1,4 +1,5 @@
 import importlib.util
+import inspect
 import json
 import math
 import os
@@ -371,6 +372,54 @@ def test_missing_shard_is_named(export: Path, tmp_path: Path) -> None:
 def test_wrong_number_of_choices_is_named(num_choices: object, export: Path) -> None:
     message = error("load_choice", data=str(export), num_choices=num_choices)
     assert message == f"num_choices of major is {num_choices!r}; it must be an integer from 2 to 4"
+
+
+@pytest.mark.parametrize("load", ["load_recall", "load_choice"])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        *((name, "data") for name in ("dat", "dta", "Data", "datas")),
+        *((name, "config") for name in ("confg", "configs", "Config", "conf")),
+        *((name, "data_revision") for name in ("data_revison", "data-revision", "data_rev", "dataset_revision")),
+        *((name, "num_choices") for name in ("num_choice", "num-choices", "numchoices", "n_choices", "choices", "NUM_CHOICES")),
+    ],
+)
+def test_misspelled_name_is_refused_where_all_others_are_right(load: str, name: str, meant: str, export: Path) -> None:
+    message = error(load, data=str(export), **{name: 5})
+    assert message == (f"--metadata or --model_args has {name}=5; is it {meant}? pass --metadata data=DIR,config=n1k")
+
+
+def test_every_argument_of_the_harness_and_of_transformers_passes(export: Path) -> None:
+    from lm_eval.api.registry import get_model
+    from transformers import PreTrainedModel
+
+    calls = [PreTrainedModel.from_pretrained, *(get_model(name).__init__ for name in ("hf", "sglang", "local-completions"))]
+    calls += [vars(base)["__init__"] for base in get_model("local-completions").__mro__ if "__init__" in vars(base)]
+    names = {name for call in calls for name in inspect.signature(call).parameters}
+    # of vLLM's engine, of transformers, of other tasks' --metadata, and of these tasks' files
+    names |= {"hf_config", "hf_config_path", "config_format", "generation_config", "code_revision", "tokenizer_revision"}
+    names |= {"adapter_revision", "data_parallel_size", "compilation_config", "quantization_config", "config_source"}
+    names |= {"version", "dataset", "max_seq_lengths", "num_fewshot", "num_concurrent", "num_choices", "date"}
+    others = dict.fromkeys(names - {"self", "data", "config", "data_revision"}, "x")
+    assert len(others) > 80
+    others["num_choices"] = 4  # of the other group of tasks
+    assert len(utils.load_recall(split="unseen", attribute="major", data=str(export), config=NAME, **others)["unseen"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("metadata", "model_args", "name"),
+    [("num_choice=3", "", "num_choice=3"), ("version=2", "data_revison=v1,revision=main", "data_revison=v1")],
+)
+def test_harness_stops_at_a_misspelled_name(export: Path, tmp_path: Path, metadata: str, model_args: str, name: str) -> None:
+    run = start_harness(
+        *("run", "--include_path", FOLDER, "--tasks", "bio_facts_recall_unseen,bio_facts_choice_unseen"),
+        *("--model", "dummy", *(["--model_args", model_args] if model_args else []), "--limit", 1),
+        *("--metadata", f"data={export},config={NAME},{metadata}"),
+        home=tmp_path,
+    )
+    _, stderr = run.communicate(timeout=300)
+    assert run.returncode != 0
+    assert f"ValueError: --metadata or --model_args has {name}; is it " in stderr
 
 
 def test_value_outside_of_its_pool_is_named() -> None:

@@ -1,16 +1,19 @@
 """eval/score_model.py, on a model that the smoke recipe trained."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import assert_refused, run_script
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import bio_facts
 from bio_facts.attributes import ATTRIBUTES
-from bio_facts.baseline import no_knowledge_loss, pool_no_knowledge_loss
+from bio_facts.baseline import pool_no_knowledge_loss
 from bio_facts.config import CONFIGS
 
 POOLS = {"cities": 4, "universities": 4, "majors": 4, "companies": 4, "years": 4}
@@ -54,7 +57,6 @@ def test_file_has_what_the_scorer_finds(scored: tuple[str, dict[str, Any]], chec
         expected = scores.totals().detailed_summary(tuple(ATTRIBUTES))
         assert {name: numbers[name] for name in expected} == pytest.approx(expected, rel=1e-5)
         assert (numbers["num_rows"], numbers["num_rows_apart"], numbers["num_straddling_tokens"]) == (30, 0, 0)
-    assert found["no_knowledge_loss"]["all"] == pytest.approx(no_knowledge_loss(CONFIG.population))
     assert found["pool_no_knowledge_loss"]["all"] == pytest.approx(pool_no_knowledge_loss(CONFIG.pool_sizes))
 
 
@@ -64,10 +66,114 @@ def test_table_has_the_numbers_of_the_file(scored: tuple[str, dict[str, Any]]) -
     assert list(lines) == [*ATTRIBUTES, "all"]
     for name, cells in lines.items():
         suffix = "" if name == "all" else f"/{name}"
-        expected = [found["pool_no_knowledge_loss"][name], found["no_knowledge_loss"][name]]
+        expected = [found["pool_no_knowledge_loss"][name]]
         for split in ("validation", "unseen"):
-            expected += [found["splits"][split][f"{metric}{suffix}"] for metric in ("attribute_loss", "attribute_accuracy")]
+            metrics = ("no_knowledge_loss", "attribute_loss", "attribute_accuracy")
+            expected += [found["splits"][split][f"{metric}{suffix}"] for metric in metrics]
         assert cells == [f"{number:.3f}" for number in expected]
+
+
+@pytest.mark.parametrize(
+    ("config", "flags", "losses"),
+    [
+        (
+            "n1k-finetune1k",
+            {"num_fine_tuning_individuals": 50},
+            {"validation": 4.646, "pretrain_validation": 6.527, "unseen": 6.527},
+        ),
+        ("n1k-groups", {}, {"validation": 6.527, "validation_group0": 5.927}),
+    ],
+)
+def test_no_knowledge_loss_is_that_of_each_split(
+    checkpoint: Path, tmp_path: Path, config: str, flags: dict[str, int], losses: dict[str, float]
+) -> None:
+    file = tmp_path / "scores.json"
+    parameters = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)]
+    arguments = ["--dataset", config, *parameters, "--splits", *losses, "--num-rows", 2, "--output-file", file]
+    result = run_script("eval/score_model.py", checkpoint, *arguments)
+    assert result.returncode == 0, result.stderr
+    written = json.loads(file.read_text())
+    assert "no_knowledge_loss" not in written
+    last = next(line for line in result.stdout.splitlines() if line.startswith("all "))
+    assert [float(number) for number in last.split()[2::3]] == list(losses.values())
+    for split, loss in losses.items():
+        numbers = written["splits"][split]
+        assert round(numbers["no_knowledge_loss"], 3) == loss
+        by_attribute = [numbers[f"no_knowledge_loss/{name}"] for name in ATTRIBUTES]
+        assert sum(by_attribute) / len(by_attribute) == pytest.approx(numbers["no_knowledge_loss"])
+
+
+def score_damaged(checkpoint: Path, folder: Path, damage: Callable[[Path], object], *arguments: object) -> Any:
+    """The command on a copy of the model that `damage` has changed."""
+    shutil.copytree(checkpoint, folder)
+    damage(folder)
+    return run_script("eval/score_model.py", folder, "--dataset", "n1k", "--num-rows", 2, *arguments)
+
+
+def change_weights(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        weights = load_file(folder / "model.safetensors")
+        change(weights)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return damage
+
+
+def change_config(**entries: Any) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        file = folder / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+
+    return damage
+
+
+def drop_layer(weights: dict[str, Any]) -> None:
+    for name in [name for name in weights if ".layers.0." in name]:
+        del weights[name]
+
+
+def lengthen_embedding(weights: dict[str, Any]) -> None:
+    name = next(name for name in weights if "embed_in" in name)
+    weights[name] = weights[name].repeat(2, 1)
+
+
+def add_weight(weights: dict[str, Any]) -> None:
+    weights["score.weight"] = weights["gpt_neox.final_layer_norm.bias"].clone()
+
+
+@pytest.mark.parametrize(
+    ("damage", "fragments"),
+    [
+        (change_weights(drop_layer), ["lacks weights of a GPTNeoXForCausalLM", "gpt_neox.layers.0.", "(12 in all)"]),
+        (change_weights(lengthen_embedding), ["of other shapes", "gpt_neox.embed_in.weight"]),
+        (change_config(quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True}), ["bitsandbytes"]),
+        (change_config(quantization_config={"quant_method": "gptq", "bits": 4}), ["optimum"]),
+        (change_config(attn_implementation="flash_attention_2"), ["FlashAttention2"]),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"12345678{"), ["cannot be loaded"]),
+        (lambda folder: (folder / "config.json").write_text("{"), ["config.json"]),
+        (lambda folder: (folder / "tokenizer.json").write_text("{"), ["tokenizer cannot be loaded"]),
+        (lambda folder: (folder / "tokenizer.json").write_text('{"model": {"type": "none"}}'), ["tokenizer cannot be loaded"]),
+        (lambda folder: [file.unlink() for file in folder.glob("tokenizer*")], ["tokenizer"]),
+        (lambda folder: (folder / "tokenizer.json").unlink(), ["tokenizer"]),
+    ],
+    ids=[
+        *("layer missing", "shape", "bitsandbytes", "gptq", "flash attention", "broken weights", "broken config"),
+        *("broken tokenizer", "unknown tokenizer", "no tokenizer", "no tokenizer.json"),
+    ],
+)
+def test_folders_that_cannot_be_loaded_are_one_line(
+    checkpoint: Path, tmp_path: Path, damage: Callable[[Path], object], fragments: list[str]
+) -> None:
+    assert_refused(score_damaged(checkpoint, tmp_path / "model", damage), f"model is '{tmp_path}/model'", *fragments)
+
+
+def test_weights_that_are_not_used_are_named_and_the_rest_is_scored(checkpoint: Path, tmp_path: Path) -> None:
+    result = score_damaged(checkpoint, tmp_path / "model", change_weights(add_weight), "--splits", "unseen")
+    assert result.returncode == 0
+    expected = f"model is '{tmp_path}/model', which has weights that a GPTNeoXForCausalLM does not use: score.weight"
+    assert result.stderr.splitlines() == [expected]
+    whole = run_script("eval/score_model.py", checkpoint, "--dataset", "n1k", "--num-rows", 2, "--splits", "unseen")
+    assert result.stdout == whole.stdout
 
 
 def test_tokenizer_may_be_another(checkpoint: Path) -> None:
@@ -90,6 +196,9 @@ def test_tokenizer_may_be_another(checkpoint: Path) -> None:
         (["MODEL", "--num-rows", "0"], ["--num-rows", "'0'", "at least 1"]),
         (["MODEL", "--batch-size", "x"], ["--batch-size", "'x'", "an integer"]),
         (["MODEL", "--device", "gpu"], ["device is 'gpu'", "cpu or cuda"]),
+        (["MODEL", "--device", "meta"], ["device is 'meta'", "cpu or cuda"]),
+        (["MODEL", "--device", "hpu"], ["device is 'hpu'", "cpu or cuda"]),
+        (["MODEL", "--device", ""], ["device is ''", "cpu or cuda"]),
         (["MODEL", "--output-file", __file__], ["output_file is", "exists"]),
         (["MODEL", "--output-file", "/no/such/folder/scores.json"], ["output_file is", "no folder /no/such/folder"]),
         (["MODEL", "--alpha", "0.5"], ["alpha"]),

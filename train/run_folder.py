@@ -301,12 +301,21 @@ def check_metrics(output_dir: Path, recipe: Recipe, last_step: int) -> None:
 
 
 def check_shapes(checkpoint: Path, model: Any) -> None:
-    """ValueError naming the first tensor of a checkpoint that has not the shape it has in `model`."""
+    """ValueError naming the first tensor that a checkpoint lacks, or that has not the shape it has in `model`."""
     from safetensors import safe_open
 
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    tensors = model.state_dict()
+    expected = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     with safe_open(checkpoint / "model.safetensors", framework="pt") as file:
-        for name in file.keys():  # noqa: SIM118 - not a mapping
+        names = list(file.keys())
+        stored = {tensors[name].data_ptr() for name in names if name in tensors}
+        for name, tensor in tensors.items():
+            if name not in names and tensor.data_ptr() not in stored:  # tied weights are stored once
+                raise ValueError(
+                    f"checkpoint {checkpoint} lacks {name}, which the recipe's model has; use the recipe it was made with, "
+                    "or another output_dir"
+                )
+        for name in names:
             found = tuple(file.get_slice(name).get_shape())
             if expected.get(name) != found:
                 raise ValueError(

@@ -19,6 +19,7 @@ from bio_facts.attention import patch_attention
 from bio_facts.config import Config
 from bio_facts.extras import needs
 from bio_facts.forward import check_causal
+from bio_facts.models import load_model
 from bio_facts.seeding import check_integer
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer, TokenBatch
@@ -86,18 +87,18 @@ def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
     `longest` is the tokens of the longest biography possible.
 
     Raises:
-        ValueError: if there is no such source or model, or its sizes do not fit the tokenizer.
+        ValueError: if there is no such source or model, it lacks weights, or its sizes do not fit the tokenizer.
     """
     source = source_model(recipe)
     if source is None:
         model = _fresh_model(recipe, tokenizer, longest)
     else:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+        model = load_model(source, dtype=torch.float32)
         check_integer("vocab_size of source (for this tokenizer)", model.config.vocab_size, minimum=len(tokenizer))
     check_causal(model)
     if recipe.attention:
         reference = kept_model(Path(str(recipe.source)), recipe.attention["reference_step"])
-        patch_attention(model, AutoModelForCausalLM.from_pretrained(reference, dtype=torch.float32))
+        patch_attention(model, load_model(reference, dtype=torch.float32))
     return model
 
 

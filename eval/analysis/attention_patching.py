@@ -16,7 +16,7 @@ from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
 from bio_facts.attention import attention_signatures
 from bio_facts.config import Config, config_from
-from bio_facts.extras import needs
+from bio_facts.models import load_model
 from bio_facts.splits import draw
 from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
 
@@ -144,10 +144,6 @@ def _reach(run: Run) -> int | None:
 
 def signatures_of(run: Run) -> dict[str, dict[str, list[float]]]:
     """Step -> attention signatures of the model that a run kept there, by layer, on validation biographies."""
-    with needs("train", "attention_patching.py"):
-        import torch  # noqa: F401 - without it transformers has no models
-        from transformers import AutoModelForCausalLM
-
     data = config_from(Config.table, run.data)
     assert isinstance(data, Config)
     biographies = draw(data, "validation", range(NUM_SIGNATURE_BIOGRAPHIES))
@@ -158,7 +154,7 @@ def signatures_of(run: Run) -> dict[str, dict[str, list[float]]]:
         raise ValueError(f"run {run.folder} kept no models; it must have keep_models_at in its recipe")
     return {
         str(step): attention_signatures(
-            AutoModelForCausalLM.from_pretrained(run.folder / "models" / f"step-{step}"),
+            load_model(run.folder / "models" / f"step-{step}"),
             batch.input_ids,
             batch.attribute_ids,
             is_name,

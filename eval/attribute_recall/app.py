@@ -42,6 +42,7 @@ FORMAT = (
 )
 REQUIRED = {"predictions": int, "references": int, "nlls": float, "attribute_ids": int}
 DETAILS = {"top_probabilities": float, "entropies": float}
+_NUMBERS = ("nlls", *DETAILS)
 STRINGS = {"tokens": str, "predicted_tokens": str}
 COLUMNS = REQUIRED | DETAILS | STRINGS | {"groups": str}
 OPTIONS = {"attribute_names": list, "num_possible_values": dict, "auroc_groups": list}  # arguments of the metric
@@ -82,6 +83,7 @@ def parse(text: str) -> Scores:
     for name in [*wanted, *["groups"] * ("auroc_groups" in scores)]:
         if name not in scores:
             raise ValueError(f"column {name} is missing; these scores must have {', '.join(wanted)}")
+    _mark_unscored(scores)
     for name, kind in COLUMNS.items():
         if name in scores:
             _check_column(name, scores[name], kind, scores["references"])
@@ -91,6 +93,26 @@ def parse(text: str) -> Scores:
         if not isinstance(value, kind) or not all(_is(part, float if kind is dict else str) for part in parts):
             raise ValueError(f"{name} is {value!r}; it must be {KINDS[kind]}")
     return scores
+
+
+def _mark_unscored(scores: Scores) -> None:
+    """Say -1 and 0 where a token in no value has null or no finite number, as APIs give for the first: the page shows those."""
+    ids = scores["attribute_ids"]
+    columns = [scores[name] for name in ("predictions", *_NUMBERS) if name in scores]
+    if not all(isinstance(rows, list) and all(isinstance(row, list) for row in rows) for rows in [ids, *columns]):
+        return  # which the check of the columns reports
+    for name in _NUMBERS:
+        for row, (numbers, of_row) in enumerate(zip(scores.get(name, []), ids, strict=False)):
+            for token, (item, attribute_id) in enumerate(zip(numbers, of_row, strict=False)):
+                is_number = item is not None and (not isinstance(item, float) or math.isfinite(item))
+                if attribute_id == 0 and not is_number:
+                    numbers[token] = 0.0
+                    if name == "nlls" and row < len(scores["predictions"]) and token < len(scores["predictions"][row]):
+                        scores["predictions"][row][token] = -1
+    for predictions, of_row in zip(scores["predictions"], ids, strict=False):
+        for token, (item, attribute_id) in enumerate(zip(predictions, of_row, strict=False)):
+            if attribute_id == 0 and item is None:
+                predictions[token] = -1
 
 
 def _check_column(name: str, column: Any, kind: type, references: Any) -> None:

@@ -37,6 +37,9 @@ _METRICS = {
 }  # fmt: skip
 _NO_GROUP = ""
 _ROWS_AT_A_TIME = 2_000
+_NOT_SCORED = -1  # in place of a token id that is None
+_IN_VALUES = ", wherever attribute_ids is not 0"
+_NATS = f"a number of at least 0, in nats{_IN_VALUES}"
 _ROUNDING = 1e-5  # a log-softmax in single precision may come out this little above 0
 
 _DESCRIPTION = """
@@ -53,7 +56,8 @@ Args:
         In config `text`: one string for each value.
     references: the sequences' token ids. In config `text`: one string for each value.
     nlls: negative log-likelihood of each token, nats.
-    attribute_ids: for each token 0 (not part of a value) or the 1-based number of its attribute.
+    attribute_ids: for each token 0 (not part of a value) or the 1-based number of its attribute. Where it is 0, the numbers of
+        the other columns have no effect, and may be None, NaN or infinite.
     top_probabilities: config `details`: the largest predicted probability where each token is predicted.
     entropies: config `details`: the entropy of that prediction, nats.
     groups: config `details`: one label for each sequence, such as its split; everything is computed for each group too.
@@ -205,7 +209,11 @@ def _totals(
 
 
 def _flattened(columns: Mapping[str, Sequence[Any]], start: int) -> tuple[dict[str, Any], Any]:
-    """All rows of each column one after another, and the rows' lengths; ValueError where columns differ in length."""
+    """All rows of each column one after another, and the rows' lengths.
+
+    Raises:
+        ValueError: where columns differ in length, or a token id is None that is in a value.
+    """
     lengths = {
         name: np.array([-1 if row is None else len(row) for row in column], dtype=np.int64) for name, column in columns.items()
     }
@@ -223,11 +231,16 @@ def _flattened(columns: Mapping[str, Sequence[Any]], start: int) -> tuple[dict[s
     flat = {}
     for name, column in columns.items():
         kind = np.int64 if name in ("predictions", "references", "attribute_ids") else np.float64
+        numbers_of_column, count = itertools.chain.from_iterable(column), int(wanted.sum())
         try:
-            flat[name] = np.fromiter(itertools.chain.from_iterable(column), dtype=kind, count=int(wanted.sum()))
+            flat[name] = np.fromiter(numbers_of_column, dtype=kind, count=count)  # None is NaN among floats
         except TypeError:
-            row, token = next((k, items.index(None)) for k, items in enumerate(column) if None in items)
-            raise ValueError(f"row {start + row}, column {name}: token {token} is None; it must be a number") from None
+            tokens = [(row, token) for row, items in enumerate(column) for token in range(len(items))]
+            for row, token in tokens:
+                if column[row][token] is None and (name == "attribute_ids" or columns["attribute_ids"][row][token] != 0):
+                    raise ValueError(f"row {start + row}, column {name}: token {token} is None; it must be a number") from None
+            ids = (_NOT_SCORED if number is None else number for number in itertools.chain.from_iterable(column))
+            flat[name] = np.fromiter(ids, dtype=kind, count=count)
     return flat, wanted
 
 
@@ -248,12 +261,12 @@ def _conditions(flat: Mapping[str, Any], is_value: Any, num_names: int) -> Itera
     ids = flat["attribute_ids"]
     yield "attribute_ids", (ids < 0) | (ids > num_names), f"from 0 to {num_names}"
     for name in ("predictions", "references"):
-        yield name, is_value & (flat[name] < 0), "a token id, at least 0, wherever attribute_ids is not 0"
-    yield "nlls", ~(flat["nlls"] >= -_ROUNDING), "a number of at least 0, in nats"
+        yield name, is_value & (flat[name] < 0), f"a token id, at least 0{_IN_VALUES}"
+    yield "nlls", is_value & ~(flat["nlls"] >= -_ROUNDING), _NATS
     if "top_probabilities" in flat:
         top = flat["top_probabilities"]
-        yield "top_probabilities", ~((top >= 0) & (top <= 1 + _ROUNDING)), "from 0 to 1"
-        yield "entropies", ~(flat["entropies"] >= -_ROUNDING), "a number of at least 0, in nats"
+        yield "top_probabilities", is_value & ~((top >= 0) & (top <= 1 + _ROUNDING)), f"from 0 to 1{_IN_VALUES}"
+        yield "entropies", is_value & ~(flat["entropies"] >= -_ROUNDING), _NATS
 
 
 def _summary(totals: AttributeTotals, names: Sequence[str], pools: Mapping[str, int], detailed: bool) -> dict[str, float]:

@@ -2,11 +2,17 @@
 
 python eval/lm_eval/tokens_apart.py bio_facts
 python eval/lm_eval/tokens_apart.py path/to/model --config n64k --num 2000
+python eval/lm_eval/tokens_apart.py path/to/model --model local-completions --model_args add_bos_token=True
+
+What is compared is what a backend of the harness really sends: it is the harness's own code that makes the tokens. Give --model
+and --model_args as to `lm_eval run`; no model is loaded, and no server asked.
 """
 
 import argparse
+import inspect
+import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,36 +22,133 @@ from bio_facts.alignment import align
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.cli import Parser, whole_number
 from bio_facts.config import Config
+from bio_facts.extras import needs
 from bio_facts.records import rows
 from bio_facts.splits import draw, get_split
 from bio_facts.tokenization import load_tokenizer
 
+Encode = Callable[[str, str], tuple[list[int], int]]
 
-def values_apart(tokenizer: Any, found: Iterable[Mapping[str, Any]]) -> dict[tuple[int, str], bool]:
+
+def harness_encoding(tokenizer: Any, model: str = "hf", model_args: Mapping[str, Any] | None = None) -> Encode:
+    """What a backend of the harness makes of a context and a continuation: the token ids that the model is given, and the
+    number of them that are context. A server that gets tokens is taken to add none, one that gets text to add the tokenizer's
+    special tokens, as those of the OpenAI API do.
+
+    Args:
+        tokenizer: of transformers.
+        model: the harness's name of the backend, as in `lm_eval run --model`.
+        model_args: as in `lm_eval run --model_args`; those that have no part in tokens have no effect.
+
+    Raises:
+        ValueError: for a backend that the harness does not have, or whose tokens cannot be made without a model or a server,
+            or an argument that it does not take.
+    """
+    with needs("harness", "tokens_apart.py"):
+        from lm_eval.api.registry import get_model
+
+    try:
+        backend_class = get_model(model)
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"model is {model!r}, a backend that the harness cannot load: {error}") from error
+    arguments = _arguments(backend_class, model, model_args or {})
+    backend = object.__new__(backend_class)  # its own constructor loads a model, or asks a server
+    if "tokenized_requests" in arguments:
+        if arguments["tokenizer_backend"] not in ("auto", "huggingface"):
+            raise ValueError(
+                f"tokenizer_backend of {model} is {arguments['tokenizer_backend']!r}; only huggingface can be tried here"
+            )
+        backend.tokenizer_backend = "huggingface"
+    prefix = arguments.get("prefix_token_id", arguments.get("custom_prefix_token_id"))
+    if prefix is None and tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+        prefix = 0  # without which it cannot run; it is given to the model where a context is empty, and none is
+    backend.tokenizer, backend.custom_prefix_token_id = tokenizer, prefix
+    backend.add_bos_token = arguments.get("add_bos_token")
+
+    def encode(context: str, continuation: str) -> tuple[list[int], int]:
+        context_ids, continuation_ids = backend._encode_pair(context, continuation)
+        ids = context_ids + continuation_ids
+        if not arguments.get("tokenized_requests", True):  # the server gets text, and makes its own tokens
+            (text,) = backend.decode_batch([ids])
+            ids = tokenizer(text).input_ids
+        return ids, len(context_ids)
+
+    try:
+        encode("a b", " c")
+    except (AttributeError, NotImplementedError, TypeError) as error:
+        raise ValueError(f"model is {model!r}, whose tokens cannot be made without running it ({error}); try hf") from error
+    return encode
+
+
+def _arguments(backend_class: type, model: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a backend, defaults of its constructor and those of the classes it is made of included.
+
+    Raises:
+        ValueError: for one that it does not take.
+    """
+    arguments: dict[str, Any] = {}
+    for base in reversed(backend_class.__mro__):
+        constructor = vars(base).get("__init__")
+        parameters = () if constructor is None else inspect.signature(constructor).parameters.values()
+        arguments |= {item.name: item.default for item in parameters if item.kind is not item.VAR_KEYWORD}
+    takes_all = "tokenized_requests" not in arguments  # hf, vllm, sglang hand on what they do not know
+    for name in given:
+        if name not in arguments and not takes_all:
+            raise ValueError(f"model_args of {model} has {name!r}; it takes {', '.join(sorted(set(arguments) - {'self'}))}")
+    arguments |= given
+    for name in ("add_bos_token", "tokenized_requests"):
+        if arguments.get(name) not in (None, True, False):
+            raise ValueError(f"{name} of {model} is {arguments[name]!r}; it must be True or False")
+    return arguments
+
+
+def values_apart(
+    tokenizer: Any,
+    biographies: Iterable[Mapping[str, Any]],
+    model: str = "hf",
+    model_args: Mapping[str, Any] | None = None,
+) -> dict[tuple[int, str], bool]:
     """(row number, attribute) -> whether the model would see other tokens up to the value's end, or share them out otherwise.
 
-    The harness tokenises the text up to the value, and the text up to its end; the value's tokens are those that the second
+    The harness tokenizes the text up to the value, and the text up to its end; the value's tokens are those that the second
     has more. The model is given the first and these. We take from the tokens of the whole text those that hold the value.
+
+    Raises:
+        ValueError: as harness_encoding.
     """
-    texts = list(found)
+    encode = harness_encoding(tokenizer, model, model_args)
+    texts = list(biographies)
     aligned = align(tokenizer, texts, 0)
     apart = {}
     for number, row in enumerate(texts):
         for value in row["attributes"]:
-            before = row["text"][: value["start"]]
-            # The harness moves all white space at the end of a context to the continuation.
-            context, whole = tokenizer([before.rstrip(), before + value["value"]]).input_ids
+            context = row["text"][: value["start"]].removesuffix(" ")  # as in utils.documents
+            ids, num_context = encode(context, row["text"][len(context) : value["end"]])
             places = np.flatnonzero(aligned.attribute_ids[number] == list(ATTRIBUTES).index(value["attribute"]) + 1)
-            ours = aligned.input_ids[number][: places[-1] + 1].tolist()
-            same = len(context) == places[0] and context + whole[len(context) :] == ours
-            apart[number, value["attribute"]] = not same
+            expected = aligned.input_ids[number][: places[-1] + 1].tolist()
+            apart[number, value["attribute"]] = num_context != places[0] or ids != expected
     return apart
+
+
+def _model_args(words: Sequence[str]) -> dict[str, Any]:
+    """Arguments in the harness's spelling, `a=1,b=2` or `a=1 b=2`."""
+    with needs("harness", "tokens_apart.py"):
+        from lm_eval.utils import simple_parse_args_string
+
+    arguments: dict[str, Any] = {}
+    for word in words:
+        if "=" not in word:
+            raise ValueError(f"model_args is {' '.join(words)!r}; it must be like add_bos_token=True,tokenized_requests=False")
+        arguments |= simple_parse_args_string(word)
+    return arguments
 
 
 def main() -> None:
     """Count and print."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("tokenizer", help="bio_facts, a path, or the id of a Hub repository in the local cache")
+    parser.add_argument("--model", default="hf", metavar="NAME", help="the harness's backend: hf, vllm, local-completions, ...")
+    parser.add_argument("--model_args", nargs="+", default=[], metavar="ARG=VALUE", help="as to lm_eval run")
     parser.add_argument("--config", default="n1k", help="default: n1k")
     parser.add_argument("--num", type=whole_number("num", 1), default=1000, metavar="K", help="of each split (default: 1000)")
     arguments = parser.parse_args()
@@ -53,15 +156,18 @@ def main() -> None:
         tokenizer, config = load_tokenizer(arguments.tokenizer), get_config(arguments.config)
         if not isinstance(config, Config):
             raise ValueError(f"config is {arguments.config!r}, which has no biographies; it must be one such as n64k")
+        model_args = _model_args(arguments.model_args)
         for split in ("validation", "unseen"):
             if arguments.num > get_split(config, split).num_rows:
                 raise ValueError(f"num is {arguments.num:,}; split {split} has {get_split(config, split).num_rows:,}")
-            apart = values_apart(tokenizer, rows(draw(config, split, range(arguments.num))))
+            apart = values_apart(tokenizer, rows(draw(config, split, range(arguments.num))), arguments.model, model_args)
             counts = Counter(attribute for (_, attribute), is_apart in apart.items() if is_apart)
             by_attribute = "".join(f", {attribute} {count:,}" for attribute, count in counts.items())
             print(f"{split}: {sum(counts.values()):,} of {len(apart):,} values have other tokens{by_attribute}")
     except ValueError as error:
-        parser.error(str(error))
+        parser.error(" ".join(str(error).split()))
+    if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+        print("the tokenizer has neither BOS nor EOS: give prefix_token_id=0 in --model_args to lm_eval run", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Documents and results of the harness tasks. A document is one value of one biography, made from the Parquet of an export."""
 
+import difflib
 import functools
 import math
 import re
@@ -21,6 +22,9 @@ from bio_facts.shards import read_shard, shards
 
 SEED = 0  # of the choices; another one makes another task, and needs a new version
 HOW = "pass --metadata data=DIR,config=n1k"
+_NAMES = ("data", "config", "data_revision", "num_choices")  # what --metadata may have for these tasks
+_SIMILAR = 0.76  # of difflib: as alike as data_rev and data_revision
+_SIMILAR_NAMES_OF_MODELS = ("revision", "code_revision", "adapter_revision", "hf_config")
 
 
 def load_recall(
@@ -30,7 +34,7 @@ def load_recall(
     data: str | None = None,
     config: str | None = None,
     data_revision: str | None = None,
-    **_: object,
+    **others: object,
 ) -> dict[str, datasets.Dataset]:
     """One document for each row of a split: `context`, the text before the value, and `continuation`, the value.
 
@@ -42,8 +46,9 @@ def load_recall(
         data_revision: of the Hub repository (`revision` is the model's).
 
     Raises:
-        ValueError: if there is no such data.
+        ValueError: if there is no such data, or another name is one of these misspelled.
     """
+    check_names(others)
     folder = data_folder(data, config, split, data_revision)
     return {split: datasets.Dataset.from_list(documents(folder, str(config), split, attribute))}
 
@@ -56,13 +61,14 @@ def load_choice(
     config: str | None = None,
     data_revision: str | None = None,
     num_choices: int = 4,
-    **_: object,
+    **others: object,
 ) -> dict[str, datasets.Dataset]:
     """As load_recall, with `choices`, of which `answer` (an index) is the value and the others are others of its pool.
 
     Raises:
-        ValueError: if there is no such data, or the attribute has fewer values than num_choices.
+        ValueError: as load_recall, or if the attribute has fewer values than num_choices.
     """
+    check_names(others)
     folder = data_folder(data, config, split, data_revision)
     found = documents(folder, str(config), split, attribute)
     pool_sizes = _config(folder, str(config)).pool_sizes
@@ -84,6 +90,14 @@ def recall_results(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]
     if math.isnan(log_likelihood):
         raise ValueError(f"biography {doc['biography_id']}, {doc['attribute']} {doc['value']!r}: its log-likelihood is NaN")
     return {"attribute_loss": -log_likelihood, "attribute_accuracy": float(is_greedy)}
+
+
+def check_names(others: Mapping[str, object]) -> None:
+    """ValueError for a name that is one of ours misspelled; all others are of --model_args, or other tasks' metadata."""
+    for name, value in others.items():
+        close = difflib.get_close_matches(name.casefold().replace("-", "_"), _NAMES, n=1, cutoff=_SIMILAR)
+        if close and name not in (*_NAMES, *_SIMILAR_NAMES_OF_MODELS):
+            raise ValueError(f"--metadata or --model_args has {name}={value}; is it {close[0]}? {HOW}")
 
 
 # Where the data are
