@@ -44,7 +44,7 @@ class RecipeEvaluation(AttributeEvaluation):
         if begins and state.is_world_process_zero:
             self.path.unlink(missing_ok=True)  # of a run that was interrupted before its first checkpoint
             if state.global_step in self.recipe.keep_models_at:
-                keep_model(model, self.path.parent, state.global_step)
+                keep_model(model, kwargs["processing_class"], self.path.parent, state.global_step)
         self._tokens_until, self._num_tokens = state.global_step, 0
         self._started = time.perf_counter()
         PartialState().wait_for_everyone()
@@ -57,7 +57,7 @@ class RecipeEvaluation(AttributeEvaluation):
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Keep the model at the recipe's steps, evaluate, and end the run once its question is decided."""
         if state.global_step in self.recipe.keep_models_at and state.is_world_process_zero:
-            keep_model(model, self.path.parent, state.global_step)
+            keep_model(model, kwargs["processing_class"], self.path.parent, state.global_step)
         super().on_step_end(args, state, control, model, **kwargs)
         last = next(line for line in reversed(self.history) if line["split"] == "validation")
         if not math.isfinite(last["attribute_loss"]):  # before Trainer makes a checkpoint of it
@@ -74,11 +74,12 @@ class RecipeEvaluation(AttributeEvaluation):
         return {"num_tokens": self._num_tokens, "seconds": round(time.perf_counter() - self._started, 3)}
 
 
-def keep_model(model: Any, output_dir: Path, step: int) -> None:
-    """Save the model, without optimiser, as models/step-K."""
+def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> None:
+    """Save the model and its tokenizer, without optimiser, as models/step-K."""
     folder = output_dir / MODELS_FOLDER / f"step-{step}"
     unfinished = folder.with_name(f"{folder.name}.partial")
     for stale in (unfinished, folder):
         shutil.rmtree(stale, ignore_errors=True)
     model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
     unfinished.rename(folder)
