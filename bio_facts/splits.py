@@ -1,5 +1,7 @@
 """Splits: which people x which templates x how many rows; and what row k of a split says."""
 
+import hashlib
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from bio_facts.attributes import ATTRIBUTES
 from bio_facts.biography import Biographies, attribute_orders
 from bio_facts.config import Config
 from bio_facts.distributions import Distribution, FineTuning, Groups, Uniform
+from bio_facts.pieces import piece_table
 from bio_facts.population import (
     FIRST_FINE_TUNING_INDIVIDUAL,
     FIRST_UNSEEN_INDIVIDUAL,
@@ -21,6 +24,7 @@ from bio_facts.population import (
 )
 from bio_facts.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES
 
+_DIGESTED_ROWS = 64  # of each split
 _EVALUATION_ROWS = 16_000  # paper section 1.4
 _TRAINING_TEMPLATES = range(NUM_TRAINING_TEMPLATES)
 _HELD_OUT_TEMPLATES = range(NUM_TRAINING_TEMPLATES, NUM_TEMPLATES)
@@ -152,6 +156,20 @@ def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biograph
     )
     template_ids = template_orders()[population.template_ranks(people), position].astype(np.int64)
     return Biographies.assemble(indices, people, population, order, template_ids)
+
+
+def data_digest(config: Config) -> str:
+    """SHA-256 over the first 64 rows of every split, 64 hexadecimal digits: equal only if the rows are.
+
+    A fingerprint stands for a config and a data version; this is of what the installed generator makes of them.
+    """
+    digest, texts = hashlib.sha256(), piece_table().texts
+    for name, split in splits(config).items():
+        batch = draw(config, name, np.arange(min(_DIGESTED_ROWS, split.num_rows)))
+        pieces = [[[texts[piece] for piece in sentence] for sentence in row] for row in batch.piece_id.tolist()]
+        rows = [name, batch.individual_id.tolist(), batch.attribute_id.tolist(), batch.template_id.tolist(), pieces]
+        digest.update(json.dumps(rows).encode())
+    return digest.hexdigest()
 
 
 class _CallableModule(ModuleType):

@@ -147,6 +147,19 @@ def test_source_that_is_not_finished_is_refused_and_left_as_it_is(smoke_run: Pat
     assert (source / "checkpoint-30").exists()
 
 
+@pytest.mark.parametrize(
+    ("recorded", "fragments"),
+    [("0" * 64, ["was trained on rows with data_digest 000", "train the source anew"]), (None, ["has no data_digest"])],
+)
+def test_source_of_other_rows_is_refused(smoke_run: Path, tmp_path: Path, recorded: str | None, fragments: list[str]) -> None:
+    source = shutil.copytree(smoke_run, tmp_path / "source")
+    config = json.loads((source / "config.json").read_text())
+    del config["data_digest"]
+    (source / "config.json").write_text(json.dumps(config | ({} if recorded is None else {"data_digest": recorded})))
+    for script, claim, arm in (("fine_tune", "fine_tuning", "new4"), ("patch_attention", "attention_patching", "frozen10")):
+        assert_refused(run(script, claim, tmp_path / "run", "--arm", arm, "--source", source), *fragments)
+
+
 def test_model_that_was_not_kept_is_refused_and_those_kept_are_named(smoke_run: Path, tmp_path: Path) -> None:
     result = run(
         "patch_attention", "attention_patching", tmp_path, "--arm", "last", "--source", smoke_run,

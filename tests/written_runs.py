@@ -1,5 +1,6 @@
 """Runs as training scripts leave them, written from numbers that a test chooses."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,12 @@ def write_run(
     }
     parameters = {"num_individuals": 7, "distribution": "uniform"} | (data or {})
     given = {key: value for key, value in parameters.items() if key != "distribution"}
-    described = {"recipe": settings | {"dataset_parameters": given} | recipe, "dataset_parameters": parameters}
+    described = {
+        "recipe": settings | {"dataset_parameters": given} | recipe,
+        "dataset_parameters": parameters,
+        "dataset_fingerprint": hashlib.sha256(json.dumps(parameters).encode()).hexdigest()[:16],
+        "data_digest": hashlib.sha256(json.dumps(parameters).encode()).hexdigest(),
+    }
     config = {"recipe": recipe | {"num_steps": last}} if data is None and "num_new_pairs" in recipe else described
     (folder / "config.json").write_text(json.dumps(config | {"data_version": "1", "device": "abacus", "versions": {}}))
     shared = {"no_knowledge_loss": BASELINE, "pool_no_knowledge_loss": POOL_BASELINE}

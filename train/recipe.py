@@ -11,7 +11,7 @@ from typing import Any
 import bio_facts
 from bio_facts.config import get_config
 from bio_facts.seeding import check_integer
-from bio_facts.splits import splits
+from bio_facts.splits import data_digest, splits
 from bio_facts.tokenization import DEFAULT_TOKENIZER, check_tokenizer
 
 _MAX_STEPS = 10_000_000
@@ -181,8 +181,9 @@ class Recipe:
 
     def described(self) -> dict[str, Any]:
         """What config.json says of the run: its settings and data."""
-        data = {"dataset_parameters": self.data.parameters, "dataset_fingerprint": self.data.fingerprint}
-        return {"recipe": self.as_dict()} | data
+        config = self.data
+        data = {"dataset_parameters": config.parameters, "dataset_fingerprint": config.fingerprint}
+        return {"recipe": self.as_dict()} | data | {"data_digest": data_digest(config)}
 
 
 @dataclass(frozen=True, kw_only=True)

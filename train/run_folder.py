@@ -15,8 +15,10 @@ from typing import IO, Any
 from recipe import Recipe
 
 import bio_facts
+from bio_facts.config import Config, config_from
 from bio_facts.extras import needs
 from bio_facts.phases import is_decided
+from bio_facts.splits import data_digest
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -70,9 +72,12 @@ def _check_same_run(output_dir: Path, recipe: Any) -> None:
     wanted = _flat(recipe)
     try:
         theirs = json.loads(path.read_text(encoding="utf-8"))
-        settings = theirs["recipe"] | {key: theirs[key] for key in recipe.described() if key == "dataset_fingerprint"}
+        settings = theirs["recipe"] | {key: theirs[key] for key in wanted if key == "dataset_fingerprint"}
+        settings |= {key: theirs.get(key) for key in wanted if key == "data_digest"}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is not the config.json of a run ({error!r}); choose another output_dir") from error
+    if "data_digest" in wanted and settings["data_digest"] is None:
+        raise ValueError(f"{path} has no data_digest: an earlier version of bio_facts made it; choose another output_dir")
     for key, value in wanted.items():
         if settings.get(key) != value:
             raise ValueError(
@@ -180,10 +185,26 @@ def source_model(recipe: Recipe) -> Path | None:
     step = max((step for step, folder in _checkpoints(source).items() if _is_whole(folder, step)), default=0)
     if not _has_ended(source, step, num_steps, stop_below):
         raise ValueError(f"source {source} is at step {step} of {num_steps}; it must be a finished run")
+    _check_source_data(source)
     if recipe.attention:
         kept_model(source, recipe.attention["reference_step"])
         return kept_model(source, recipe.first_step)
     return source / f"checkpoint-{step}"
+
+
+def _check_source_data(source: Path) -> None:
+    """ValueError if this version of bio_facts makes other rows for the dataset of a source than it was trained on."""
+    theirs = json.loads((source / CONFIG_FILE).read_text(encoding="utf-8"))
+    recorded = theirs.get("data_digest")
+    if recorded is None:
+        raise ValueError(f"source {source} has no data_digest: an earlier version of bio_facts made it; train it anew")
+    config = config_from(Config.table, theirs["dataset_parameters"])
+    assert isinstance(config, Config)
+    if recorded != (made := data_digest(config)):
+        raise ValueError(
+            f"source {source} was trained on rows with data_digest {recorded}; this version of bio_facts makes rows with "
+            f"{made}; train the source anew"
+        )
 
 
 def _is_whole(folder: Path, step: int) -> bool:

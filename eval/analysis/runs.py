@@ -85,6 +85,8 @@ def read_run(folder: Path) -> Run:
         if not (folder / name).is_file():
             raise ValueError(f"run is {str(folder)!r}, which has no {name}; it must be the output_dir of a training script")
     config = _read_json(folder / "config.json", (folder / "config.json").read_text(encoding="utf-8"), "recipe")
+    if "dataset_parameters" in config and "data_digest" not in config:
+        raise ValueError(f"run {folder} has no data_digest: an earlier version of bio_facts made it; train it anew")
     path = folder / "metrics.jsonl"
     lines = [_read_json(path, line, "step") for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
     splits = dict.fromkeys(line["split"] for line in lines)
@@ -140,6 +142,24 @@ def _read_json(path: Path, text: str, key: str) -> dict[str, Any]:
             f"{path} holds {text[:80]!r}; it must hold JSON with {key!r}, as the training scripts write it"
         ) from error
     return found
+
+
+def data_digests(runs: Sequence[Run]) -> dict[str, str]:
+    """Dataset fingerprint -> data_digest of runs; runs without biographies have none.
+
+    Raises:
+        ValueError: if two runs have one fingerprint and different rows.
+    """
+    digests: dict[str, str] = {}
+    for run in runs:
+        if "data_digest" in run.config:
+            fingerprint, digest = run.config["dataset_fingerprint"], run.config["data_digest"]
+            if digests.setdefault(fingerprint, digest) != digest:
+                raise ValueError(
+                    f"run {run.folder} has data_digest {digest}, another run with dataset_fingerprint {fingerprint} "
+                    f"{digests[fingerprint]}: they were trained on different rows; train them with one version"
+                )
+    return dict(sorted(digests.items()))
 
 
 def grouped(runs: Sequence[Run], key: Callable[[Run], Key]) -> dict[Key, list[Run]]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from runs import Curve, Run, read_run
+from runs import Curve, Run, data_digests, read_run
 
 from bio_facts.extras import needs
 
@@ -58,11 +58,14 @@ def curves_of(runs: Sequence[Run], splits: Iterable[str], *keys: str) -> dict[st
 def result(claim: str, scale: str, runs: Sequence[Run], finding: Finding, misses: dict[str, str]) -> dict[str, Any]:
     """The verdict as it is written down. `misses`: part of a check's name -> why it is known not to hold.
 
-    fingerprint: of the recipes of all runs and the data version. seconds: of all runs, one after another.
+    fingerprint: of the recipes of all runs, the data version and the rows. data_digest: that of each dataset, by its
+    fingerprint. seconds: of all runs, one after another.
     """
     failed = [one.name for one in finding.checks if not one.passed]
     recipes = sorted(json.dumps({k: v for k, v in run.recipe.items() if k != "source"}, sort_keys=True) for run in runs)
-    digest = hashlib.sha256(json.dumps([recipes, runs[0].config["data_version"]]).encode()).hexdigest()
+    digests = data_digests(runs)
+    identity = [recipes, runs[0].config["data_version"], *([digests] if digests else [])]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     found = {
         "claim": claim,
         "passed": not failed,
@@ -73,6 +76,7 @@ def result(claim: str, scale: str, runs: Sequence[Run], finding: Finding, misses
         "seconds": round(sum(run.seconds for run in runs), 1),
         "fingerprint": digest[:16],
         "data_version": runs[0].config["data_version"],
+        **({"data_digest": digests} if digests else {}),
         "versions": runs[0].config["versions"],
         "checks": [asdict(one) for one in finding.checks],
     }
