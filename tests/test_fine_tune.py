@@ -51,6 +51,24 @@ def test_fine_tuning_begins_with_a_fresh_optimiser(tuned: Path) -> None:
     assert {int(item["step"]) for item in state.values()} == {30}
 
 
+def test_every_checkpoint_and_kept_model_loads_with_its_tokenizer(
+    smoke_run: Path, tuned: Path, patched: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "run"
+    done = run("fine_tune", "fine_tuning", kept, "--arm", "new4", "--source", smoke_run, "--keep_models_at", "[0, 10]")
+    assert done.returncode == 0, done.stderr
+    text = "Grace Wendy Wallace works for Blue Acorn Hotels."
+    expected = load_tokenizer("bio_facts")(text)["input_ids"]
+    runs = (smoke_run, tuned, patched, kept)
+    folders = [folder for one in runs for kind in ("models/step-*", "checkpoint-*", "start-*") for folder in one.glob(kind)]
+    kept_steps = [[folder.name for folder in folders if folder.parent == one / "models"] for one in runs]
+    assert [len(names) for names in kept_steps] == [5, 0, 0, 2]
+    assert {patched / "start-10", *(one / "checkpoint-30" for one in runs)} <= set(folders)
+    for folder in folders:
+        assert AutoTokenizer.from_pretrained(folder)(text)["input_ids"] == expected, folder
+        AutoModelForCausalLM.from_pretrained(folder)
+
+
 def test_constant_learning_rate_stays(tuned: Path) -> None:
     state = torch.load(tuned / "checkpoint-30" / "scheduler.pt", weights_only=True)
     assert set(state["_last_lr"]) == {2e-3}

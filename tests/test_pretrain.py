@@ -253,6 +253,26 @@ def test_resumption_without_the_metrics_so_far_is_refused(smoke_run: Path, tmp_p
     assert_refused(train(run), "lacks step 10 of validation", "another output_dir")
 
 
+@pytest.mark.parametrize(
+    ("recorded", "fragments"),
+    [("0" * 64, ["holds another run: its data_digest is '000"]), (None, ["has no data_digest", "another output_dir"])],
+)
+def test_run_on_other_rows_is_not_resumed(smoke_run: Path, tmp_path: Path, recorded: str | None, fragments: list[str]) -> None:
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    del config["data_digest"]
+    (run / "config.json").write_text(json.dumps(config | ({} if recorded is None else {"data_digest": recorded})))
+    assert_refused(train(run), *fragments)
+
+
+def test_run_resumes_though_its_kept_models_have_no_tokenizer(smoke_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    shutil.rmtree(run / LAST)
+    for file in run.glob("models/step-*/tokenizer*"):
+        file.unlink()
+    assert train(run).returncode == 0
+
+
 def test_older_checkpoint_that_was_half_removed_is_removed(smoke_run: Path, tmp_path: Path) -> None:
     from run_folder import latest_checkpoint
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,29 @@ def test_the_model_is_the_stock_class_of_the_protocol() -> None:
     assert not model.config.use_parallel_residual
     assert model.config.rope_parameters["partial_rotary_factor"] == 1.0
     assert model.gpt_neox.rotary_emb.inv_freq.numel() * 2 == model.config.hidden_size // model.config.num_attention_heads
+
+
+def test_recipe_cannot_be_changed_anywhere() -> None:
+    recipe = load_recipe(SMOKE, {})
+    before = recipe.as_dict()
+    for mapping in (recipe.dataset_parameters, recipe.dataset_parameters["pool_sizes"], recipe.model_config, recipe.attention,
+                    recipe.model_config["rope_parameters"]):  # fmt: skip
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            mapping["x"] = 1
+    for steps in (recipe.eval_every, recipe.eval_every[0], recipe.keep_models_at):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            steps[0] = 1
+    assert recipe.as_dict() == before == json.loads(json.dumps(before))
+
+
+def test_recipe_and_file_keep_nothing_of_what_they_were_given() -> None:
+    from recipe import Recipe
+    from recipe_files import read_recipe_file
+
+    given = load_recipe(SMOKE, {}).as_dict()
+    recipe = Recipe(**given)
+    given["dataset_parameters"]["pool_sizes"]["cities"] = 3
+    given["eval_every"][0][0] = 1
+    assert recipe == load_recipe(SMOKE, {})
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        read_recipe_file(SMOKE).settings["model_config"]["hidden_size"] = 1  # type: ignore[index]

@@ -1,9 +1,11 @@
 """What the analyses refuse to read or to compare."""
 
+import json
 from pathlib import Path
 
 import pytest
-from runs import read_run
+from runs import data_digests, read_run
+from verdicts import Finding, result
 from written_runs import LOSSES, STEPS, curve, write_run
 
 
@@ -56,3 +58,32 @@ def test_split_that_was_not_evaluated_is_named(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path, {"validation": curve(LOSSES, steps=STEPS)}))
     with pytest.raises(ValueError, match="is evaluated on validation; this claim needs unseen"):
         run.curve("unseen")
+
+
+def with_digest(folder: Path, digest: str | None) -> Path:
+    path = write_run(folder) / "config.json"
+    config = json.loads(path.read_text())
+    del config["data_digest"]
+    path.write_text(json.dumps(config | ({} if digest is None else {"data_digest": digest})))
+    return folder
+
+
+def test_run_without_data_digest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no data_digest: an earlier version of bio_facts made it; train it anew"):
+        read_run(with_digest(tmp_path, None))
+
+
+def test_runs_of_one_fingerprint_and_different_rows_are_refused(tmp_path: Path) -> None:
+    runs = [read_run(with_digest(tmp_path / digest, digest)) for digest in "ab"]
+    with pytest.raises(ValueError, match=r"has data_digest b, another run with dataset_fingerprint .* a: they were trained on"):
+        data_digests(runs)
+    with pytest.raises(ValueError, match="different rows"):
+        result("claim", "mini", runs, Finding([], {}), {})
+
+
+def test_fingerprint_of_results_depends_on_the_rows(tmp_path: Path) -> None:
+    first, other = (
+        result("claim", "mini", [read_run(with_digest(tmp_path / digest, digest))], Finding([], {}), {}) for digest in "ab"
+    )
+    assert (list(first["data_digest"].values()), list(other["data_digest"].values())) == (["a"], ["b"])
+    assert first["fingerprint"] != other["fingerprint"]

@@ -1,4 +1,10 @@
 import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,12 +13,13 @@ from chi_square import p_uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import bio_facts
 from bio_facts.attributes import ATTRIBUTES
 from bio_facts.biography import Biographies
 from bio_facts.config import CONFIGS, Config
 from bio_facts.distributions import Celebrities, Distribution, FineTuning, Groups, PowerLaw, Uniform, WarmUp
 from bio_facts.records import rows
-from bio_facts.splits import draw, get_split, individual_ids, splits
+from bio_facts.splits import data_digest, draw, get_split, individual_ids, splits
 from bio_facts.templates import templates
 
 CONFIG = Config(num_individuals=50, num_biographies=1_000, seed=3, population_seed=4)
@@ -384,3 +391,46 @@ def test_more_new_people_leave_pretraining_validation_as_it_is() -> None:
     fewer, more = (CONFIG.replace(distribution=FineTuning(count)) for count in (30, 60))
     for name in ("pretrain_validation", "unseen"):
         assert rows(draw(fewer, name, range(100))) == rows(draw(more, name, range(100)))
+
+
+DIGEST_OF_N1K = "9bf9a20cfe8dadbad7ab8888fcc00f11f5413b9fbb1b6376a385bd038cb29c34"
+
+
+def digest_elsewhere(folder: Path, file: str = "", line: int = 0) -> str:
+    """data_digest of n1k from a copy of the package, in which one line of a data file is another."""
+    shutil.copytree(Path(bio_facts.__file__).parent, folder / "bio_facts", ignore=shutil.ignore_patterns("__pycache__"))
+    if file:
+        path = folder / "bio_facts" / "data" / file
+        lines = path.read_text(encoding="utf-8").splitlines()
+        lines[line] = lines[line].replace(" {value}", " the {value}") if "{" in lines[line] else f"Zyx{lines[line]}"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    code = (
+        "import sys; from bio_facts.config import CONFIGS; from bio_facts.splits import data_digest\n"
+        "print(data_digest(CONFIGS['n1k'])); assert not {'pyarrow', 'datasets'} & sys.modules.keys()"
+    )
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONHASHSEED": "7"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_data_digest_is_the_same_in_every_process(tmp_path: Path) -> None:
+    assert data_digest(CONFIGS["n1k"]) == DIGEST_OF_N1K == digest_elsewhere(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["first_names.txt", "companies.txt", "cities.txt", "templates/company.txt"])
+def test_one_other_line_of_the_data_gives_another_digest(tmp_path: Path, file: str) -> None:
+    first = next(iter(rows(draw(CONFIGS["n1k"], "train", [0]))))
+    lines = (Path(bio_facts.__file__).parent / "data" / file).read_text(encoding="utf-8").splitlines()
+    if file.startswith("templates"):
+        line = next(item["template_id"] for item in first["attributes"] if item["attribute"] == "company")
+    else:
+        line = next(number for number, item in enumerate(lines) if item and re.search(rf"\b{re.escape(item)}\b", first["text"]))
+    assert digest_elsewhere(tmp_path, file, line) != DIGEST_OF_N1K
+
+
+def test_other_rows_and_splits_give_another_digest() -> None:
+    config = CONFIGS["n1k"]
+    groups = CONFIGS["n1k"].replace(distribution=Groups(num_groups=2))
+    assert (
+        len({data_digest(item) for item in (config, config.replace(seed=1), config.replace(num_individuals=999), groups)}) == 4
+    )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import bio_facts
@@ -104,6 +105,8 @@ class Recipe:
         rows = min(splits(self.data)[split].num_rows for split in self.evaluated_splits)
         check_integer("num_eval_biographies", self.num_eval_biographies, minimum=1, maximum=rows)
         self._check_schedule()
+        for name in self.__dataclass_fields__:
+            object.__setattr__(self, name, frozen(getattr(self, name)))
 
     def _check_model(self) -> None:
         if self.source is None:
@@ -154,7 +157,7 @@ class Recipe:
             raise ValueError(f"dataset is {self.dataset!r}, which has no biographies; it must be a config such as 'n64k'")
         if "seed" in self.dataset_parameters:
             raise ValueError("dataset_parameters has a seed; it must be the recipe's: --seed")
-        return config.replace(**self.dataset_parameters, seed=self.seed)
+        return config.replace(**plain(self.dataset_parameters), seed=self.seed)
 
     @property
     def evaluated_splits(self) -> tuple[str, ...]:
@@ -177,7 +180,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """All settings as plain JSON types."""
-        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
 
     def described(self) -> dict[str, Any]:
         """What config.json says of the run: its settings and data."""
@@ -248,9 +251,19 @@ def _check_number(name: str, value: object, wanted: str, accept: Any) -> None:
         raise ValueError(f"{name} is {value!r}; it must be {wanted}")
 
 
-def _plain(value: Any) -> Any:
+def frozen(value: Any) -> Any:
+    """A copy of plain JSON types that cannot be changed: read-only mappings and tuples, all the way down."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return MappingProxyType({key: frozen(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return tuple(frozen(item) for item in value)
+    return value
+
+
+def plain(value: Any) -> Any:
+    """A copy as dicts and lists, all the way down."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     return value

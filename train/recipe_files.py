@@ -10,7 +10,6 @@ arms:
   many: {dataset_parameters.num_fine_tuning_individuals: 100, seeds: [10]}
 """
 
-import copy
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
@@ -18,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from recipe import MemoryRecipe, Recipe
+from recipe import MemoryRecipe, Recipe, frozen, plain
 
-_FILE_KEYS = ("base", "script", "seeds", "arms")
 _NO_ARM = ""
 
 
@@ -52,6 +50,10 @@ class RecipeFile:
     settings: Mapping[str, Any]
     arms: Mapping[str, Mapping[str, Any]]
 
+    def __post_init__(self) -> None:
+        for name in ("settings", "arms"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """The seeds that results of an arm are reported on."""
         return tuple(self.arms[arm].get("seeds", self.seeds))
@@ -81,8 +83,8 @@ class RecipeFile:
         name = next(iter(self.arms)) if arm is None else arm
         if name not in self.arms:
             raise ValueError(f"arm is {name!r}; recipe {self.path} has {arms if arms else 'none'}")
-        settings = copy.deepcopy(dict(self.settings))
-        own = {key: value for key, value in self.arms[name].items() if key != "seeds"}
+        settings = plain(self.settings)
+        own = {key: value for key, value in plain(self.arms[name]).items() if key != "seeds"}
         for layer, mark in ((own, ""), (overrides, "--")):
             _override(settings, layer, mark)
         fields = self.kind.__dataclass_fields__
@@ -138,7 +140,7 @@ def read_recipe_file(path: Path, script: str = "pretrain.py", above: tuple[Path,
             )
         _check_seeds(path, _mapping(path, f"arms: {name}: a mapping of recipe keys to values", settings).get("seeds", ()))
     base = own.pop("base", None)
-    settings = {} if base is None else copy.deepcopy(dict(read_recipe_file(path.parent / str(base), above=chain).settings))
+    settings = {} if base is None else plain(read_recipe_file(path.parent / str(base), above=chain).settings)
     _override(settings, own, "")
     return RecipeFile(path, own_script or script, tuple(seeds), settings, {str(name): arm or {} for name, arm in arms.items()})
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from callbacks import RecipeEvaluation
-from recipe import Recipe
+from recipe import Recipe, plain
 from run_folder import METRICS_FILE, kept_model, source_model
 
 from bio_facts.attention import patch_attention
@@ -103,7 +103,7 @@ def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
 
 
 def _fresh_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
-    fields = dict(recipe.model_config)
+    fields = plain(recipe.model_config)
     model_type = fields.pop("model_type")
     try:
         default = AutoConfig.for_model(model_type)
@@ -124,7 +124,7 @@ def _fresh_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
     try:
         return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **fields))
     except Exception as error:  # each model checks its fields in its own way
-        raise ValueError(f"model_config {dict(recipe.model_config)} is refused by transformers: {error}") from error
+        raise ValueError(f"model_config {plain(recipe.model_config)} is refused by transformers: {error}") from error
 
 
 def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer) -> Path | None:
@@ -133,6 +133,7 @@ def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer) -> Path |
         return None
     folder = output_dir / f"start-{recipe.first_step}"
     shutil.copytree(kept_model(Path(str(recipe.source)), recipe.first_step), folder, dirs_exist_ok=True)
+    trainer.processing_class.save_pretrained(folder)
     state = copy.deepcopy(trainer.state)
     state.global_step, state.max_steps, state.train_batch_size = (
         recipe.first_step,
