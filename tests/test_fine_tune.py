@@ -10,6 +10,9 @@ import pytest
 import torch
 from conftest import ROOT, assert_refused, run_script
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bio_facts.tokenization import load_tokenizer
 
 RECIPES = ROOT / "train" / "recipes"
 

@@ -133,7 +133,7 @@ def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer) -> Path |
         return None
     folder = output_dir / f"start-{recipe.first_step}"
     shutil.copytree(kept_model(Path(str(recipe.source)), recipe.first_step), folder, dirs_exist_ok=True)
-    trainer.processing_class.save_pretrained(folder)
+    trainer.data_collator.tokenizer.save_pretrained(folder)
     state = copy.deepcopy(trainer.state)
     state.global_step, state.max_steps, state.train_batch_size = (
         recipe.first_step,
