@@ -105,7 +105,7 @@ def cosine(step: int) -> float:
         ),
         ({"learning_rate": 1e-3, "final_learning_rate": 1e-3}, lambda step: 1e-3),
     ],
-    ids=str,
+    ids=["final", "constant", "constant with warm-up", "warm-up", "flat"],
 )
 def test_learning_rate_follows_the_formula(
     settings: dict[str, Any], rate: Callable[[int], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
