@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bio_facts.config import Config, get_config
-from bio_facts.records import SCHEMAS, canonical_json, joined_bytes, num_rows, record_batch
-from bio_facts.shards import ROWS_PER_BATCH, shard_writer
-from bio_facts.splits import draw
+from bio_facts.generate.config import Config, get_config
+from bio_facts.generate.splits import draw
+from bio_facts.publish.shards import ROWS_PER_BATCH, shard_writer
+from bio_facts.publish.tables import SCHEMAS, canonical_json, joined_bytes, num_rows, record_batch
 
 _REPEATS = 5
 FIRST_ROW = """
-import contextlib, time, bio_facts.builder
+import contextlib, time, bio_facts.publish.builder
 with contextlib.suppress(ImportError):
     import torch  # datasets imports it, where it is installed, when the first stream is made
 start = time.perf_counter()
@@ -42,7 +42,7 @@ print(time.perf_counter() - start)
 TASKS = """
 import sys
 import bio_facts
-from bio_facts.pipeline import WriteShards
+from bio_facts.publish.datatrove_steps import WriteShards
 from datatrove.executor import LocalPipelineExecutor
 config, out, logs, workers = sys.argv[1:]
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from bio_facts.metrics import attribute_totals
+from bio_facts.measure.metrics import attribute_totals
 
 MODULE = Path(__file__).parent.parent / "eval" / "attribute_recall"
 NUM_TOKENS, NUM_ATTRIBUTES = 128, 6

@@ -3,16 +3,16 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.config import CONFIGS, DATA_VERSION, Config, get_config
-from bio_facts.population import Individual, Population
-from bio_facts.splits import draw
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.config import CONFIGS, DATA_VERSION, Config, get_config
+from bio_facts.generate.population import Individual, Population
+from bio_facts.generate.splits import draw
 
 if TYPE_CHECKING:
-    from bio_facts.builder import load_dataset
-    from bio_facts.records import rows
-    from bio_facts.scoring import Scores, score
-    from bio_facts.splits import splits
+    from bio_facts.generate.splits import splits
+    from bio_facts.measure.scoring import Scores, score
+    from bio_facts.publish.builder import load_dataset
+    from bio_facts.publish.tables import rows
 
 __version__ = "0.1.0"
 

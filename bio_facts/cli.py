@@ -18,43 +18,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from bio_facts import __version__
-from bio_facts.card import REPOSITORY
-from bio_facts.config import CONFIGS, DATA_VERSION, BaseConfig, Config, get_config
-from bio_facts.export import build, is_built, verify
-from bio_facts.hub import push
-from bio_facts.order import write_order
-from bio_facts.records import canonical_json, num_rows, record_batch
-from bio_facts.seeding import check_integer
-from bio_facts.shards import cut
+from bio_facts.checks import Parser, whole_number
+from bio_facts.generate.config import CONFIGS, DATA_VERSION, BaseConfig, Config, get_config
+from bio_facts.publish.card import REPOSITORY
+from bio_facts.publish.export import build, is_built, verify
+from bio_facts.publish.hub import push
+from bio_facts.publish.order import write_order
+from bio_facts.publish.shards import cut
+from bio_facts.publish.tables import canonical_json, num_rows, record_batch
 
 _ROWS_AT_A_TIME = 1_000
 _CONFIG_HELP = "n64k, n64k-alpha0.6, individuals, ...; bio-facts configs lists all"
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """End the program."""
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
-def whole_number(name: str, minimum: int = 0) -> Callable[[str], int]:
-    """How to read an integer of at least `minimum` from the command line."""
-
-    def parse(text: str) -> int:
-        try:
-            return check_integer(name, int(text), minimum=minimum)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"it is {text!r}; it must be an integer of at least {minimum}") from None
-
-    return parse
 
 
 def _number(text: str) -> float:

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import bio_facts
-from bio_facts.baseline import pool_no_knowledge_losses
-from bio_facts.cli import Parser
-from bio_facts.config import Config, config_from
-from bio_facts.extras import needs
-from bio_facts.models import load_model
-from bio_facts.records import rows
+from bio_facts.checks import Parser, needs
+from bio_facts.generate.config import Config, config_from
+from bio_facts.measure.baseline import pool_no_knowledge_losses
+from bio_facts.measure.models import load_model
+from bio_facts.publish.tables import rows
 
 EXAMPLE = Path(__file__).parent / "attribute_recall" / "example.json"
 ROWS_PER_SPLIT = {"validation": 6, "unseen": 6}

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.baseline import mean_over_attributes, pool_no_knowledge_losses, split_no_knowledge_losses
-from bio_facts.cli import Parser, add_parameters, chosen_config, whole_number
-from bio_facts.config import Config
-from bio_facts.extras import needs
-from bio_facts.models import load_model, reason
-from bio_facts.records import record_batch
-from bio_facts.splits import get_split
-from bio_facts.tokenization import DEFAULT_TOKENIZER, load_tokenizer
+from bio_facts.checks import Parser, needs, whole_number
+from bio_facts.cli import add_parameters, chosen_config
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.config import Config
+from bio_facts.generate.splits import get_split
+from bio_facts.measure.baseline import mean_over_attributes, pool_no_knowledge_losses, split_no_knowledge_losses
+from bio_facts.measure.models import load_model, reason
+from bio_facts.measure.tokens import DEFAULT_TOKENIZER, load_tokenizer
+from bio_facts.publish.tables import record_batch
 
 _ROWS_AT_A_TIME = 1_000
 _TABLE_COLUMNS = {"no knowledge": "no_knowledge_loss", "loss": "attribute_loss", "accuracy": "attribute_accuracy"}
@@ -80,7 +80,7 @@ def score_split(model: Any, tokenizer: Any, config: Config, split: str, num_rows
     """
     import torch
 
-    from bio_facts.scoring import score
+    from bio_facts.measure.scoring import score
 
     chunks = (np.arange(start, min(start + _ROWS_AT_A_TIME, num_rows)) for start in range(0, num_rows, _ROWS_AT_A_TIME))
     rows = (row for indices in chunks for row in record_batch(config, split, indices).to_pylist())

@@ -3,7 +3,7 @@
 datasets 4 and newer run no scripts: use the Parquet files of an export there, or bio_facts.load_dataset.
 """
 
-from bio_facts import builder
+from bio_facts.publish import builder
 
 
 class BioFactsScript(builder.BioFacts):

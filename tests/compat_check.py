@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import bio_facts
 from bio_facts.cli import main
-from bio_facts.records import SCHEMAS, content_digest
+from bio_facts.publish.tables import SCHEMAS, content_digest
 
 CONFIG, SPLIT = "n1k", "validation"
 SHIM = Path(__file__).parent.parent / "loading_script" / "bio_facts_script.py"

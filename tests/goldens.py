@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bio_facts import seeding
-from bio_facts.config import CONFIGS, DATA_VERSION
-from bio_facts.records import canonical_json, content_digest, num_rows, record_batch
-from bio_facts.resources import DATA
+from bio_facts.generate import seeding
+from bio_facts.generate.config import CONFIGS, DATA_VERSION
+from bio_facts.generate.pools import DATA
+from bio_facts.publish.tables import canonical_json, content_digest, num_rows, record_batch
 
 FILE = Path(__file__).with_name("goldens.json")
 EVERY_SPLIT = [(name, split) for name, config in CONFIGS.items() for split in num_rows(config)]

@@ -17,12 +17,12 @@ from kinds import KINDS, TEXTS, TOKENIZERS, tokenizer_of
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from bio_facts.alignment import AlignedRows, align
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.config import CONFIGS
-from bio_facts.records import rows
-from bio_facts.splits import draw
-from bio_facts.tokenization import BiographyTokenizer
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.config import CONFIGS
+from bio_facts.generate.splits import draw
+from bio_facts.measure.alignment import AlignedRows, align
+from bio_facts.measure.tokens import BiographyTokenizer
+from bio_facts.publish.tables import rows
 
 BIOGRAPHIES = draw(CONFIGS["n1k"], "validation", range(200))
 ROWS = rows(BIOGRAPHIES)

@@ -22,8 +22,8 @@ import yaml
 from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, load_recipe, run_script
 
 import bio_facts
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.metrics import attribute_totals
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.measure.metrics import attribute_totals
 
 FOLDER = ROOT / "eval" / "attribute_recall"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def changed(**columns: Any) -> str:
 
 
 def metrics_of(scores: dict[str, Any], group: str | None = None) -> dict[str, float]:
-    """The same numbers by bio_facts.metrics, without evaluate and without the app."""
+    """The same numbers by bio_facts.measure.metrics, without evaluate and without the app."""
     rows = [k for k in range(len(scores["references"])) if group is None or scores["groups"][k] == group]
     flat = {name: np.concatenate([scores[name][k] for k in rows]) for name in scores if name not in NOT_FLAT}
     totals = attribute_totals(
@@ -99,10 +99,9 @@ def test_example_is_about_biographies_of_the_mini_recipe() -> None:
 @pytest.fixture(scope="module")
 def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What make_example.py needs of a finished run, with a model that was not trained."""
-    from run_folder import write_config
-    from training import build_model
-
-    from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
+    from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
+    from bio_facts.runs.folder import write_config
+    from bio_facts.runs.training import build_model
 
     folder, recipe, tokenizer = tmp_path_factory.mktemp("run"), load_recipe(SMOKE, {}), load_tokenizer("bio_facts")
     write_config(folder, recipe)

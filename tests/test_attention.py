@@ -9,8 +9,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from bio_facts import draw, get_config
-from bio_facts.attention import attention_layers, attention_signatures, patch_attention
-from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
+from bio_facts.measure.attention import attention_layers, attention_signatures, patch_attention
+from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
 
 SIZES = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "vocab_size": 50}
 KINDS = {

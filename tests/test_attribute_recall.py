@@ -27,8 +27,8 @@ from plain_metric import (
     without_details,
 )
 
-from bio_facts.attributes import ATTRIBUTES, full_pool_sizes
-from bio_facts.baseline import pool_no_knowledge_loss, pool_no_knowledge_losses
+from bio_facts.generate.attributes import ATTRIBUTES, full_pool_sizes
+from bio_facts.measure.baseline import pool_no_knowledge_loss, pool_no_knowledge_losses
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "eval" / "attribute_recall"

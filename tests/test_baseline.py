@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import yaml
 
-from bio_facts import baseline
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.biography import Biographies
-from bio_facts.callbacks import AttributeEvaluation
-from bio_facts.config import Config, get_config
-from bio_facts.distributions import DISTRIBUTIONS, Celebrities, FineTuning, Groups, PowerLaw, Uniform, WarmUp
-from bio_facts.metrics import AttributeTotals, attribute_totals
-from bio_facts.population import Population
-from bio_facts.resources import pools
-from bio_facts.splits import individual_ids, splits
-from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import Biographies
+from bio_facts.generate.config import Config, get_config
+from bio_facts.generate.distributions import DISTRIBUTIONS, Celebrities, FineTuning, Groups, PowerLaw, Uniform, WarmUp
+from bio_facts.generate.pools import pools
+from bio_facts.generate.population import Population
+from bio_facts.generate.splits import individual_ids, splits
+from bio_facts.measure import baseline
+from bio_facts.measure.callbacks import AttributeEvaluation
+from bio_facts.measure.metrics import AttributeTotals, attribute_totals
+from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
 
 MINI = Path(__file__).parent.parent / "train" / "recipes" / "three_phases" / "mini.yaml"
 SMALL_POOLS = {"cities": 7, "universities": 5, "majors": 3, "companies": 2, "months": 12, "days": 28, "years": 20}

@@ -33,7 +33,10 @@ for module in pkgutil.walk_packages(bio_facts.__path__, "bio_facts."):
 WHAT_TRAINING_NEEDS = """
 import bio_facts
 from bio_facts import ATTRIBUTES, CONFIGS, Population, draw, get_config
-from bio_facts import baseline, metrics, phases, tokenization
+from bio_facts.measure import baseline
+from bio_facts.measure import metrics
+from bio_facts.runs import phases
+from bio_facts.measure import tokens as tokenization
 config = get_config("n1k-alpha0.6")
 bio_facts.splits(config)
 draw(config, "train", range(10))
@@ -96,15 +99,15 @@ def test_library_of_tables_would_be_noticed(use: str, library: str) -> None:
 def test_names_that_load_a_library_are_there_when_asked_for() -> None:
     import bio_facts
 
-    assert bio_facts.rows.__module__ == "bio_facts.records"
-    assert bio_facts.load_dataset.__module__ == "bio_facts.builder"
-    assert bio_facts.score.__module__ == bio_facts.Scores.__module__ == "bio_facts.scoring"
+    assert bio_facts.rows.__module__ == "bio_facts.publish.tables"
+    assert bio_facts.load_dataset.__module__ == "bio_facts.publish.builder"
+    assert bio_facts.score.__module__ == bio_facts.Scores.__module__ == "bio_facts.measure.scoring"
     with pytest.raises(AttributeError, match=r"^module 'bio_facts' has no attribute 'row'$"):
         bio_facts.row  # noqa: B018
 
 
 def test_no_public_name_hides_a_module() -> None:
-    """`import bio_facts.splits; bio_facts.splits.draw` must work."""
+    """`import bio_facts.generate.splits; bio_facts.generate.splits.draw` must work."""
     names = [file.stem for file in MODULES if file.stem != "__init__"]
     program = "import sys\n" + "".join(
         f"import bio_facts.{name}\nassert bio_facts.{name} is sys.modules['bio_facts.{name}'], {name!r}\n" for name in names
@@ -114,12 +117,12 @@ def test_no_public_name_hides_a_module() -> None:
 
 def test_splits_is_both_a_module_and_its_function() -> None:
     import bio_facts
-    import bio_facts.splits as module
-    from bio_facts.splits import splits
+    import bio_facts.generate.splits as module
+    from bio_facts.generate.splits import splits
 
     config = bio_facts.CONFIGS["n1k-groups"]
-    assert bio_facts.splits is module
-    assert bio_facts.splits.draw is bio_facts.draw
+    assert bio_facts.generate.splits is module
+    assert bio_facts.generate.splits.draw is bio_facts.draw
     assert bio_facts.splits(config) == module.splits(config) == splits(config)
     assert list(bio_facts.splits(config=config))[:2] == ["train", "validation"]
     with pytest.raises(ValueError, match="must be one of biographies"):

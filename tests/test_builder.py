@@ -10,14 +10,14 @@ from datasets import DatasetDict, IterableDatasetDict, Value
 from torch.utils.data import DataLoader
 
 import bio_facts
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.builder import BioFacts, BioFactsConfig
-from bio_facts.config import CONFIGS, get_config
-from bio_facts.distributions import PowerLaw
-from bio_facts.export import build
-from bio_facts.population import Population
-from bio_facts.records import num_rows, record_batch
-from bio_facts.resources import read_lines
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.config import CONFIGS, get_config
+from bio_facts.generate.distributions import PowerLaw
+from bio_facts.generate.pools import read_lines
+from bio_facts.generate.population import Population
+from bio_facts.publish.builder import BioFacts, BioFactsConfig
+from bio_facts.publish.export import build
+from bio_facts.publish.tables import num_rows, record_batch
 
 # 20,000 rows of train are two parts, which is what processes share.
 NAME = "n1k-alpha0.6"
@@ -106,7 +106,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         numbers.append(len(indices))
         return record_batch(config, split, indices)
 
-    monkeypatch.setattr("bio_facts.builder.record_batch", counting)
+    monkeypatch.setattr("bio_facts.publish.builder.record_batch", counting)
     return numbers
 
 
@@ -294,7 +294,7 @@ def test_parameters_that_change_nothing_share_a_cache(made: list[int], tmp_path:
 
 def test_other_data_version_is_made_anew(made: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bio_facts.load_dataset("templates", cache_dir=tmp_path)
-    monkeypatch.setattr("bio_facts.config.DATA_VERSION", "1.0.1")
+    monkeypatch.setattr("bio_facts.generate.config.DATA_VERSION", "1.0.1")
     bio_facts.load_dataset("templates", cache_dir=tmp_path)
     assert made == [150, 150]
 
@@ -319,7 +319,7 @@ def test_interrupted_making_leaves_no_cache(tmp_path: Path, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("bio_facts.builder.record_batch", interrupted)
+        patched.setattr("bio_facts.publish.builder.record_batch", interrupted)
         bio_facts.load_dataset("templates", cache_dir=tmp_path)
     assert len(bio_facts.load_dataset("templates", split="train", cache_dir=tmp_path)) == 150
 

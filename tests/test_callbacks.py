@@ -12,14 +12,14 @@ from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.baseline import no_knowledge_loss, pool_no_knowledge_loss
-from bio_facts.callbacks import AttributeEvaluation
-from bio_facts.config import Config, get_config
-from bio_facts.records import rows
-from bio_facts.scoring import score, score_tokens
-from bio_facts.splits import draw
-from bio_facts.tokenization import BiographyTokenizer
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.config import Config, get_config
+from bio_facts.generate.splits import draw
+from bio_facts.measure.baseline import no_knowledge_loss, pool_no_knowledge_loss
+from bio_facts.measure.callbacks import AttributeEvaluation
+from bio_facts.measure.scoring import score, score_tokens
+from bio_facts.measure.tokens import BiographyTokenizer
+from bio_facts.publish.tables import rows
 
 DATA = Config(num_individuals=20)
 SENTENCES = ["Somebody else has texts of their own.", "They train on them as they like.", "We only watch."] * 4

@@ -10,12 +10,12 @@ import yaml
 from conftest import ROOT
 from huggingface_hub import DatasetCard
 
-from bio_facts import card, export
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.card import render_card
-from bio_facts.config import CONFIGS, DATA_VERSION, Config, TemplatesConfig
-from bio_facts.export import specification
-from bio_facts.records import record_batch
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.config import CONFIGS, DATA_VERSION, Config, TemplatesConfig
+from bio_facts.publish import card, export
+from bio_facts.publish.card import render_card
+from bio_facts.publish.export import specification
+from bio_facts.publish.tables import record_batch
 
 NUM_BYTES = 1_000
 SMALL = CONFIGS["n1k"].replace(num_individuals=40, num_biographies=60)

@@ -6,10 +6,10 @@ import pytest
 
 import bio_facts
 from bio_facts.cli import main
-from bio_facts.config import CONFIGS, Config, IndividualsConfig
-from bio_facts.distributions import Celebrities, FineTuning, Groups, PowerLaw, WarmUp
-from bio_facts.records import num_rows, record_batch, rows
-from bio_facts.splits import draw
+from bio_facts.generate.config import CONFIGS, Config, IndividualsConfig
+from bio_facts.generate.distributions import Celebrities, FineTuning, Groups, PowerLaw, WarmUp
+from bio_facts.generate.splits import draw
+from bio_facts.publish.tables import num_rows, record_batch, rows
 
 EVERY_KIND_OF_SPLIT = [
     *(("n1k", split) for split in ("train", "validation", "unseen")),

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bio_facts import config as config_module
-from bio_facts.config import CONFIGS, Config, IndividualsConfig, TemplatesConfig, config_from, get_config
-from bio_facts.distributions import Celebrities, FineTuning, Groups, PowerLaw, Uniform, WarmUp
-from bio_facts.population import NUM_FINE_TUNING_INDIVIDUALS
+from bio_facts.generate.config import CONFIGS, Config, IndividualsConfig, TemplatesConfig, config_from, get_config
+from bio_facts.generate.distributions import Celebrities, FineTuning, Groups, PowerLaw, Uniform, WarmUp
+from bio_facts.generate.population import NUM_FINE_TUNING_INDIVIDUALS
 
 CARD = Path(__file__).parent.parent / "dataset_card.md"
 CONFIG = Config(num_individuals=80, num_biographies=10)

@@ -16,9 +16,9 @@ from chi_square import p_uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bio_facts import seeding
-from bio_facts.config import Config
-from bio_facts.distributions import (
+from bio_facts.generate import seeding
+from bio_facts.generate.config import Config
+from bio_facts.generate.distributions import (
     DISTRIBUTIONS,
     Celebrities,
     Distribution,
@@ -29,7 +29,7 @@ from bio_facts.distributions import (
     WarmUp,
     power_law_weights,
 )
-from bio_facts.splits import individual_ids
+from bio_facts.generate.splits import individual_ids
 
 N = 1_000
 MILLION = np.arange(1_000_000)

@@ -21,7 +21,7 @@ from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE
 from written_runs import BASELINE, curve, write_run
 
 from bio_facts.cli import build_parser
-from bio_facts.config import get_config
+from bio_facts.generate.config import get_config
 
 BEGINNING = re.compile(r"(?:[A-Z_]+=\S+ )*(?:python|accelerate|torchrun|bio-facts|lm_eval|make) ")
 MODULES = [
@@ -121,9 +121,9 @@ def claims() -> tuple[str, ...]:
 def test_training_command_is_read_and_its_recipe_is_for_that_script(
     source: str, command: str, tmp_path: Path, smoke_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from arguments import parse_arguments
-    from recipe import MemoryRecipe, Recipe
-    from recipe_files import read_recipe_file
+    from bio_facts.runs.arguments import parse_arguments
+    from bio_facts.runs.recipe import MemoryRecipe, Recipe
+    from bio_facts.runs.recipe_files import read_recipe_file
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train").symlink_to(ROOT / "train")
@@ -160,7 +160,7 @@ OPTIONS = sorted(
 
 @pytest.mark.parametrize(("claim", "options"), OPTIONS)
 def test_options_in_the_text_of_a_recipe_are_its_keys(claim: str, options: str, tmp_path: Path) -> None:
-    from arguments import parse_arguments
+    from bio_facts.runs.arguments import parse_arguments
 
     parse_arguments("", ["--config", str(RECIPES / claim / "mini.yaml"), "--output_dir", str(tmp_path), *shlex.split(options)])
 
@@ -170,7 +170,7 @@ def test_options_in_the_text_of_a_recipe_are_its_keys(claim: str, options: str, 
 
 def curves_of(job: Any) -> dict[str, list[dict[str, Any]]]:
     """Curves on which every claim can be judged: statistics, a plateau that is longer the more people there are, knowledge."""
-    from recipe import MemoryRecipe
+    from bio_facts.runs.recipe import MemoryRecipe
 
     recipe = job.recipe
     if isinstance(recipe, MemoryRecipe):
@@ -192,11 +192,11 @@ def curves_of(job: Any) -> dict[str, list[dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as after `make paper` and `make demo`, with written runs of all claims, beside the scripts."""
-    from recipe import MemoryRecipe
     from run_all import plan_claims
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-    from bio_facts.tokenization import load_tokenizer
+    from bio_facts.measure.tokens import load_tokenizer
+    from bio_facts.runs.recipe import MemoryRecipe
 
     folder = tmp_path_factory.mktemp("laid_out")
     for path in ("train", "bio_facts"):

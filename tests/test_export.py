@@ -24,12 +24,12 @@ from conftest import other_process_holding
 from datasets import load_dataset
 from filelock import ReadWriteLock
 
-from bio_facts import export, shards
 from bio_facts.cli import main
-from bio_facts.config import CONFIGS, DATA_VERSION, TemplatesConfig
-from bio_facts.export import all_shards, partial_folder
-from bio_facts.records import rows
-from bio_facts.splits import draw
+from bio_facts.generate.config import CONFIGS, DATA_VERSION, TemplatesConfig
+from bio_facts.generate.splits import draw
+from bio_facts.publish import export, shards
+from bio_facts.publish.export import all_shards, partial_folder
+from bio_facts.publish.tables import rows
 
 SMALL = CONFIGS["n1k"].replace(num_individuals=40, num_biographies=7_100)
 PEOPLE = CONFIGS["individuals"].replace(num_individuals=40)

@@ -26,9 +26,15 @@ FOLDERS = ("train", "eval", "eval/analysis", "eval/attribute_recall", "eval/lm_e
 LAZY = {"load_dataset": "builder", "rows": "records", "Scores": "scoring", "score": "scoring"}
 # Extra -> the files whose commands and functions it is for.
 PARTS = {
-    "hub": ["bio_facts/builder.py", "bio_facts/hub.py", "loading_script/*.py"],
-    "datatrove": ["bio_facts/pipeline.py"],
-    "train": ["train/*.py", "eval/analysis/*.py", "bio_facts/callbacks.py", "bio_facts/scoring.py", "bio_facts/attention.py"],
+    "hub": ["bio_facts/publish/builder.py", "bio_facts/publish/hub.py", "loading_script/*.py"],
+    "datatrove": ["bio_facts/publish/datatrove_steps.py"],
+    "train": [
+        "train/*.py",
+        "eval/analysis/*.py",
+        "bio_facts/measure/callbacks.py",
+        "bio_facts/measure/scoring.py",
+        "bio_facts/measure/attention.py",
+    ],
     "eval": ["eval/*.py", "eval/attribute_recall/*.py", "eval/analysis/*.py"],
     "harness": ["eval/lm_eval/*.py"],
     "test": ["tests/*.py", "benchmarks/*.py", "bio_facts/*.py"],
@@ -188,26 +194,26 @@ def run_script_without(packages: tuple[str, ...], script: str, *arguments: objec
     [
         ("datasets", "import bio_facts; bio_facts.load_dataset('n1k')", "hub"),
         ("datasets", "from bio_facts import load_dataset", "hub"),
-        ("datasets", "import bio_facts.builder", "hub"),
+        ("datasets", "import bio_facts.publish.builder", "hub"),
         ("dill", "import bio_facts; bio_facts.load_dataset('n1k')", "hub"),  # of datasets
-        ("datatrove", "from bio_facts.pipeline import WriteShards", "datatrove"),
-        ("transformers", "from bio_facts.callbacks import AttributeEvaluation", "train"),
-        ("accelerate", "import bio_facts.callbacks", "train"),
-        ("torch", "import bio_facts.callbacks", "train"),
+        ("datatrove", "from bio_facts.publish.datatrove_steps import WriteShards", "datatrove"),
+        ("transformers", "from bio_facts.measure.callbacks import AttributeEvaluation", "train"),
+        ("accelerate", "import bio_facts.measure.callbacks", "train"),
+        ("torch", "import bio_facts.measure.callbacks", "train"),
         ("torch", "import bio_facts; bio_facts.score(None, None, [])", "train"),
-        ("transformers", "from bio_facts.tokenization import load_tokenizer; load_tokenizer('bio_facts')", "train"),
-        ("huggingface_hub", "from bio_facts.tokenization import load_tokenizer; load_tokenizer('you/yours')", "train"),
+        ("transformers", "from bio_facts.measure.tokens import load_tokenizer; load_tokenizer('bio_facts')", "train"),
+        ("huggingface_hub", "from bio_facts.measure.tokens import load_tokenizer; load_tokenizer('you/yours')", "train"),
         *(
             (
                 package,
-                "from bio_facts.tokenization import load_tokenizer; load_tokenizer('mistral_common:data/tokenizer.model.v1')",
+                "from bio_facts.measure.tokens import load_tokenizer; load_tokenizer('mistral_common:data/tokenizer.model.v1')",
                 "train",
             )
             for package in ("sentencepiece", "google", "transformers")
         ),
-        ("transformers", "from bio_facts.attention import patch_attention; patch_attention(0, 0)", "train"),
-        ("torch", "from bio_facts.attention import attention_patterns; attention_patterns(0)", "train"),
-        ("torch", "from bio_facts.attention import attention_signatures; attention_signatures(0, 0, 0, 0)", "train"),
+        ("transformers", "from bio_facts.measure.attention import patch_attention; patch_attention(0, 0)", "train"),
+        ("torch", "from bio_facts.measure.attention import attention_patterns; attention_patterns(0)", "train"),
+        ("torch", "from bio_facts.measure.attention import attention_signatures; attention_signatures(0, 0, 0, 0)", "train"),
     ],
 )
 def test_function_without_its_package_names_the_extra(package: str, program: str, extra: str) -> None:
@@ -255,7 +261,7 @@ def test_command_without_its_package_names_the_extra_in_one_line(
 
 
 def test_tokenizer_of_the_paper_names_its_extra(tmp_path: Path) -> None:
-    program = "from bio_facts.tokenization import check_tokenizer; check_tokenizer('mistral_common:data/tokenizer.model.v1')"
+    program = "from bio_facts.measure.tokens import check_tokenizer; check_tokenizer('mistral_common:data/tokenizer.model.v1')"
     hidden = (
         "import importlib.util as u; find = u.find_spec; u.find_spec = lambda name: None if 'mistral' in name else find(name)\n"
     )
@@ -264,7 +270,7 @@ def test_tokenizer_of_the_paper_names_its_extra(tmp_path: Path) -> None:
 
 
 def test_tokenizer_of_another_package_names_the_package() -> None:
-    program = "from bio_facts.tokenization import check_tokenizer; check_tokenizer('no_such_package:tokenizer.json')"
+    program = "from bio_facts.measure.tokens import check_tokenizer; check_tokenizer('no_such_package:tokenizer.json')"
     error = run_without((), program).stderr.strip().splitlines()[-1]
     assert error.endswith("no package 'no_such_package' is installed: pip install no-such-package")
 
@@ -282,7 +288,7 @@ def test_verdict_is_written_and_printed_before_the_picture_is_drawn(tmp_path: Pa
 
 
 def test_another_error_than_a_missing_package_stays_what_it_is() -> None:
-    from bio_facts.extras import needs
+    from bio_facts.checks import needs
 
     with pytest.raises(KeyError), needs("hub", "push"):
         raise KeyError("mine")

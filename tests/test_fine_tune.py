@@ -12,7 +12,7 @@ from conftest import ROOT, assert_refused, run_script
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bio_facts.tokenization import load_tokenizer
+from bio_facts.measure.tokens import load_tokenizer
 
 RECIPES = ROOT / "train" / "recipes"
 
@@ -114,7 +114,8 @@ def test_patched_run_sees_the_samples_of_the_steps_it_takes(
     smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import run_recipe
-    import training
+
+    from bio_facts.runs import training
 
     seen: list[int] = []
     draw_rows = training.BiographyDataset.__getitems__

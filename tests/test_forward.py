@@ -18,9 +18,10 @@ from kinds import model_of, tokenizer_of
 from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from bio_facts.callbacks import AttributeEvaluation
-from bio_facts.config import CONFIGS, Config
-from bio_facts.forward import (
+from bio_facts.generate.config import CONFIGS, Config
+from bio_facts.generate.splits import draw
+from bio_facts.measure.callbacks import AttributeEvaluation
+from bio_facts.measure.forward import (
     ROUNDING,
     all_logits,
     check_causal,
@@ -30,9 +31,8 @@ from bio_facts.forward import (
     unwrapped,
     vocabulary_size,
 )
-from bio_facts.records import rows
-from bio_facts.scoring import Scores, score, token_scores
-from bio_facts.splits import draw
+from bio_facts.measure.scoring import Scores, score, token_scores
+from bio_facts.publish.tables import rows
 
 ROWS = rows(draw(CONFIGS["n1k"], "validation", range(5)))
 Make = Callable[[], Any]
@@ -486,9 +486,9 @@ from kinds import model_of, tokenizer_of
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import TrainerState
-from bio_facts.callbacks import AttributeEvaluation
-from bio_facts.config import Config
-from bio_facts.tokenization import BiographyTokenizer
+from bio_facts.measure.callbacks import AttributeEvaluation
+from bio_facts.generate.config import Config
+from bio_facts.measure.tokens import BiographyTokenizer
 
 processes = PartialState(cpu=True)
 assert processes.num_processes == 2

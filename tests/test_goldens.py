@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from goldens import EVERY_SPLIT, WHOLE_CONFIG
 
-from bio_facts.config import CONFIGS, DATA_VERSION
-from bio_facts.records import num_rows
+from bio_facts.generate.config import CONFIGS, DATA_VERSION
+from bio_facts.publish.tables import num_rows
 
 GOLDENS = goldens.load()
 

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bio_facts.config import CONFIGS
-from bio_facts.records import SCHEMAS, canonical_json, content_digest, num_rows, record_batch
-from bio_facts.resources import read_lines
+from bio_facts.generate.config import CONFIGS
+from bio_facts.generate.pools import read_lines
+from bio_facts.publish.tables import SCHEMAS, canonical_json, content_digest, num_rows, record_batch
 
 NUM_ROWS = 10
 EVERY_SPLIT = [(name, split) for name, config in CONFIGS.items() for split in num_rows(config)]
@@ -23,8 +23,8 @@ LINES = {attribute: read_lines(f"templates/{attribute}.txt") for attribute in AT
 
 PROGRAM = f"""
 import json
-from bio_facts.config import CONFIGS
-from bio_facts.records import content_digest, num_rows, record_batch
+from bio_facts.generate.config import CONFIGS
+from bio_facts.publish.tables import content_digest, num_rows, record_batch
 print(json.dumps({{
     name + "/" + split: content_digest([record_batch(config, split, range({NUM_ROWS}))])
     for name, config in CONFIGS.items() for split in num_rows(config)

@@ -14,12 +14,12 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
 
 import bio_facts
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.config import CONFIGS
-from bio_facts.export import build
-from bio_facts.records import rows
-from bio_facts.splits import draw
-from bio_facts.tokenization import load_tokenizer
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.config import CONFIGS
+from bio_facts.generate.splits import draw
+from bio_facts.measure.tokens import load_tokenizer
+from bio_facts.publish.export import build
+from bio_facts.publish.tables import rows
 
 pytest.importorskip("tenacity", reason="the harness's API backends need lm-eval[api]")
 

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_metric import NAMES, has_values, plain_auroc, plain_metrics, uneven_batches, values_of, without_details
 
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.metrics import AttributeTotals, attribute_totals, auroc, first_tokens, normalized
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.text import normalized
+from bio_facts.measure.metrics import AttributeTotals, attribute_totals, auroc, first_tokens
 
 PROPERTY = settings(max_examples=200, deadline=None, derandomize=True)
 HUNDREDTHS = st.lists(st.integers(0, 100).map(lambda k: k / 100), min_size=1, max_size=12)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import SMOKE, load_recipe
 
-from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
+from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
 
 PLAIN = {
     "num_steps": 2,
@@ -26,8 +26,9 @@ NUM_STEPS = PLAIN["num_steps"]
 def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[Any, list[dict[str, Any]]]:
     """The recipe; and before the first and after each optimiser step: weights, and the gradients and rates of the step."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    from training import build_model, build_trainer
     from transformers import TrainerCallback
+
+    from bio_facts.runs.training import build_model, build_trainer
 
     recipe = load_recipe(SMOKE, PLAIN | settings)
     tokenizer = load_tokenizer("bio_facts")

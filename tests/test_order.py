@@ -16,11 +16,11 @@ from conftest import SMOKE, load_recipe
 from numpy.typing import ArrayLike
 
 from bio_facts.cli import main
-from bio_facts.config import Config, get_config
-from bio_facts.order import order
-from bio_facts.records import rows
-from bio_facts.splits import draw, individual_ids
-from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
+from bio_facts.generate.config import Config, get_config
+from bio_facts.generate.splits import draw, individual_ids
+from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
+from bio_facts.publish.order import order
+from bio_facts.publish.tables import rows
 
 COLUMNS = ["step", "slot", "biography_id", "individual_id", "exposure"]
 SMALL: dict[str, Any] = {"num_individuals": 40, "num_biographies": 1_003, "seed": 3}
@@ -89,7 +89,7 @@ def test_replay_counts_new_and_old_people_apart() -> None:
 @pytest.mark.parametrize("name", ["uniform", "replay"])
 @pytest.mark.parametrize("part", [1, 100, 1_002, 1_003])
 def test_parts_that_are_made_at_a_time_leave_no_trace(name: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bio_facts.order._SAMPLES_AT_A_TIME", part)
+    monkeypatch.setattr("bio_facts.publish.order._SAMPLES_AT_A_TIME", part)
     batches = list(order(CONFIGS[name], 16))
     assert [len(batch) for batch in batches] == [part] * (1_003 // part) + [1_003 % part] * (1_003 % part > 0)
     assert pa.Table.from_batches(batches).to_pylist() == recount(CONFIGS[name], 16)
@@ -103,7 +103,7 @@ def test_individual_is_whom_the_text_is_about() -> None:
 
 
 def test_pretraining_feeds_the_biographies_in_this_order(tmp_path: Path) -> None:
-    from training import build_model, build_trainer
+    from bio_facts.runs.training import build_model, build_trainer
 
     recipe = load_recipe(SMOKE, {"batch_size": 6})
     tokenizer = load_tokenizer(recipe.tokenizer)
@@ -181,8 +181,8 @@ def test_full_disk_leaves_no_file(
             raise OSError(errno.ENOSPC, "No space left on device")
         return individual_ids(config, split, indices)
 
-    monkeypatch.setattr("bio_facts.order._SAMPLES_AT_A_TIME", 100)
-    monkeypatch.setattr("bio_facts.order.individual_ids", full_after_three_parts)
+    monkeypatch.setattr("bio_facts.publish.order._SAMPLES_AT_A_TIME", 100)
+    monkeypatch.setattr("bio_facts.publish.order.individual_ids", full_after_three_parts)
     assert "No space left on device" in refused(capsys, *WRITE, tmp_path / name)
     assert next(asked) == 5  # some had been written
     assert list(tmp_path.iterdir()) == []
@@ -192,15 +192,15 @@ def test_full_disk_leaves_no_file(
 def test_killed_write_leaves_no_file_of_that_name_and_is_repeated(name: str, tmp_path: Path) -> None:
     program = f"""
 import os, signal, sys
-import bio_facts.order, bio_facts.cli
-bio_facts.order._SAMPLES_AT_A_TIME = 100
+import bio_facts.publish.order, bio_facts.cli
+bio_facts.publish.order._SAMPLES_AT_A_TIME = 100
 made = []
-def kill(config, split, indices, individual_ids=bio_facts.order.individual_ids):
+def kill(config, split, indices, individual_ids=bio_facts.publish.order.individual_ids):
     made.append(indices)
     if len(made) == 6:
         os.kill(os.getpid(), signal.{signal.SIGKILL.name})
     return individual_ids(config, split, indices)
-bio_facts.order.individual_ids = kill
+bio_facts.publish.order.individual_ids = kill
 bio_facts.cli.main(sys.argv[1:])
 """
     killed = subprocess.run([sys.executable, "-c", program, *WRITE, str(tmp_path / name)], env=os.environ)

@@ -1,6 +1,6 @@
 import pytest
 
-from bio_facts.phases import phase1_end, plateau_end
+from bio_facts.runs.phases import phase1_end, plateau_end
 
 STEPS = [0, 10, 20, 30, 40, 50]
 BASELINE = 100.0

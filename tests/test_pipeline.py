@@ -16,11 +16,12 @@ from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.filters import LambdaFilter
 from datatrove.pipeline.writers.jsonl import JsonlWriter
 
-from bio_facts import export, pipeline, shards
-from bio_facts.config import CONFIGS, TemplatesConfig
-from bio_facts.pipeline import ReadBiographies, WriteShards
-from bio_facts.records import rows
-from bio_facts.splits import draw
+from bio_facts.generate.config import CONFIGS, TemplatesConfig
+from bio_facts.generate.splits import draw
+from bio_facts.publish import datatrove_steps as pipeline
+from bio_facts.publish import export, shards
+from bio_facts.publish.datatrove_steps import ReadBiographies, WriteShards
+from bio_facts.publish.tables import rows
 
 SMALL = CONFIGS["n1k"].replace(num_individuals=40, num_biographies=100)
 BUILT = {"small": SMALL, "templates": TemplatesConfig()}  # four shards
@@ -28,8 +29,8 @@ TEMPLATES = {"templates": TemplatesConfig()}
 
 PROGRAM = """
 import sys
-from bio_facts.config import CONFIGS, TemplatesConfig
-from bio_facts.pipeline import WriteShards
+from bio_facts.generate.config import CONFIGS, TemplatesConfig
+from bio_facts.publish.datatrove_steps import WriteShards
 from datatrove.executor import LocalPipelineExecutor
 
 if __name__ == "__main__":

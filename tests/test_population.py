@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from chi_square import p_uniform
 
-from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS
-from bio_facts.population import Population, template_orders
-from bio_facts.resources import NAME_POOLS, pools
+from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
+from bio_facts.generate.pools import NAME_POOLS, pools
+from bio_facts.generate.population import Population, template_orders
 
 MILLION = np.arange(1_000_000)
 FINE_TUNING = np.arange(400_000_000, 400_100_000)

@@ -16,9 +16,9 @@ import yaml
 from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recipe, run_script, script_command
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.splits import draw
-from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.splits import draw
+from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
 
 RECIPE = yaml.safe_load(SMOKE.read_text().replace("2e-3", "0.002"))
 LAST = f"checkpoint-{RECIPE['num_steps']}"
@@ -221,7 +221,7 @@ def test_seconds_never_fall_over_a_resumption(smoke_run: Path, tmp_path: Path) -
 def test_incomplete_checkpoint_is_removed_and_the_one_before_is_used(
     smoke_run: Path, tmp_path: Path, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from run_folder import latest_checkpoint
+    from bio_facts.runs.folder import latest_checkpoint
 
     run = shutil.copytree(smoke_run, tmp_path / "run")
     damage(run / LAST)
@@ -231,7 +231,7 @@ def test_incomplete_checkpoint_is_removed_and_the_one_before_is_used(
 
 
 def test_cut_last_line_of_metrics_is_left_out(tmp_path: Path) -> None:
-    from run_folder import read_metrics
+    from bio_facts.runs.folder import read_metrics
 
     line = '{"step": 0, "split": "unseen"}\n'
     (tmp_path / "metrics.jsonl").write_text(line + '{"ste')
@@ -239,7 +239,7 @@ def test_cut_last_line_of_metrics_is_left_out(tmp_path: Path) -> None:
 
 
 def test_broken_line_inside_metrics_is_named(tmp_path: Path) -> None:
-    from run_folder import read_metrics
+    from bio_facts.runs.folder import read_metrics
 
     (tmp_path / "metrics.jsonl").write_text('{"step": 0, "split": "unseen"}\n{"ste\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is '\{\"ste'; it must be the JSON of an evaluation"):
@@ -274,7 +274,7 @@ def test_run_resumes_though_its_kept_models_have_no_tokenizer(smoke_run: Path, t
 
 
 def test_older_checkpoint_that_was_half_removed_is_removed(smoke_run: Path, tmp_path: Path) -> None:
-    from run_folder import latest_checkpoint
+    from bio_facts.runs.folder import latest_checkpoint
 
     run = shutil.copytree(smoke_run, tmp_path / "run")
     (run / "checkpoint-10").mkdir()
@@ -351,7 +351,7 @@ def test_run_ends_at_the_first_evaluation_that_decides_it_and_is_complete_then(t
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"recipe": {}}'])
 def test_config_json_that_is_none_of_ours_is_refused(tmp_path: Path, text: str) -> None:
-    from run_folder import check_folder
+    from bio_facts.runs.folder import check_folder
 
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"config\.json is not the config\.json of a run"):
@@ -381,7 +381,7 @@ def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_folder_in_use_is_refused(tmp_path: Path) -> None:
-    from run_folder import lock
+    from bio_facts.runs.folder import lock
 
     held = lock(tmp_path)
     with pytest.raises(ValueError, match="in use by another process"):

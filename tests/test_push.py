@@ -15,10 +15,10 @@ import pytest
 from conftest import assert_refused
 from hub_server import HubServer, Reply, Repo, Request
 
-from bio_facts.config import CONFIGS
-from bio_facts.export import build
-from bio_facts.records import rows
-from bio_facts.splits import draw
+from bio_facts.generate.config import CONFIGS
+from bio_facts.generate.splits import draw
+from bio_facts.publish.export import build
+from bio_facts.publish.tables import rows
 
 BIO_FACTS = str(Path(sys.executable).parent / "bio-facts")
 REPO, TAG = "me/bio_facts", "v1.0.0"

@@ -16,8 +16,8 @@ from hub_server import HubServer
 
 from bio_facts import cli
 from bio_facts.cli import build_parser, main
-from bio_facts.config import CONFIGS, DATA_VERSION
-from bio_facts.export import build
+from bio_facts.generate.config import CONFIGS, DATA_VERSION
+from bio_facts.publish.export import build
 
 DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "dataset_card.md")}
 BIN = Path(sys.executable).parent
@@ -122,7 +122,7 @@ def test_documented_scripts_exist(command: str) -> None:
 
 @pytest.mark.parametrize("options", [code for code in documented("--") if len(code.split()) > 1])
 def test_documented_recipe_options_are_recipe_keys(options: str, tmp_path: Path) -> None:
-    from arguments import parse_arguments
+    from bio_facts.runs.arguments import parse_arguments
 
     given = shlex.split(options)
     own = load_recipe(SMOKE, {}).as_dict()

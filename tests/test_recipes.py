@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from conftest import SMOKE, assert_refused, load_recipe, run_script
 
-from bio_facts.tokenization import load_tokenizer
+from bio_facts.measure.tokens import load_tokenizer
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ from bio_facts.tokenization import load_tokenizer
 def test_bad_arguments_are_refused_before_anything_is_written(
     tmp_path: Path, arguments: list[str], fragments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from arguments import parse_arguments
+    from bio_facts.runs.arguments import parse_arguments
 
     with pytest.raises(SystemExit) as stopped:
         parse_arguments("", ["--config", str(SMOKE), "--output_dir", str(tmp_path / "run"), *arguments])
@@ -92,7 +92,7 @@ def test_bad_recipe_files_are_refused(tmp_path: Path, text: str, fragments: list
     ],
 )
 def test_models_that_cannot_be_are_refused(overrides: dict, fragments: list[str]) -> None:
-    from training import build_model
+    from bio_facts.runs.training import build_model
 
     recipe = load_recipe(SMOKE, {f"model_config.{key}": value for key, value in overrides.items()})
     with pytest.raises(ValueError) as refused:
@@ -110,14 +110,14 @@ def test_models_that_cannot_be_are_refused(overrides: dict, fragments: list[str]
     ids=lambda fields: fields["model_type"],
 )
 def test_other_causal_models_are_built_from_their_own_fields(fields: dict) -> None:
-    from training import build_model
+    from bio_facts.runs.training import build_model
 
     config = build_model(load_recipe(SMOKE, {"model_config": fields}), load_tokenizer("bio_facts"), longest=172).config
     assert {key: getattr(config, key) for key in fields} == fields
 
 
 def test_model_that_sees_later_tokens_is_refused() -> None:
-    from training import build_model
+    from bio_facts.runs.training import build_model
 
     fields = {"model_type": "bert", "num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2}
     with pytest.raises(ValueError, match=r"model is a Bert\w+, which sees later tokens; it must be a causal one"):
@@ -125,7 +125,7 @@ def test_model_that_sees_later_tokens_is_refused() -> None:
 
 
 def recipe_file(folder: Path, text: str, name: str = "recipe.yaml") -> Any:
-    from recipe_files import read_recipe_file
+    from bio_facts.runs.recipe_files import read_recipe_file
 
     (folder / "base.yaml").write_text(
         "dataset: n1k\nmodel_config: {model_type: gpt_neox, hidden_size: 8}\nnum_steps: 10\nsave_every: 5\n"
@@ -208,8 +208,9 @@ def test_eval_steps_follow_the_schedule_and_hold_the_first_and_last() -> None:
 
 
 def test_the_model_is_the_stock_class_of_the_protocol() -> None:
-    from training import build_model
     from transformers import GPTNeoXForCausalLM
+
+    from bio_facts.runs.training import build_model
 
     model = build_model(load_recipe(SMOKE, {}), load_tokenizer("bio_facts"), longest=172)
     assert type(model) is GPTNeoXForCausalLM
@@ -233,8 +234,8 @@ def test_recipe_cannot_be_changed_anywhere() -> None:
 
 
 def test_recipe_and_file_keep_nothing_of_what_they_were_given() -> None:
-    from recipe import Recipe
-    from recipe_files import read_recipe_file
+    from bio_facts.runs.recipe import Recipe
+    from bio_facts.runs.recipe_files import read_recipe_file
 
     given = load_recipe(SMOKE, {}).as_dict()
     recipe = Recipe(**given)

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bio_facts import records
-from bio_facts.biography import Biographies
-from bio_facts.config import Config, IndividualsConfig, TemplatesConfig
-from bio_facts.distributions import FineTuning
-from bio_facts.pieces import EMPTY, is_initial, piece_table, ragged_table
-from bio_facts.records import SCHEMAS, canonical_json, content_digest, joined_bytes, num_rows, record_batch, rows
-from bio_facts.resources import pools, read_lines
-from bio_facts.splits import draw
+from bio_facts.generate.biography import Biographies
+from bio_facts.generate.config import Config, IndividualsConfig, TemplatesConfig
+from bio_facts.generate.distributions import FineTuning
+from bio_facts.generate.pieces import EMPTY, is_initial, piece_table, ragged_table
+from bio_facts.generate.pools import pools, read_lines
+from bio_facts.generate.splits import draw
+from bio_facts.publish import tables as records
+from bio_facts.publish.tables import SCHEMAS, canonical_json, content_digest, joined_bytes, num_rows, record_batch, rows
 
 CONFIG = Config(num_individuals=50, num_biographies=1_000, seed=3, population_seed=4)
 PEOPLE = IndividualsConfig(num_individuals=50, population_seed=4)

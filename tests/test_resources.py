@@ -1,7 +1,7 @@
 import pytest
 
-from bio_facts.attributes import ATTRIBUTES, VALUE_PARTS
-from bio_facts.resources import DATA, check_pool, pools
+from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
+from bio_facts.generate.pools import DATA, check_pool, pools
 
 SIZES = {
     "first_names": 900,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, assert_refused, run_script
-from recipe_files import read_recipe_file
 from run_all import CLAIMS, SCALES, plan_claims
+
+from bio_facts.runs.recipe_files import read_recipe_file
 
 ARGUMENTS = ("--scale", "smoke", "--claims", "three_phases,hallucination,replay,associative_memory", "--jobs", 2)
 # without replay, replay needs the runs of fine_tuning

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import bio_facts
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.baseline import pool_no_knowledge_loss
-from bio_facts.config import CONFIGS
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.config import CONFIGS
+from bio_facts.measure.baseline import pool_no_knowledge_loss
 
 POOLS = {"cities": 4, "universities": 4, "majors": 4, "companies": 4, "years": 4}
 CONFIG = CONFIGS["n1k"].replace(num_individuals=20, pool_sizes=POOLS)

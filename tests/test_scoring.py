@@ -14,12 +14,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertLMHeadModel, GPT2Config, GPT2LMHeadModel, GPT2Model, PreTrainedTokenizerFast
 
 import bio_facts
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.config import CONFIGS
-from bio_facts.records import rows
-from bio_facts.scoring import NOT_SCORED, Scores, score, score_tokens, token_scores
-from bio_facts.splits import draw
-from bio_facts.tokenization import BiographyTokenizer, TokenBatch
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.config import CONFIGS
+from bio_facts.generate.splits import draw
+from bio_facts.measure.scoring import NOT_SCORED, Scores, score, score_tokens, token_scores
+from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
+from bio_facts.publish.tables import rows
 
 BIOGRAPHIES = draw(CONFIGS["n1k"], "validation", range(9))
 ROWS = rows(BIOGRAPHIES)

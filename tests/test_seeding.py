@@ -7,7 +7,8 @@ from chi_square import p_uniform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bio_facts import seeding
+from bio_facts.checks import check_integer
+from bio_facts.generate import seeding
 
 MASK = 2**64 - 1
 SEEDS = st.integers(0, 2**70)
@@ -161,18 +162,18 @@ def test_draws_leave_global_random_state_alone() -> None:
 @pytest.mark.parametrize("value", [True, False, 1.5, 1.0, -1, "1", None, np.float64(1), np.bool_(True), 8])
 def test_check_integer_refuses_with_name_value_and_range(value: object) -> None:
     with pytest.raises(ValueError) as error:
-        seeding.check_integer("count", value, minimum=0, maximum=7)
+        check_integer("count", value, minimum=0, maximum=7)
     assert str(error.value) == f"count is {value!r}; it must be an integer from 0 to 7"
 
 
 def test_check_integer_without_a_maximum_says_only_the_minimum() -> None:
     with pytest.raises(ValueError, match=r"^count is 9; it must be an integer of at least 1,000$"):
-        seeding.check_integer("count", 9, minimum=1000)
+        check_integer("count", 9, minimum=1000)
 
 
 @pytest.mark.parametrize("value", [0, 7, np.int64(3), np.uint8(3)])
 def test_check_integer_returns_a_python_int(value: int) -> None:
-    checked = seeding.check_integer("count", value, minimum=0, maximum=7)
+    checked = check_integer("count", value, minimum=0, maximum=7)
     assert (type(checked), checked) == (int, value)
 
 

@@ -7,19 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from bio_facts import shards as shards_module
-from bio_facts.config import CONFIGS, TemplatesConfig
-from bio_facts.records import SCHEMAS, num_rows, record_batch
-from bio_facts.shards import (
-    ROWS_PER_BATCH,
-    ROWS_PER_SHARD,
-    Shard,
-    cut,
-    read_shard,
-    shard_writer,
-    shards,
-    unfinished_file,
-    write_shard,
-)
+from bio_facts.files import unfinished_file
+from bio_facts.generate.config import CONFIGS, TemplatesConfig
+from bio_facts.publish.shards import ROWS_PER_BATCH, ROWS_PER_SHARD, Shard, cut, read_shard, shard_writer, shards, write_shard
+from bio_facts.publish.tables import SCHEMAS, num_rows, record_batch
 
 CONFIG = CONFIGS["n1k"].replace(num_individuals=30, num_biographies=90)
 SCHEMA = pa.schema({"n": pa.int64()})

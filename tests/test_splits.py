@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bio_facts
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.biography import Biographies
-from bio_facts.config import CONFIGS, Config
-from bio_facts.distributions import Celebrities, Distribution, FineTuning, Groups, PowerLaw, Uniform, WarmUp
-from bio_facts.records import rows
-from bio_facts.splits import data_digest, draw, get_split, individual_ids, splits
-from bio_facts.templates import templates
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import Biographies
+from bio_facts.generate.config import CONFIGS, Config
+from bio_facts.generate.distributions import Celebrities, Distribution, FineTuning, Groups, PowerLaw, Uniform, WarmUp
+from bio_facts.generate.splits import data_digest, draw, get_split, individual_ids, splits
+from bio_facts.generate.templates import templates
+from bio_facts.publish.tables import rows
 
 CONFIG = Config(num_individuals=50, num_biographies=1_000, seed=3, population_seed=4)
 TUNED = CONFIG.replace(distribution=FineTuning(30, replay_weight=0.5))
@@ -405,7 +405,7 @@ def digest_elsewhere(folder: Path, file: str = "", line: int = 0) -> str:
         lines[line] = lines[line].replace(" {value}", " the {value}") if "{" in lines[line] else f"Zyx{lines[line]}"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     code = (
-        "import sys; from bio_facts.config import CONFIGS; from bio_facts.splits import data_digest\n"
+        "import sys; from bio_facts.generate.config import CONFIGS; from bio_facts.generate.splits import data_digest\n"
         "print(data_digest(CONFIGS['n1k'])); assert not {'pyarrow', 'datasets'} & sys.modules.keys()"
     )
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONHASHSEED": "7"}

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.resources import read_lines
-from bio_facts.templates import Template, check_templates, templates
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.pools import read_lines
+from bio_facts.generate.templates import Template, check_templates, templates
 
 LINES = [(attribute, k, line) for attribute in ATTRIBUTES for k, line in enumerate(read_lines(f"templates/{attribute}.txt"))]
 WORDS = st.from_regex(r"[A-Za-zÀ-ž0-9]([A-Za-zÀ-ž0-9', ]{0,15}[A-Za-zÀ-ž0-9])?", fullmatch=True)

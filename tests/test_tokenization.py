@@ -14,15 +14,15 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.biography import Biographies
-from bio_facts.config import CONFIGS, Config
-from bio_facts.pieces import piece_table
-from bio_facts.records import rows
-from bio_facts.resources import NAME_POOLS, pools
-from bio_facts.splits import draw
-from bio_facts.templates import templates
-from bio_facts.tokenization import TOKENIZER_FILE, BiographyTokenizer, check_tokenizer, encode_pieces, load_tokenizer
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import Biographies
+from bio_facts.generate.config import CONFIGS, Config
+from bio_facts.generate.pieces import piece_table
+from bio_facts.generate.pools import NAME_POOLS, pools
+from bio_facts.generate.splits import draw
+from bio_facts.generate.templates import templates
+from bio_facts.measure.tokens import TOKENIZER_FILE, BiographyTokenizer, check_tokenizer, encode_pieces, load_tokenizer
+from bio_facts.publish.tables import rows
 
 ROOT = Path(__file__).parent.parent
 VOCAB_SIZE = 1_500

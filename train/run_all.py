@@ -25,12 +25,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recipe import MemoryRecipe
-from recipe_files import RecipeFile, read_recipe_file
-from run_folder import CONFIG_FILE, METRICS_FILE, check_folder, is_finished, read_metrics
 from tqdm import tqdm
 
-from bio_facts.extras import needs
+from bio_facts.checks import needs
+from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE, check_folder, is_finished, read_metrics
+from bio_facts.runs.recipe import MemoryRecipe
+from bio_facts.runs.recipe_files import RecipeFile, read_recipe_file
 
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "train" / "recipes"

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from arguments import parse_arguments
+from bio_facts.runs.arguments import parse_arguments
 
 
 def main(description: str) -> None:
@@ -12,10 +12,10 @@ def main(description: str) -> None:
     recipe, output_dir = arguments.recipe, arguments.output_dir
 
     try:  # heavy libraries are imported once the arguments are right
-        from environment import apply_recipe, use_full_precision
+        from bio_facts.runs.environment import apply_recipe, use_full_precision
 
         apply_recipe(recipe)
-        from run_folder import (
+        from bio_facts.runs.folder import (
             check_folder,
             check_machine,
             check_metrics,
@@ -45,9 +45,8 @@ def main(description: str) -> None:
             if processes.is_main_process and not arguments.allow_other_machine:
                 check_machine(output_dir)
 
-        from training import build_model, build_trainer, keep_freed_memory, place_to_start
-
-        from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
+        from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
+        from bio_facts.runs.training import build_model, build_trainer, keep_freed_memory, place_to_start
 
         use_full_precision()
         tokenizer = load_tokenizer(recipe.tokenizer)

@@ -14,14 +14,14 @@ import time
 from typing import Any
 
 import numpy as np
-from arguments import parse_arguments
-from environment import apply_recipe
 from numpy.typing import NDArray
-from recipe import MemoryRecipe
-from run_folder import METRICS_FILE, check_folder, lock, read_metrics, write_config
 
-from bio_facts.extras import needs
-from bio_facts.seeding import integers
+from bio_facts.checks import needs
+from bio_facts.generate.seeding import integers
+from bio_facts.runs.arguments import parse_arguments
+from bio_facts.runs.environment import apply_recipe
+from bio_facts.runs.folder import METRICS_FILE, check_folder, lock, read_metrics, write_config
+from bio_facts.runs.recipe import MemoryRecipe
 
 
 def main() -> None:

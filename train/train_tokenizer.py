@@ -11,9 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bio_facts.cli import Parser
-from bio_facts.extras import needs
-from bio_facts.pieces import piece_table
+from bio_facts.checks import Parser, needs
+from bio_facts.generate.pieces import piece_table
 
 # Pad, BOS and EOS, for batches and tools that need one; no text gets it. It has the id of byte 0, which no text has.
 SPECIAL_TOKEN = "<|endoftext|>"

@@ -14,11 +14,11 @@ import numpy as np
 from runs import Run, check_alike, grouped, read_run
 from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
-from bio_facts.attention import attention_signatures
-from bio_facts.config import Config, config_from
-from bio_facts.models import load_model
-from bio_facts.splits import draw
-from bio_facts.tokenization import BiographyTokenizer, load_tokenizer
+from bio_facts.generate.config import Config, config_from
+from bio_facts.generate.splits import draw
+from bio_facts.measure.attention import attention_signatures
+from bio_facts.measure.models import load_model
+from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
 
 CLAIM = "attention_patching"
 PAPER = (

@@ -12,7 +12,7 @@ from typing import Any
 from runs import Run, check_alike, check_pretraining, grouped
 from verdicts import Finding, analyse, check, curves_of, new_figure, save_figure
 
-from bio_facts.phases import lasting_from
+from bio_facts.runs.phases import lasting_from
 
 CLAIM = "hallucination"
 PAPER = (

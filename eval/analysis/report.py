@@ -17,7 +17,7 @@ from typing import Any
 
 from verdicts import read_verdict
 
-from bio_facts.extras import needs
+from bio_facts.checks import needs
 
 HERE = Path(__file__).parent
 COMMITTED = HERE.parent / "results"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bio_facts.phases import is_decided, phase1_end, plateau_end
+from bio_facts.runs.phases import is_decided, phase1_end, plateau_end
 
 Key = TypeVar("Key", bound=Hashable)
 

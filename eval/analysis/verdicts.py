@@ -12,7 +12,7 @@ from typing import Any
 
 from runs import Curve, Run, data_digests, read_run
 
-from bio_facts.extras import needs
+from bio_facts.checks import needs
 
 _NEEDED = ("claim", "passed", "scale", "seeds", "num_runs", "device", "seconds", "fingerprint", "data_version", "checks")
 

@@ -4,7 +4,7 @@ evaluate.load("eval/attribute_recall")             per-token numbers of any mode
 evaluate.load("eval/attribute_recall", "details")  also confidence, calibration, groups
 evaluate.load("eval/attribute_recall", "text")     generated strings alone
 
-bio_facts need not be installed; metrics.py beside this file is a copy of bio_facts/metrics.py.
+bio_facts need not be installed; metrics.py beside this file is a copy of bio_facts/measure/metrics.py.
 """
 
 import functools
@@ -19,7 +19,8 @@ import datasets
 import evaluate
 import numpy as np
 
-from .metrics import AttributeTotals, attribute_totals, auroc, first_tokens, normalized
+from .metrics import AttributeTotals, attribute_totals, auroc, first_tokens
+from .text import normalized
 
 # Attributes of bio_facts in the order of their ids (1, 2, ...), and how many values each can have.
 BIO_FACTS_ATTRIBUTES = {

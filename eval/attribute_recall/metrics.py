@@ -6,7 +6,6 @@ bio_facts is not installed.
 """
 
 import dataclasses
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_LETTERS = str.maketrans({"ø": "o", "Ø": "o", "ł": "l", "Ł": "l", "đ": "d", "Đ": "d"})  # that do not decompose
-_ACCENTS = frozenset(map(chr, range(0x300, 0x370)))  # the combining marks of Latin, Greek and Cyrillic
 NUM_CALIBRATION_BINS = 10  # of equal width, for the expected calibration error
 
 
@@ -167,16 +164,3 @@ def auroc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> flo
     below = np.searchsorted(ordered, positive, side="left").astype(np.float64)
     not_above = np.searchsorted(ordered, positive, side="right")
     return float((below + not_above).mean() / 2 / len(negative))
-
-
-def normalized(text: str) -> str:
-    """What is left of `text` without case, accents, spaces and punctuation.
-
-    Symbols stay ("C++" is not "C"), and so do the vowel signs of scripts whose words they make.
-    """
-    decomposed = unicodedata.normalize("NFKD", text.translate(_LETTERS)).casefold()
-    return "".join(filter(_is_kept, decomposed))
-
-
-def _is_kept(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LNSM" and character not in _ACCENTS

@@ -13,12 +13,13 @@ import numpy as np
 from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 
-from bio_facts import seeding
-from bio_facts.attributes import ATTRIBUTES
-from bio_facts.config import Config, config_from
-from bio_facts.export import MANIFEST, read_manifest
-from bio_facts.resources import pools
-from bio_facts.shards import read_shard, shards
+from bio_facts.checks import check_integer
+from bio_facts.generate import seeding
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.config import Config, config_from
+from bio_facts.generate.pools import pools
+from bio_facts.publish.export import MANIFEST, read_manifest
+from bio_facts.publish.shards import read_shard, shards
 
 SEED = 0  # of the choices; another one makes another task, and needs a new version
 HOW = "pass --metadata data=DIR,config=n1k"
@@ -189,7 +190,7 @@ def draw_choices(
     """
     sizes = [pool_sizes[pool] for pool in ATTRIBUTES[attribute].pools]
     num_values = math.prod(sizes)
-    seeding.check_integer(f"num_choices of {attribute}", num_choices, minimum=2, maximum=num_values)
+    check_integer(f"num_choices of {attribute}", num_choices, minimum=2, maximum=num_values)
     taken = _indices(attribute, values, sizes)[:, None]
     stream = f"lm_eval/choice/{split}/{attribute}"
     for count in range(1, num_choices):

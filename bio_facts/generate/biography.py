@@ -1,0 +1,83 @@
+"""Biographies as arrays of piece ids: six sentences, each nine pieces, from which texts, spans and tokens are derived."""
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
+from bio_facts.generate.pieces import EMPTY, piece_table
+from bio_facts.generate.pools import NAME_POOLS
+from bio_facts.generate.population import Population
+
+# The pieces of a sentence, in order: text before the name, three name parts, cue, up to three value parts, tail.
+HEAD, NAME, CUE, VALUE, TAIL = slice(0, 1), slice(1, 4), slice(4, 5), slice(5, 8), slice(8, 9)
+NUM_SLOTS = 9
+
+
+@functools.cache
+def attribute_orders() -> NDArray[np.int64]:
+    """All orders of the six sentences, int64 [720, 6], entries are 0-based positions in ATTRIBUTES."""
+    return np.array(list(itertools.permutations(range(len(ATTRIBUTES)))))
+
+
+@functools.cache
+def _value_columns() -> NDArray[np.int64]:
+    """Which columns of VALUE_PARTS each attribute's value slots show, int64 [6, 3]; one past the last if empty."""
+    num_slots = VALUE.stop - VALUE.start
+    columns = np.full((len(ATTRIBUTES), num_slots), len(VALUE_PARTS))
+    for row, attribute in enumerate(ATTRIBUTES):
+        own = [column for column, (name, _) in enumerate(VALUE_PARTS) if name == attribute]
+        columns[row, : len(own)] = own
+    return columns
+
+
+@dataclass(frozen=True)
+class Biographies:
+    """A batch of n biographies. Sentences (the second axis) are in order of appearance.
+
+    biography_id, individual_id: int64 [n]. attribute_id (1..6), template_id (0..24): int64 [n, 6].
+    piece_id: int64 [n, 6, 9], into piece_table().texts.
+    """
+
+    biography_id: NDArray[np.int64]
+    individual_id: NDArray[np.int64]
+    attribute_id: NDArray[np.int64]
+    template_id: NDArray[np.int64]
+    piece_id: NDArray[np.int64]
+
+    @classmethod
+    def assemble(
+        cls,
+        biography_id: NDArray[np.int64],
+        individual_id: NDArray[np.int64],
+        population: Population,
+        order: NDArray[np.int64],
+        template_id: NDArray[np.int64],
+    ) -> "Biographies":
+        """Biographies of individuals, [n]; `order` [n, 6] holds attribute positions, `template_id` [n, 6] is by attribute."""
+        table = piece_table()
+        template_id = np.take_along_axis(template_id, order, axis=1)
+        initial = np.zeros(order.shape, dtype=bool)
+        initial[:, 0] = True
+
+        pieces = np.empty((*order.shape, NUM_SLOTS), dtype=np.int64)
+        head = np.where(initial, table.initial_head[order, template_id], table.head[order, template_id])
+        pieces[:, :, HEAD] = head[:, :, None]
+        pieces[:, :, CUE] = table.cue[order, template_id][:, :, None]
+        pieces[:, :, TAIL] = table.tail[order, template_id][:, :, None]
+
+        names = population.name_parts(individual_id)
+        pieces[:, :, NAME] = (names + [table.pools[pool] for pool in NAME_POOLS])[:, None, :]
+        begins_text = initial & (head == EMPTY)
+        pieces[begins_text, NAME.start] = (table.initial_first_names + names[:, 0])[begins_text.any(axis=1)]
+
+        values = population.value_parts(individual_id) + [table.pools[pool] for _, pool in VALUE_PARTS]
+        with_empty = np.append(values, np.full((len(values), 1), EMPTY), axis=1)
+        pieces[:, :, VALUE] = with_empty[np.arange(len(values))[:, None, None], _value_columns()[order]]
+        return cls(biography_id, individual_id, order + 1, template_id, pieces)
+
+    def __len__(self) -> int:
+        return len(self.biography_id)

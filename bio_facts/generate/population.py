@@ -1,0 +1,181 @@
+"""A population: individual index -> names, values and template hold-out, as pure functions of (population_seed, index).
+
+Nothing is stored, so individual 3 and individual 3 million cost the same, and the first 100 individuals of a
+population of 1000 are the population of 100. Indices are the individual_ids of the data set: individuals for
+pre-training are 0..N-1, further ranges of the same space hold the individuals of other roles.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bio_facts.checks import check_indices, check_integer, check_seed
+from bio_facts.generate import seeding
+from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS, PoolSizes
+from bio_facts.generate.pools import NAME_POOLS, pools
+from bio_facts.generate.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES
+
+MAX_INDIVIDUALS = 400_000_000  # ids from here on belong to other roles
+FIRST_FINE_TUNING_INDIVIDUAL = 400_000_000
+FIRST_UNSEEN_INDIVIDUAL = 600_000_000
+NUM_FINE_TUNING_INDIVIDUALS = 16_000  # of the largest named config
+NUM_UNSEEN_INDIVIDUALS = 16_000
+
+_FIRST_IDS = np.array([0, FIRST_FINE_TUNING_INDIVIDUAL, FIRST_UNSEEN_INDIVIDUAL])  # of each role
+
+
+def name_space_size() -> int:
+    """How many full names there are: 900 x 900 x 1000 = 810 million."""
+    return math.prod(len(pools()[pool]) for pool in NAME_POOLS)
+
+
+@functools.cache
+def template_orders() -> NDArray[np.uint8]:
+    """All ways to hold out 5 of 25 templates: uint8 [53130, 25], each row the 20 training ids, then the 5 for evaluation."""
+    ids = range(NUM_TEMPLATES)
+    num_held_out = NUM_TEMPLATES - NUM_TRAINING_TEMPLATES
+    held_out = np.array(list(itertools.combinations(ids, num_held_out)), dtype=np.uint8)
+    is_held_out = np.zeros((len(held_out), NUM_TEMPLATES), dtype=bool)
+    np.put_along_axis(is_held_out, held_out.astype(np.int64), True, axis=1)
+    orders = np.argsort(is_held_out, axis=1, kind="stable").astype(np.uint8)
+    orders.setflags(write=False)
+    return orders
+
+
+def _check_ids(individual_ids: ArrayLike) -> NDArray[np.int64]:
+    return check_indices("individual_id", individual_ids, name_space_size())
+
+
+@dataclass(frozen=True)
+class Individual:
+    """One person of a population, for reading: values by attribute, template ids by attribute."""
+
+    individual_id: int
+    first_name: str
+    middle_name: str
+    last_name: str
+    values: Mapping[str, str]
+    training_template_ids: Mapping[str, tuple[int, ...]]
+    evaluation_template_ids: Mapping[str, tuple[int, ...]]
+
+    @property
+    def name(self) -> str:
+        """The full name: first, middle and last."""
+        return f"{self.first_name} {self.middle_name} {self.last_name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """`num_individuals` fictional people, all of them given by `population_seed`.
+
+    `pool_sizes` draws values and name parts from the first k items of a pool (pool name -> k); pools not named are full. Where
+    there are fewer names, each role (pre-training, fine-tuning, unseen) has the same share of them as of all 810 million.
+
+    Raises:
+        ValueError: if a number is not an integer in its range, pool_sizes names no pool, or there are too few names for the
+            people of pre-training or 16,000 unseen ones (61,715 in all are enough for these).
+    """
+
+    num_individuals: int
+    population_seed: int
+    pool_sizes: Mapping[str, int] = field(default_factory=PoolSizes)
+
+    def __post_init__(self) -> None:
+        checked = {
+            "num_individuals": check_integer("num_individuals", self.num_individuals, 1, MAX_INDIVIDUALS),
+            "population_seed": check_seed("population_seed", self.population_seed),
+            "pool_sizes": PoolSizes(self.pool_sizes),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        self.check_names("num_individuals", self.num_individuals, 0)
+        self.check_names("the number of unseen people", NUM_UNSEEN_INDIVIDUALS, FIRST_UNSEEN_INDIVIDUAL)
+
+    @functools.cached_property
+    def _first_names_of_roles(self) -> NDArray[np.int64]:
+        """Rank in the name space of each role's first name, and its end: int64 [4]."""
+        num_names = math.prod(self.pool_sizes[pool] for pool in NAME_POOLS)
+        return np.append(_FIRST_IDS, name_space_size()) * num_names // name_space_size()
+
+    def check_names(self, what: str, count: int, first_id: int) -> None:
+        """ValueError if there are fewer than `count` names for the role whose ids begin at `first_id`."""
+        room = int(np.diff(self._first_names_of_roles)[_FIRST_IDS.tolist().index(first_id)])
+        if count > room:
+            sizes = " x ".join(str(self.pool_sizes[pool]) for pool in NAME_POOLS)
+            raise ValueError(f"{what} is {count:,}; name pools of {sizes} items (pool_sizes) have names for {room:,}")
+
+    def name_parts(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """Items of the first-, middle- and last-name pools, int64 [n, 3]; no two individuals share all three.
+
+        Raises:
+            ValueError: if the name pools are cut and have no name for an id.
+        """
+        ids, firsts = _check_ids(individual_ids), self._first_names_of_roles
+        role = np.searchsorted(_FIRST_IDS, ids, side="right") - 1
+        rank = firsts[role] + ids - _FIRST_IDS[role]
+        if (nameless := ids[rank >= firsts[role + 1]]).size:
+            ranges = [f"{first:,} to {first + room - 1:,}" for first, room in zip(_FIRST_IDS, np.diff(firsts), strict=True)]
+            raise ValueError(f"individual_id is {nameless[0]}; with these pool_sizes ids {', '.join(ranges)} have names")
+        rank = seeding.permute(rank, int(firsts[-1]), self.population_seed, "name")
+        first_and_middle, last = np.divmod(rank, self.pool_sizes["last_names"])
+        first, middle = np.divmod(first_and_middle, self.pool_sizes["middle_names"])
+        return np.stack([first, middle, last], axis=-1)
+
+    def value_parts(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """Items of the value pools, int64 [n, 8], columns as in VALUE_PARTS, each drawn independently and uniformly."""
+        ids = _check_ids(individual_ids)
+        columns = [
+            seeding.integers(self.pool_sizes[pool], self.population_seed, f"value/{attribute}/{pool}", ids)
+            for attribute, pool in VALUE_PARTS
+        ]
+        return np.stack(columns, axis=-1)
+
+    def template_ranks(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """For each attribute the row of template_orders() that is this individual's, int64 [n, 6]."""
+        num_orders, ids = len(template_orders()), _check_ids(individual_ids)
+        columns = [seeding.integers(num_orders, self.population_seed, f"held_out/{attribute}", ids) for attribute in ATTRIBUTES]
+        return np.stack(columns, axis=-1)
+
+    def individual(self, individual_id: int) -> Individual:
+        """Any person of the name space by id, those of other roles too (fine-tuning, unseen).
+
+        Raises:
+            ValueError: if individual_id is not an integer from 0 to 809,999,999, or has no name (see name_parts).
+        """
+        individual_id = check_integer("individual_id", individual_id, 0, name_space_size() - 1)
+        names = [pools()[pool][item] for pool, item in zip(NAME_POOLS, self.name_parts([individual_id])[0], strict=True)]
+        texts: dict[str, list[str]] = {attribute: [] for attribute in ATTRIBUTES}
+        for (attribute, pool), item in zip(VALUE_PARTS, self.value_parts([individual_id])[0], strict=True):
+            texts[attribute].append(pools()[pool][item])
+        orders = template_orders()[self.template_ranks([individual_id])[0]].tolist()
+        return Individual(
+            individual_id=int(individual_id),
+            first_name=names[0],
+            middle_name=names[1],
+            last_name=names[2],
+            values={attribute: " ".join(parts) for attribute, parts in texts.items()},
+            training_template_ids={
+                attribute: tuple(order[:NUM_TRAINING_TEMPLATES]) for attribute, order in zip(ATTRIBUTES, orders, strict=True)
+            },
+            evaluation_template_ids={
+                attribute: tuple(order[NUM_TRAINING_TEMPLATES:]) for attribute, order in zip(ATTRIBUTES, orders, strict=True)
+            },
+        )
+
+    def __len__(self) -> int:
+        return self.num_individuals
+
+    def __getitem__(self, index: int) -> Individual:
+        if not isinstance(index, int | np.integer) or isinstance(index, bool):
+            raise TypeError(f"index is {index!r}; it must be an integer from 0 to {self.num_individuals - 1:,}")
+        if not 0 <= index < self.num_individuals:
+            raise IndexError(f"individual {index}; this population has individuals 0 to {self.num_individuals - 1:,}")
+        return self.individual(index)
+
+    def __iter__(self) -> Iterator[Individual]:
+        return (self[index] for index in range(self.num_individuals))

@@ -1,0 +1,76 @@
+"""The one door to randomness: integer draws that depend on (seed, stream, indices) and on nothing drawn before.
+
+A stream is a name, such as "train/individual"; its 64-bit key is taken from SHA-256. Indices are absorbed one after
+another by SplitMix64 (Steele, Lea, Flood 2014): with one index i, a draw is element i of the SplitMix64 sequence that
+starts at the key; each further index starts a new sequence at the value before. Only exact 64-bit integer
+arithmetic is used, so the numbers are the same on every platform and with every version of NumPy.
+"""
+
+import hashlib
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bio_facts.checks import check_seed
+
+_GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_LOW_32_BITS = np.uint64(0xFFFFFFFF)
+_PERMUTE_ROUNDS = 8  # 3 already pass our uniformity tests; the rest is margin
+
+
+def stream_key(seed: int, stream: str) -> np.uint64:
+    """64-bit key of a stream: the first 8 bytes, little endian, of SHA-256("bio_facts/<stream>/<seed>")."""
+    digest = hashlib.sha256(f"bio_facts/{stream}/{check_seed('seed', seed)}".encode()).digest()
+    return np.uint64(int.from_bytes(digest[:8], "little"))
+
+
+def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The output function of SplitMix64, a bijection of 64-bit integers."""
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def bits(seed: int, stream: str, *indices: ArrayLike) -> NDArray[np.uint64]:
+    """64 random bits for each element of the broadcast `indices` (integers from 0)."""
+    state: NDArray[np.uint64] = np.atleast_1d(stream_key(seed, stream))
+    for index in indices:
+        state = _mix(state + (np.atleast_1d(index).astype(np.uint64) + np.uint64(1)) * _GOLDEN_GAMMA)
+    return state
+
+
+def integers(high: ArrayLike, seed: int, stream: str, *indices: ArrayLike) -> NDArray[np.int64]:
+    """Uniform integers in [0, high) for each element of the broadcast `indices`; `high` is at most 2**63.
+
+    Computes floor(bits * high / 2**64) exactly, so no value is likelier than another by more than high / 2**64.
+    """
+    random_bits = bits(seed, stream, *indices)
+    bound = np.asarray(high).astype(np.uint64)
+    bits_high, bits_low = random_bits >> np.uint64(32), random_bits & _LOW_32_BITS
+    bound_high, bound_low = bound >> np.uint64(32), bound & _LOW_32_BITS
+    middle = bits_high * bound_low + ((bits_low * bound_low) >> np.uint64(32))
+    product = middle >> np.uint64(32)
+    if bound_high.any():  # seldom: costs as much again
+        other_middle = bits_low * bound_high + (middle & _LOW_32_BITS)
+        product = product + bits_high * bound_high + (other_middle >> np.uint64(32))
+    drawn: NDArray[np.int64] = product.astype(np.int64)
+    return drawn
+
+
+def permute(indices: ArrayLike, size: int, seed: int, stream: str) -> NDArray[np.int64]:
+    """Where a fixed random permutation of range(size) sends each of `indices`, without ever listing it.
+
+    A Feistel network in mixed radix: an index is a pair (left, right) in a grid of height x width = size, and each
+    round shifts one half by a hash of the other, modulo its radix. Every round is invertible, so no two indices meet.
+    Needs a size with two factors of similar magnitude, and at most 2**32.
+    """
+    height = next(divisor for divisor in range(math.isqrt(size), 0, -1) if size % divisor == 0)
+    width = size // height
+    assert height >= 100, f"size {size} has no balanced factorisation"
+    left, right = np.divmod(np.asarray(indices, dtype=np.int64), width)
+    for round_index in range(0, _PERMUTE_ROUNDS, 2):
+        left = (left + integers(height, seed, f"{stream}/{round_index}", right)) % height
+        right = (right + integers(width, seed, f"{stream}/{round_index + 1}", left)) % width
+    permuted: NDArray[np.int64] = left * width + right
+    return permuted

@@ -1,0 +1,183 @@
+"""Splits: which people x which templates x how many rows; and what row k of a split says."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bio_facts.checks import check_indices
+from bio_facts.generate import seeding
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import Biographies, attribute_orders
+from bio_facts.generate.config import Config
+from bio_facts.generate.distributions import Distribution, FineTuning, Groups, Uniform
+from bio_facts.generate.pieces import piece_table
+from bio_facts.generate.population import (
+    FIRST_FINE_TUNING_INDIVIDUAL,
+    FIRST_UNSEEN_INDIVIDUAL,
+    NUM_UNSEEN_INDIVIDUALS,
+    template_orders,
+)
+from bio_facts.generate.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES
+
+_DIGESTED_ROWS = 64  # of each split
+_EVALUATION_ROWS = 16_000  # paper section 1.4
+_TRAINING_TEMPLATES = range(NUM_TRAINING_TEMPLATES)
+_HELD_OUT_TEMPLATES = range(NUM_TRAINING_TEMPLATES, NUM_TEMPLATES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One split: `distribution` over `num_individuals` people, by default uniform, whose ids begin at `first_individual`.
+
+    `templates` is the range of positions in an individual's template order that the rows draw from; `stream` names the
+    draws. An endless split has rows beyond the `num_rows` that are exported. `individuals` are the ids of all people that its
+    rows are about, as ranges; `learned_individuals` those whose statistics a model that is trained on the config can learn of
+    them: for people never trained on, those of pre-training.
+    """
+
+    stream: str
+    num_rows: int = _EVALUATION_ROWS
+    templates: range = _HELD_OUT_TEMPLATES
+    distribution: Distribution = Uniform()
+    num_individuals: int
+    first_individual: int = 0
+    endless: bool = False
+    individuals: tuple[range, ...] = ()
+    learned_individuals: tuple[range, ...] = ()
+
+    def __post_init__(self) -> None:
+        ids = (range(self.first_individual, self.first_individual + self.num_individuals),)
+        object.__setattr__(self, "individuals", self.individuals or ids)
+        object.__setattr__(self, "learned_individuals", self.learned_individuals or self.individuals)
+
+
+def splits(config: Config) -> Mapping[str, Split]:
+    """Split name -> Split, of a config of biographies. Whatever the distribution of train, the others are uniform over people.
+
+    train: training templates. validation: the people that train teaches, held-out templates. pretrain_validation (with
+    fine-tuning only): the validation split of pre-training, row for row. validation_group0, ... (with groups only): held-out
+    templates, of the people of one group. unseen: people never trained on.
+    """
+    if not isinstance(config, Config):
+        raise ValueError(f"config is {config!r}; it must be one of biographies, such as CONFIGS['n64k']")
+    people = config.num_individuals
+    fine_tuning = isinstance(config.distribution, FineTuning)
+    train = Split(
+        stream="fine_tuning_train" if fine_tuning else "train",
+        num_rows=config.num_biographies,
+        templates=_TRAINING_TEMPLATES,
+        distribution=config.distribution,
+        num_individuals=people,
+        endless=True,
+        individuals=_trained_individuals(config),
+    )
+    validation = Split(stream="validation", num_individuals=people)
+    unseen = Split(
+        stream="unseen",
+        num_individuals=NUM_UNSEEN_INDIVIDUALS,
+        first_individual=FIRST_UNSEEN_INDIVIDUAL,
+        learned_individuals=validation.individuals,
+    )
+    if isinstance(config.distribution, Groups):
+        size = people // config.distribution.num_groups
+        by_group = {
+            f"validation_group{group}": Split(
+                stream=f"validation_group{group}", num_individuals=size, first_individual=group * size
+            )
+            for group in range(config.distribution.num_groups)
+        }
+        return {"train": train, "validation": validation} | by_group | {"unseen": unseen}
+    if not isinstance(config.distribution, FineTuning):
+        return {"train": train, "validation": validation, "unseen": unseen}
+    new_validation = Split(
+        stream="fine_tuning_validation",
+        num_individuals=config.distribution.num_fine_tuning_individuals,
+        first_individual=FIRST_FINE_TUNING_INDIVIDUAL,
+    )
+    return {"train": train, "validation": new_validation, "pretrain_validation": validation, "unseen": unseen}
+
+
+def _trained_individuals(config: Config) -> tuple[range, ...]:
+    """Ids of the people that rows of the train split are about, as ranges."""
+    known, people = config.distribution.resolved(config.num_individuals), range(config.num_individuals)
+    if isinstance(known, FineTuning):
+        new = range(FIRST_FINE_TUNING_INDIVIDUAL, FIRST_FINE_TUNING_INDIVIDUAL + known.num_fine_tuning_individuals)
+        return (people, new) if known.replay_weight > 0 else (new,)
+    if isinstance(known, Groups):
+        return (people[known.first_group * len(people) // known.num_groups :],)
+    return (people,)
+
+
+def get_split(config: Config, name: str) -> Split:
+    """The split of that name; ValueError listing the names there are."""
+    known = splits(config)
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"split is {name!r}; it must be one of {', '.join(known)}")
+    return known[name]
+
+
+def individual_ids(config: Config, split_name: str, sample_indices: ArrayLike) -> NDArray[np.int64]:
+    """Whom the rows at `sample_indices` (int [n]) are about, int64 [n], without making the rows; raises as draw does."""
+    split = get_split(config, split_name)
+    return _individual_ids(config, split, _check_indices(split, split_name, sample_indices))
+
+
+def _individual_ids(config: Config, split: Split, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    stream = f"sample/{split.stream}/individual"
+    drawn = split.distribution.individual_ids(split.num_individuals, config.seed, stream, indices)
+    return split.first_individual + drawn
+
+
+def _check_indices(split: Split, name: str, sample_indices: ArrayLike) -> NDArray[np.int64]:
+    return check_indices(f"sample index of split {name}", sample_indices, None if split.endless else split.num_rows)
+
+
+def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biographies:
+    """The biographies at `sample_indices` (int [n]) of a split: the same whoever asks, in whatever order.
+
+    Train has a row for every index from 0 on; validation and unseen have those that are exported.
+
+    Raises:
+        ValueError: for an unknown split, or an index outside it.
+    """
+    split = get_split(config, split_name)
+    indices = _check_indices(split, split_name, sample_indices)
+    stream, population = f"sample/{split.stream}", config.population
+    people = _individual_ids(config, split, indices)
+    orders = attribute_orders()
+    order = orders[seeding.integers(len(orders), config.seed, f"{stream}/order", indices)]
+    position = split.templates.start + seeding.integers(
+        len(split.templates), config.seed, f"{stream}/template", indices[:, None], np.arange(len(ATTRIBUTES))
+    )
+    template_ids = template_orders()[population.template_ranks(people), position].astype(np.int64)
+    return Biographies.assemble(indices, people, population, order, template_ids)
+
+
+def data_digest(config: Config) -> str:
+    """SHA-256 over the first 64 rows of every split, 64 hexadecimal digits: equal only if the rows are.
+
+    A fingerprint stands for a config and a data version; this is of what the installed generator makes of them.
+    """
+    digest, texts = hashlib.sha256(), piece_table().texts
+    for name, split in splits(config).items():
+        batch = draw(config, name, np.arange(min(_DIGESTED_ROWS, split.num_rows)))
+        pieces = [[[texts[piece] for piece in sentence] for sentence in row] for row in batch.piece_id.tolist()]
+        rows = [name, batch.individual_id.tolist(), batch.attribute_id.tolist(), batch.template_id.tolist(), pieces]
+        digest.update(json.dumps(rows).encode())
+    return digest.hexdigest()
+
+
+class _CallableModule(ModuleType):
+    """As an attribute of the package, bio_facts.generate.splits is this module and, called, its function of that name."""
+
+    def __call__(self, config: Config) -> Mapping[str, Split]:
+        return splits(config)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,81 @@
+"""Sentence templates: 25 for each attribute, parsed into the text before the name, the cue, and the text after the value."""
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.pools import read_lines
+from bio_facts.generate.text import normalized
+
+NUM_TEMPLATES = 25  # of each attribute (paper App. B.2)
+NUM_TRAINING_TEMPLATES = 20  # of each individual and attribute; the other 5 are held out for evaluation
+
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A sentence `head {name}cue {value}tail`; head may be empty, cue and tail begin right after what they follow."""
+
+    head: str
+    cue: str
+    tail: str
+
+    @classmethod
+    def parse(cls, line: str) -> "Template":
+        """Parse one line, such as "At present, {name} lives in {value}."
+
+        Raises:
+            ValueError: if a placeholder is unknown, missing or repeated, the value stands before the name or without
+                a cue, a placeholder touches a word, or the sentence does not end in a period.
+        """
+        where = f"template {line!r}"
+        found = _PLACEHOLDER.findall(line)
+        if sorted(found) != ["{name}", "{value}"]:
+            raise ValueError(f"{where} has placeholders {found}; it must have {{name}} and {{value}}, once each")
+        if found != ["{name}", "{value}"]:
+            raise ValueError(f"{where} has the value before the name; the name must come first")
+        if line != " ".join(line.split()) or not line.endswith("."):
+            raise ValueError(f"{where} must be one sentence with single spaces that ends in a period")
+        head, cue, tail = _PLACEHOLDER.split(line)
+        if (head and not head.endswith(" ")) or not cue.endswith(" "):
+            raise ValueError(f"{where} must have a space before each placeholder, unless it begins the sentence")
+        if cue[0].isalnum() or tail[0].isalnum():
+            raise ValueError(f"{where} must have a space or punctuation after each placeholder")
+        if not normalized(cue + head):
+            raise ValueError(f"{where} has no words before the value that could tell which attribute it is")
+        return cls(head.removesuffix(" "), cue.removesuffix(" "), tail)
+
+    def fill(self, name: str, value: str) -> str:
+        """The sentence for one name and one value."""
+        return f"{self.head} {name}{self.cue} {value}{self.tail}".removeprefix(" ")
+
+
+@functools.cache
+def templates() -> Mapping[str, tuple[Template, ...]]:
+    """Attribute name -> its templates; the position in the tuple is the template_id.
+
+    Raises:
+        ValueError: if a file does not hold 25 well-formed templates that differ from one another.
+    """
+    loaded = {}
+    for attribute in ATTRIBUTES:
+        parsed = tuple(Template.parse(line) for line in read_lines(f"templates/{attribute}.txt"))
+        check_templates(attribute, parsed)
+        loaded[attribute] = parsed
+    return MappingProxyType(loaded)
+
+
+def check_templates(attribute: str, parsed: tuple[Template, ...]) -> None:
+    """ValueError unless there are NUM_TEMPLATES templates, all different after normalisation."""
+    if len(parsed) != NUM_TEMPLATES:
+        raise ValueError(f"{attribute} has {len(parsed)} templates; it must have {NUM_TEMPLATES}")
+    seen: dict[str, Template] = {}
+    for template in parsed:
+        key = normalized(template.fill("name", "value"))
+        if key in seen:
+            raise ValueError(f"{attribute} has the same template twice: {template} and {seen[key]}")
+        seen[key] = template

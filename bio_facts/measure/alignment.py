@@ -1,0 +1,235 @@
+"""Which tokens of a text belong to which attribute's value, for any tokenizer with character offsets."""
+
+import itertools
+import operator
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.measure.metrics import first_tokens
+from bio_facts.measure.tokens import encode_pieces
+
+
+@dataclass(frozen=True)
+class AlignedRows:
+    """n texts as tokens. input_ids, attribute_ids: n arrays int64 [tokens]; attribute id 0 = not part of a value.
+
+    num_straddling_tokens: tokens that hold characters of a value and others than the space before it; they count as the
+    value's. num_truncated_values: values left out because their text was cut. num_rows_apart: rows whose tokens differ from
+    those that the generator makes by tokenising names and values apart from the text around them.
+    """
+
+    input_ids: list[NDArray[np.int64]]
+    attribute_ids: list[NDArray[np.int64]]
+    num_straddling_tokens: int
+    num_truncated_values: int
+    num_rows_apart: int
+
+
+def align(
+    tokenizer: Any,
+    rows: Sequence[Mapping[str, Any]],
+    first_row: int,
+    *,
+    attribute_names: Sequence[str] = tuple(ATTRIBUTES),
+    max_length: int | None = None,
+    allow_truncation: bool = False,
+) -> AlignedRows:
+    """Tokens of rows with `text` and `attributes` (each with attribute, start, end: Unicode code points, end exclusive).
+
+    Special tokens are added as the tokenizer does. A token belongs to a value if it holds any of its characters, or nothing but
+    the space before it, or stands between two that do.
+
+    Args:
+        first_row: number of rows[0], for messages.
+        max_length: tokens of a row beyond are cut. allow_truncation: also where that cuts a value.
+
+    Raises:
+        ValueError: naming row and value: for a span outside its text, a value without tokens, a value that is cut,
+            two values of one attribute that touch.
+    """
+    rows = [_checked_row(number, row, attribute_names) for number, row in enumerate(rows, start=first_row)]
+    texts = [row["text"] for row in rows]
+    encoded = tokenizer(texts, return_offsets_mapping=True, return_special_tokens_mask=True, return_attention_mask=False)
+    apart = _pieces_apart(tokenizer, rows)
+    input_ids, attribute_ids, straddling, cut, differing = [], [], 0, 0, 0
+    for k, row in enumerate(rows):
+        ids, special = np.array(encoded.input_ids[k], dtype=np.int64), np.array(encoded.special_tokens_mask[k], dtype=bool)
+        offsets = np.array(encoded.offset_mapping[k], dtype=np.int64).reshape(-1, 2)
+        found, num_straddling = _value_tokens(first_row + k, row, offsets, special, attribute_names)
+        differing += apart[k] is None or apart[k] != ids[~special].tolist()
+        if max_length is not None and len(ids) > max_length:
+            found, num_cut = _cut(found, max_length)
+            if num_cut and not allow_truncation:
+                raise ValueError(
+                    f"row {first_row + k} has {len(ids)} tokens, of which max_length {max_length} cuts {num_cut} of its "
+                    "values; raise max_length, or allow_truncation to leave such values out"
+                )
+            ids, cut = ids[:max_length], cut + num_cut
+        straddling += num_straddling
+        input_ids.append(ids)
+        attribute_ids.append(found)
+    return AlignedRows(input_ids, attribute_ids, straddling, cut, differing)
+
+
+def _checked_row(number: int, row: object, attribute_names: Sequence[str]) -> dict[str, Any]:
+    """Text, values and name spans of a row in plain Python types, whatever arrays and scalars it holds them in.
+
+    Raises:
+        ValueError: naming row and value, unless it has a text and values at spans of it that are apart.
+    """
+    if not isinstance(row, Mapping) or not {"text", "attributes"} <= row.keys():
+        raise ValueError(f"row {number} is {reprlib.repr(row)}; it must be a mapping with text and attributes")
+    text, end_before = row["text"], 0
+    if not isinstance(text, str):
+        raise ValueError(f"row {number}: text is {reprlib.repr(text)}; it must be a string")
+    if "\0" in text:
+        raise ValueError(
+            f"row {number}: text has a NUL at character {text.index(chr(0))}; it must be text without NUL characters"
+        )
+    values = _spans(row["attributes"], "attribute")
+    if values is None:
+        raise ValueError(
+            f"row {number}: attributes is {reprlib.repr(row['attributes'])}; it must be a list of mappings with attribute, "
+            "start and end (characters)"
+        )
+    for value in sorted(values, key=lambda item: item["start"]):
+        name, start, end = value["attribute"], value["start"], value["end"]
+        if name not in attribute_names:
+            raise ValueError(f"row {number}: attribute is {name!r}; it must be one of {', '.join(attribute_names)}")
+        if not 0 <= start < end <= len(text):
+            raise ValueError(
+                f"row {number}: {name} has span {start}..{end}; it must be within its text of {len(text)} characters"
+            )
+        if start < end_before:
+            raise ValueError(
+                f"row {number}: {name} has span {start}..{end}, which overlaps another value's; values must be apart"
+            )
+        if "value" in value and text[start:end] != value["value"]:
+            raise ValueError(
+                f"row {number}: {name} is {value['value']!r}, but its span {start}..{end} holds {text[start:end]!r}"
+            )
+        end_before = end
+    names = row.get("name_spans")
+    name_spans = [] if names is None else _spans(names)
+    if name_spans is None:
+        raise ValueError(
+            f"row {number}: name_spans is {reprlib.repr(names)}; it must be a list of mappings with start and end (characters)"
+        )
+    return {"text": str(text), "attributes": values, "name_spans": name_spans}
+
+
+def _spans(items: object, *further: str) -> list[dict[str, Any]] | None:
+    """Mappings with start and end, as plain integers, and `further` keys, from any sequence or array; None if it is none."""
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable) or getattr(items, "ndim", 1) == 0:
+        return None
+    spans = []
+    for item in items:
+        if not isinstance(item, Mapping) or not {"start", "end", *further} <= item.keys():
+            return None
+        edges = {name: _integer(item[name]) for name in ("start", "end")}
+        if None in edges.values():
+            return None
+        spans.append({**item, **edges})
+    return spans
+
+
+def _integer(value: Any) -> int | None:
+    """The integer that a scalar of Python, NumPy, PyTorch, ... is; None if it is none. A truth value is none."""
+    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _value_tokens(
+    number: int, row: Mapping[str, Any], offsets: NDArray[np.int64], special: NDArray[np.bool_], names: Sequence[str]
+) -> tuple[NDArray[np.int64], int]:
+    """Attribute id of each token, and how many tokens straddle the edge of a value."""
+    text = row["text"]
+    starts, ends = _untrimmed(text, offsets, special).T
+    found = np.zeros(len(offsets), dtype=np.int64)
+    straddling = 0
+    for value in row["attributes"]:
+        start, end = value["start"], value["end"]
+        space = start - (start > 0 and text[start - 1].isspace())
+        holds_some = (ends > start) & (starts < end) & (ends > starts) & ~special
+        holds_space = (starts == space) & (ends == start) & (ends > starts) & ~special
+        if not holds_some.any():
+            raise ValueError(f"row {number}: {value['attribute']} {text[start:end]!r} has no token of this tokenizer")
+        own = np.flatnonzero(holds_some | holds_space)
+        run = slice(own[0], own[-1] + 1)
+        if found[run].any():
+            raise ValueError(f"row {number}: one token holds parts of two values, {text[start:end]!r} and another")
+        straddling += int((holds_some & ((starts < space) | (ends > end))).sum())
+        found[run] = names.index(value["attribute"]) + 1
+    if first_tokens(found, np.array([len(found)])).sum() != len(row["attributes"]):
+        raise ValueError(f"row {number}: two values of one attribute have no token between them; they would count as one")
+    return found, straddling
+
+
+def _untrimmed(text: str, offsets: NDArray[np.int64], special: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Offsets [n, 2] of tokens with the characters that a byte-level tokenizer trims off them, if it does.
+
+    It trims a token by as many characters as it has spaces at its edges. That leaves a token that is one space without any, and
+    takes a character of the text from a token whose space is not in the text: behind an added token, and at the beginning, such
+    a tokenizer may put one (add_prefix_space).
+    """
+    whole, covered = offsets.copy(), 0  # covered: where the tokens so far end
+    for token, (start, end) in enumerate(offsets.tolist()):
+        if start == end and not special[token]:
+            whole[token] = max(start - 1, 0), max(end, min(1, len(text)))
+        elif start > covered and not text[start - 1].isspace():
+            whole[token, 0] = start - 1
+        covered = max(covered, end)
+    return whole
+
+
+def _cut(attribute_ids: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], int]:
+    """The first `length` entries, without a value that goes on beyond them, and how many values are lost."""
+    changes = np.flatnonzero(np.diff(attribute_ids, prepend=0) != 0)
+    begins = changes[attribute_ids[changes] > 0]
+    kept, ends = attribute_ids[:length].copy(), np.append(changes, len(attribute_ids))
+    lost = 0
+    for begin in begins:
+        end = ends[np.searchsorted(ends, begin, side="right")]
+        if end > length:
+            lost += 1
+            kept[begin:] = 0
+    return kept, lost
+
+
+def _pieces_apart(tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> list[list[int] | None]:
+    """For each row its tokens as the generator makes them, None where the tokenizer cannot."""
+    cut = [_pieces(row) for row in rows]
+    runs: dict[tuple[bool, str], list[int] | None] = {}
+    for initial in (True, False):
+        texts = list(dict.fromkeys(piece for pieces in cut for piece in (pieces[:1] if initial else pieces[1:])))
+        found = encode_pieces(tokenizer, texts, initial=initial)
+        runs |= {(initial, text): run for text, run in zip(texts, found, strict=True)}
+    apart: list[list[int] | None] = []
+    for pieces in cut:
+        own = [runs[k == 0, piece] for k, piece in enumerate(pieces)]
+        apart.append(None if None in own else [token for run in own for token in run or ()])
+    return apart
+
+
+def _pieces(row: Mapping[str, Any]) -> list[str]:
+    """A text cut where the generator cuts: around name parts, values, parts of a birth date, each with the space before it."""
+    text, edges = row["text"], {0, len(row["text"])}
+    whole = [(span["start"], span["end"], True) for span in row.get("name_spans", ())]
+    for value in row["attributes"]:
+        attribute = ATTRIBUTES.get(value["attribute"])
+        whole.append((value["start"], value["end"], attribute is not None and len(attribute.pools) > 1))
+    for start, end, in_parts in whole:
+        edges |= {start - (start > 0 and text[start - 1] == " "), end}
+        if in_parts:
+            edges |= {k for k in range(start, end) if text[k] == " "}
+    return [text[start:end] for start, end in itertools.pairwise(sorted(edges))]

@@ -1,0 +1,75 @@
+"""No-knowledge loss: what a model loses, in nats per value, that knows the statistics of the values but no individual.
+
+The paper's baseline is the entropy of the value POOLS. A model can also learn which values a POPULATION really has, and
+how often: with few people that is less. Protocol: phases are judged by the population's, hallucination by the pools'.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS, PoolSizes
+from bio_facts.generate.config import Config
+from bio_facts.generate.population import Population
+from bio_facts.generate.splits import get_split
+
+_CHUNK = 1_000_000  # individuals whose values are held in memory at a time
+
+
+def pool_no_knowledge_losses(pool_sizes: Mapping[str, int] | None = None) -> dict[str, float]:
+    """Attribute -> log of the number of its possible values, nats per value (paper App. B.3). None: the full pools."""
+    sizes = PoolSizes(pool_sizes or {})
+    return {name: sum(math.log(sizes[pool]) for pool in attribute.pools) for name, attribute in ATTRIBUTES.items()}
+
+
+def pool_no_knowledge_loss(pool_sizes: Mapping[str, int] | None = None) -> float:
+    """Mean of pool_no_knowledge_losses over attributes; 6.767 nats per value with the full pools."""
+    return mean_over_attributes(pool_no_knowledge_losses(pool_sizes))
+
+
+def no_knowledge_losses(population: Population, *individuals: range) -> dict[str, float]:
+    """Attribute -> entropy of the values that people have, each counted once, parts of a date taken as independent.
+
+    Args:
+        individuals: ids of the people, as ranges that do not overlap; without any, everyone in pre-training.
+    """
+    people = individuals or (range(population.num_individuals),)
+    counts = [np.zeros(population.pool_sizes[pool], dtype=np.int64) for _, pool in VALUE_PARTS]
+    for ids in people:
+        for start in range(ids.start, ids.stop, _CHUNK):
+            columns = population.value_parts(np.arange(start, min(start + _CHUNK, ids.stop))).T
+            for count, items in zip(counts, columns, strict=True):
+                count += np.bincount(items, minlength=len(count))
+    losses = dict.fromkeys(ATTRIBUTES, 0.0)
+    for (attribute, _), count in zip(VALUE_PARTS, counts, strict=True):
+        frequencies = count[count > 0] / sum(map(len, people))
+        losses[attribute] -= float(np.sum(frequencies * np.log(frequencies)))
+    return losses
+
+
+def no_knowledge_loss(population: Population, *individuals: range) -> float:
+    """Mean of no_knowledge_losses over attributes, nats per value."""
+    return mean_over_attributes(no_knowledge_losses(population, *individuals))
+
+
+def split_no_knowledge_losses(config: Config, split: str) -> dict[str, float]:
+    """Attribute -> no_knowledge_losses of the people of a split; of pre-training's where it is about people never trained on.
+
+    A model can learn the statistics of the people whom it is trained on: on a split of some of them it could do as well as
+    knowing theirs, on unseen people it cannot do better than with those of pre-training. Nats per value.
+
+    Raises:
+        ValueError: if the config has no such split.
+    """
+    return no_knowledge_losses(config.population, *get_split(config, split).learned_individuals)
+
+
+def split_no_knowledge_loss(config: Config, split: str) -> float:
+    """Mean of split_no_knowledge_losses over attributes, nats per value."""
+    return mean_over_attributes(split_no_knowledge_losses(config, split))
+
+
+def mean_over_attributes(losses: Mapping[str, float]) -> float:
+    """The mean that an overall loss is: every biography has each attribute once."""
+    return sum(losses.values()) / len(losses)

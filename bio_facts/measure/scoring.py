@@ -1,0 +1,257 @@
+"""Any causal language model x any tokenizer x rows -> the arrays that the metric takes. Imports torch when it is called."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bio_facts.checks import check_integer, needs
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.measure.alignment import AlignedRows, align
+from bio_facts.measure.forward import check_causal, context_length, evaluation_mode, logits_at, vocabulary_size
+from bio_facts.measure.metrics import AttributeTotals, attribute_totals
+from bio_facts.measure.tokens import TokenBatch, unknown_id
+
+NOT_SCORED = -1  # prediction where no value token is
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Per-token numbers of n rows, each a list of n arrays [tokens], and what there is to know about how they came about.
+
+    predictions: arg-max token ids, NOT_SCORED where only value tokens were scored. references: the rows' tokens.
+    nlls: nats, 0 where not scored. attribute_ids: 0 = not a value token, k = the k-th of the attribute names.
+    top_probabilities, entropies (nats): of the predictions, 0 where not scored.
+    num_straddling_tokens, num_truncated_values, num_rows_apart: see bio_facts.measure.alignment.AlignedRows.
+    """
+
+    predictions: list[NDArray[np.int64]] = field(default_factory=list)
+    references: list[NDArray[np.int64]] = field(default_factory=list)
+    nlls: list[NDArray[np.float64]] = field(default_factory=list)
+    attribute_ids: list[NDArray[np.int64]] = field(default_factory=list)
+    top_probabilities: list[NDArray[np.float64]] = field(default_factory=list)
+    entropies: list[NDArray[np.float64]] = field(default_factory=list)
+    num_straddling_tokens: int = 0
+    num_truncated_values: int = 0
+    num_rows_apart: int = 0
+    attribute_names: tuple[str, ...] = tuple(ATTRIBUTES)
+
+    def inputs(self, *, details: bool = False) -> dict[str, list[Any]]:
+        """What attribute_recall takes, `recall.compute(**scores.inputs())`; its `details` also wants `groups`."""
+        names = ["predictions", "references", "nlls", "attribute_ids"] + ["top_probabilities", "entropies"] * details
+        return {name: getattr(self, name) for name in names}
+
+    def totals(self) -> AttributeTotals:
+        """Sums over all values; `scores.totals().summary(scores.attribute_names)` gives the metrics."""
+        flat = {name: np.concatenate([np.zeros(0), *values]) for name, values in self.inputs(details=True).items()}
+        return attribute_totals(
+            nlls=flat["nlls"],
+            correct=flat["predictions"] == flat["references"],
+            attribute_ids=flat["attribute_ids"].astype(np.int64),
+            row_lengths=np.array([len(row) for row in self.references], dtype=np.int64),
+            num_attributes=len(self.attribute_names),
+            top_probabilities=flat["top_probabilities"],
+            entropies=flat["entropies"],
+        )
+
+
+def score(
+    model: Any,
+    tokenizer: Any,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    batch_size: int = 64,
+    attribute_names: Sequence[str] = tuple(ATTRIBUTES),
+    max_length: int | None = None,
+    allow_truncation: bool = False,
+    all_tokens: bool = False,
+) -> Scores:
+    """Teacher-forced scores of a causal language model of transformers, on the device it is on.
+
+    Rows have `text` and `attributes` with attribute, start, end (Unicode code points), as those of bio_facts do. Special tokens
+    are added as the tokenizer does. Logits are made for value tokens alone (or `all_tokens`), batch by batch, in float32.
+
+    Args:
+        attribute_names: the names that rows use, in the order of the ids.
+        max_length: rows are cut to so many tokens; by default to what the model can take.
+        allow_truncation: leave out values that this cuts, and count them.
+
+    Raises:
+        ValueError: for a tokenizer without offsets, a model that is not causal, a row that does not fit its spans, a cut value,
+            tokens that the model does not have, or NaN logits.
+        ImportError: without torch; it names the extra to install.
+    """
+    with needs("train", "bio_facts.score"):
+        import torch  # noqa: F401 - what scores a model needs it
+    check_integer("batch_size", batch_size, minimum=1)
+    if max_length is not None:
+        check_integer("max_length", max_length, minimum=1)
+    if isinstance(attribute_names, str) or len(set(attribute_names)) < len(attribute_names):
+        raise ValueError(f"attribute_names is {attribute_names!r}; it must be a list of different names")
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(
+            f"tokenizer is a {type(tokenizer).__name__}; it must be a fast tokenizer of transformers, with character offsets"
+        )
+    if isinstance(rows, Mapping):
+        raise ValueError(f"rows is a mapping with {', '.join(map(str, rows))}; it must be a list of rows, [row]")
+    check_causal(model)
+    limit = context_length(model)
+    if max_length is not None and limit is not None:
+        check_integer("max_length (of this model)", max_length, minimum=1, maximum=limit)
+    limit = limit if max_length is None else max_length
+    scores = Scores(attribute_names=tuple(attribute_names))
+    with evaluation_mode(model):
+        for first_row, batch in _batches(rows, batch_size):
+            aligned, tokens = _tokenized(tokenizer, batch, first_row, attribute_names, limit, allow_truncation)
+            _add_batch(scores, model, aligned, tokens, first_row, all_tokens)
+            scores = replace(
+                scores,
+                num_straddling_tokens=scores.num_straddling_tokens + aligned.num_straddling_tokens,
+                num_truncated_values=scores.num_truncated_values + aligned.num_truncated_values,
+                num_rows_apart=scores.num_rows_apart + aligned.num_rows_apart,
+            )
+    return scores
+
+
+def tokenized(tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, max_length: int | None = None) -> TokenBatch:
+    """Rows of biographies as score gives them to a model: whole texts with the tokenizer's special tokens, padded on the right.
+
+    Raises:
+        ValueError: as score, for a row that does not fit its spans, or a value that max_length cuts.
+    """
+    return _tokenized(tokenizer, rows, 0, tuple(ATTRIBUTES), max_length, allow_truncation=False)[1]
+
+
+def _tokenized(
+    tokenizer: Any,
+    rows: Sequence[Mapping[str, Any]],
+    first_row: int,
+    attribute_names: Sequence[str],
+    max_length: int | None,
+    allow_truncation: bool,
+) -> tuple[AlignedRows, TokenBatch]:
+    """Rows as tokens, and these as one batch."""
+    aligned = align(
+        tokenizer, rows, first_row, attribute_names=attribute_names, max_length=max_length, allow_truncation=allow_truncation
+    )
+    _check_known(tokenizer, aligned, first_row, attribute_names)
+    lengths = np.array([len(ids) for ids in aligned.input_ids], dtype=np.int64)
+    is_token = np.arange(lengths.max(initial=1)) < lengths[:, None]
+    input_ids, attribute_ids = np.zeros((2, *is_token.shape), dtype=np.int64)
+    input_ids[is_token], attribute_ids[is_token] = np.concatenate(aligned.input_ids), np.concatenate(aligned.attribute_ids)
+    if (attribute_ids[:, 0] > 0).any():
+        row = int(np.flatnonzero(attribute_ids[:, 0] > 0)[0])
+        raise ValueError(
+            f"row {first_row + row} begins with a value, which nothing predicts; texts must begin otherwise, or the "
+            "tokenizer must add a token at the beginning"
+        )
+    return aligned, TokenBatch(input_ids, attribute_ids, lengths)
+
+
+def _check_known(tokenizer: Any, aligned: AlignedRows, first_row: int, attribute_names: Sequence[str]) -> None:
+    """ValueError for the first value with a token that stands for whatever the tokenizer cannot represent."""
+    unknown = unknown_id(tokenizer)
+    if unknown is None:
+        return
+    for row, (ids, attributes) in enumerate(zip(aligned.input_ids, aligned.attribute_ids, strict=True), start=first_row):
+        of_value = attributes[(ids == unknown) & (attributes > 0)]
+        if len(of_value):
+            raise ValueError(
+                f"row {row}: the value of {attribute_names[of_value[0] - 1]} has characters unknown to the tokenizer"
+            )
+
+
+def _batches(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
+    iterator, first_row = iter(rows), 0
+    while batch := list(islice(iterator, size)):
+        yield first_row, batch
+        first_row += len(batch)
+
+
+def _add_batch(scores: Scores, model: Any, aligned: AlignedRows, batch: TokenBatch, first_row: int, all_tokens: bool) -> None:
+    """Score one batch and add its rows; padding stands on the right, where a causal model does not look."""
+    is_token = np.arange(batch.input_ids.shape[1]) < batch.lengths[:, None]
+    positions = is_token[:, 1:] if all_tokens else batch.attribute_ids[:, 1:] > 0
+    made = token_scores(model, batch.input_ids, positions, first_row)
+    placed = {}
+    for name, empty in (("predictions", NOT_SCORED), ("nlls", 0.0), ("top_probabilities", 0.0), ("entropies", 0.0)):
+        values = getattr(made, name)
+        whole = np.full(is_token.shape, empty, dtype=values.dtype)
+        whole[:, 1:][positions] = values
+        placed[name] = whole
+    scores.references.extend(aligned.input_ids)
+    scores.attribute_ids.extend(aligned.attribute_ids)
+    for name, whole in placed.items():
+        getattr(scores, name).extend(row[:length] for row, length in zip(whole, batch.lengths, strict=True))
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Of n tokens: arg-max ids, negative log-likelihoods (nats), largest probabilities, entropies (nats); arrays [n]."""
+
+    predictions: NDArray[np.int64]
+    nlls: NDArray[np.float64]
+    top_probabilities: NDArray[np.float64]
+    entropies: NDArray[np.float64]
+
+
+def token_scores(model: Any, input_ids: NDArray[np.int64], positions: NDArray[np.bool_], first_row: int = 0) -> TokenScores:
+    """Scores of the tokens input_ids[:, 1:][positions]; input_ids [B, L], padded on the right, positions [B, L - 1].
+
+    No attention mask is needed. Logits are computed for the positions that predict these tokens alone, in float32.
+
+    Raises:
+        ValueError: if a token is none of the model's, or logits are NaN, naming the row, counted from first_row.
+    """
+    import torch
+
+    _check_tokens(input_ids, vocabulary_size(model), first_row)
+    ids, chosen = torch.from_numpy(input_ids), torch.from_numpy(positions)
+    if not positions.any():  # a forward all the same: processes that share a model make as many as one another
+        ids, chosen = torch.zeros((1, 3), dtype=torch.int64), torch.zeros((1, 2), dtype=torch.bool)
+    with torch.no_grad():  # not inference_mode: a model may keep what it computes in its first forward, and train with it
+        logits = logits_at(model, ids[:, :-1], chosen).float()
+        if positions.any():
+            _check_tokens(np.pad(input_ids[:, 1:] * positions, ((0, 0), (1, 0))), logits.shape[-1], first_row)
+        log_probabilities = torch.log_softmax(logits, dim=-1)
+        targets = ids[:, 1:][chosen].to(logits.device)
+        top_log_probabilities, predictions = log_probabilities.max(dim=-1)
+        nlls = -log_probabilities.gather(-1, targets[:, None])[:, 0]
+        entropies = -(log_probabilities.exp() * log_probabilities).nansum(dim=-1)
+        wrong = nlls.isnan().cpu().numpy()  # one NaN among a token's logits makes all its log-probabilities NaN
+    if wrong.any():
+        row = first_row + int(np.nonzero(positions)[0][wrong][0])
+        raise ValueError(f"row {row}: the model's logits have NaN (or infinity); its weights must be finite")
+    return TokenScores(
+        predictions.cpu().numpy(),  # first to the CPU: not every device has float64
+        *(x.clamp(min=0).cpu().double().numpy() for x in (nlls, top_log_probabilities.exp(), entropies)),
+    )
+
+
+def _check_tokens(input_ids: NDArray[np.int64], size: int | None, first_row: int) -> None:
+    """ValueError naming the first token that is none of a model's `size` tokens; None: it does not say how many it has."""
+    if size is not None and input_ids.max(initial=0) >= size:
+        row, token = (int(place[0]) for place in np.nonzero(input_ids >= size))
+        raise ValueError(
+            f"row {first_row + row}: token {token} is {input_ids[row, token]}, and the model has {size:,} tokens; "
+            "tokenizer and model must fit"
+        )
+
+
+def score_tokens(model: Any, batch: TokenBatch) -> AttributeTotals:
+    """Attribute totals of a causal language model on one batch of the generator's own tokens, teacher-forced."""
+    attribute_ids = batch.attribute_ids[:, 1:]
+    positions = attribute_ids > 0
+    made = token_scores(model, batch.input_ids, positions)
+    return attribute_totals(
+        nlls=made.nlls,
+        correct=made.predictions == batch.input_ids[:, 1:][positions],
+        attribute_ids=attribute_ids[positions],  # each attribute once a row, so values stay apart
+        row_lengths=positions.sum(axis=1),
+        num_attributes=len(ATTRIBUTES),
+        top_probabilities=made.top_probabilities,
+        entropies=made.entropies,
+    )

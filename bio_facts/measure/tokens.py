@@ -1,0 +1,231 @@
+"""Biographies as token ids with a value mask, from pieces that are tokenised once per tokenizer (paper App. B.2).
+
+Names and values are tokenised apart from the text around them, so a value has the same tokens in every sentence. The
+tokens of a biography are the tokens of its pieces, one after another; no special tokens are added (the paper states
+none), and padding is told by the lengths, so no pad token is needed here.
+"""
+
+import importlib.util
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bio_facts.checks import MissingExtraError, needs
+from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
+from bio_facts.generate.biography import NAME, VALUE, Biographies
+from bio_facts.generate.pieces import is_initial, piece_table, ragged_table
+from bio_facts.generate.pools import DATA, NAME_POOLS, pools
+from bio_facts.measure.sentencepiece_models import UnsupportedModelError, load_sentencepiece
+
+DEFAULT_TOKENIZER = "bio_facts"  # the name by which the shipped tokenizer is asked for
+TOKENIZER_FILE = DATA / "tokenizer" / "tokenizer.json"
+
+# A piece inside a text is tokenised behind one of these: the first that no token of the piece merges with.
+_ANCHORS = ("a", ".", "\n", "1", ")", "¶")
+
+
+class TokenBatch(NamedTuple):
+    """Token ids of n biographies, padded on the right to the longest, L tokens.
+
+    input_ids: int64 [n, L], 0 at padding. attribute_ids: int64 [n, L], of which attribute's value a token is part
+    (0 = none or padding, 1..6 as in ATTRIBUTES). lengths: int64 [n], tokens without padding.
+    """
+
+    input_ids: NDArray[np.int64]
+    attribute_ids: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+class BiographyTokenizer:
+    """Biographies -> tokens, for one tokenizer.
+
+    Args:
+        tokenizer: a Hugging Face fast tokenizer (see load_tokenizer). It is used here, once, and not kept.
+
+    Raises:
+        ValueError: if the tokenizer has no character offsets (a slow one), or cannot represent a piece.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ValueError(f"tokenizer {tokenizer.name_or_path!r} is a slow one; it must be a fast one, with offsets")
+        texts = piece_table().texts
+        runs: list[list[int]] = [[] for _ in texts]
+        for piece_ids, initial in ((np.flatnonzero(is_initial()), True), (np.flatnonzero(~is_initial()), False)):
+            found = encode_pieces(tokenizer, [texts[k] for k in piece_ids], initial=initial)
+            for piece_id, run in zip(piece_ids, found, strict=True):
+                if run is None:
+                    raise ValueError(
+                        f"tokenizer {tokenizer.name_or_path!r} merges {texts[piece_id]!r} with whatever stands before it; "
+                        "it must be able to tokenise names, values and template text apart"
+                    )
+                runs[piece_id] = run
+        unknown = unknown_id(tokenizer)
+        for text, run in zip(texts, runs, strict=True):
+            if text and (not run or unknown in run):
+                raise ValueError(
+                    f"tokenizer {tokenizer.name_or_path!r} cannot represent {text!r}: its tokens are "
+                    f"{tokenizer.convert_ids_to_tokens(run)}; it must cover all names, values and templates"
+                )
+        self._table = ragged_table([np.array(run, dtype=np.int64) for run in runs])
+
+    @property
+    def max_length(self) -> int:
+        """No biography has more tokens than this."""
+        table, longest = piece_table(), self._table.lengths
+        sentences = np.maximum(longest[table.head], longest[table.initial_head]) + longest[table.cue] + longest[table.tail]
+        ends = {name: start + len(pools()[name]) for name, start in table.pools.items()}
+        pool = {name: int(longest[start : ends[name]].max()) for name, start in table.pools.items()}
+        initial = table.initial_first_names + np.arange(len(pools()[NAME_POOLS[0]]))
+        name = max(pool[NAME_POOLS[0]], int(longest[initial].max())) + sum(pool[part] for part in NAME_POOLS[1:])
+        values = sum(pool[part] for _, part in VALUE_PARTS)
+        return int(sentences.max(axis=1).sum()) + name * len(ATTRIBUTES) + values
+
+    def lengths(self, biographies: Biographies) -> NDArray[np.int64]:
+        """Number of tokens of each biography, int64 [n]."""
+        lengths: NDArray[np.int64] = self._table.lengths[biographies.piece_id].sum(axis=(1, 2))
+        return lengths
+
+    def is_name(self, biographies: Biographies) -> NDArray[np.bool_]:
+        """Which tokens of a batch are of the person's name, bool [n, L]."""
+        pieces = biographies.piece_id
+        of_name = np.zeros(pieces.shape, dtype=bool)
+        of_name[:, :, NAME] = True
+        lengths = self.lengths(biographies)
+        is_token = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        is_name = np.zeros(is_token.shape, dtype=bool)
+        is_name[is_token] = np.repeat(of_name.ravel(), self._table.lengths[pieces].ravel())
+        return is_name
+
+    def __call__(self, biographies: Biographies) -> TokenBatch:
+        """The tokens of a batch of biographies."""
+        pieces = biographies.piece_id
+        piece_attributes = np.zeros(pieces.shape, dtype=np.int64)
+        piece_attributes[:, :, VALUE] = biographies.attribute_id[:, :, None]
+        lengths = self.lengths(biographies)
+        is_token = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        input_ids, attribute_ids = np.zeros((2, *is_token.shape), dtype=np.int64)
+        input_ids[is_token] = self._table.concatenate(pieces)
+        attribute_ids[is_token] = np.repeat(piece_attributes.ravel(), self._table.lengths[pieces].ravel())
+        return TokenBatch(input_ids, attribute_ids, lengths)
+
+
+def unknown_id(tokenizer: Any) -> int | None:
+    """The id that stands for what a tokenizer cannot represent; a bare tokenizer.json has it in its model alone."""
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    token = tokenizer.unk_token or model.get("unk_token")
+    unknown: int | None = model.get("unk_id") if token is None else tokenizer.convert_tokens_to_ids(token)
+    return unknown
+
+
+def _encode_alone(tokenizer: Any, texts: list[str]) -> list[list[int] | None]:
+    """Tokens of texts that begin a biography, so begin a text."""
+    return list(tokenizer(texts, add_special_tokens=False).input_ids) if texts else []
+
+
+def _encode_inside(tokenizer: Any, texts: list[str]) -> list[list[int] | None]:
+    """Tokens of texts that follow other text, as they come out behind an anchor they do not merge with; None: there is none.
+
+    An anchor keeps a tokenizer from treating the piece as the beginning of a text (SentencePiece puts a space there).
+    """
+    runs: list[list[int] | None] = [None for _ in texts]
+    for anchor in _ANCHORS:
+        left = [k for k, run in enumerate(runs) if run is None]
+        if not left:
+            break
+        anchored = tokenizer([anchor + texts[k] for k in left], add_special_tokens=False, return_offsets_mapping=True)
+        for k, ids, offsets in zip(left, anchored.input_ids, anchored.offset_mapping, strict=True):
+            if all(end <= len(anchor) or start >= len(anchor) for start, end in offsets):
+                first = sum(end <= len(anchor) for _, end in offsets)
+                runs[k] = ids[first:]
+    return runs
+
+
+def encode_pieces(tokenizer: Any, texts: Sequence[str], *, initial: bool) -> list[list[int] | None]:
+    """Tokens of pieces of text, each by itself; None where a tokenizer merges one with whatever stands before it.
+
+    `initial` pieces begin a text; the others stand inside one, most with the space before them.
+    """
+    encode = _encode_alone if initial else _encode_inside
+    return list(encode(tokenizer, list(texts)))
+
+
+def check_tokenizer(name_or_path: str) -> Path:
+    """Where load_tokenizer finds `name_or_path`: a file or a folder. Fast: imports no torch, asks no network.
+
+    Raises:
+        ValueError: if it is not to be found.
+    """
+    if name_or_path == DEFAULT_TOKENIZER:
+        return Path(str(TOKENIZER_FILE)).parent  # which names the special tokens too
+    if name_or_path and Path(name_or_path).exists():
+        return Path(name_or_path)
+    if re.fullmatch(r"[A-Za-z_]\w*:[^/\\]\S*", name_or_path):
+        return _file_of_package(name_or_path)
+    with needs("train", "a tokenizer from the Hugging Face cache"):
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+
+    for file in ("tokenizer.json", "tokenizer.model"):
+        try:
+            cached = try_to_load_from_cache(name_or_path, file)
+        except HFValidationError:  # not the form of a Hub id
+            break
+        if isinstance(cached, str):
+            return Path(cached).parent
+    raise ValueError(
+        f"tokenizer is {name_or_path!r}, which is no file or folder and not in the local Hugging Face cache; it must be "
+        f"{DEFAULT_TOKENIZER!r}, a path, PACKAGE:FILE, or the id of a Hub repository fetched before (hf download ID)"
+    )
+
+
+def _file_of_package(name: str) -> Path:
+    """The file that `PACKAGE:FILE` names, in an installed package that is not imported."""
+    package, _, file = name.partition(":")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        requirement = '"bio-facts[paper]"' if package == "mistral_common" else package.replace("_", "-")
+        raise ValueError(f"tokenizer is {name!r}, but no package {package!r} is installed: pip install {requirement}")
+    path = Path(spec.origin).parent / file
+    if not path.is_file():
+        raise ValueError(f"tokenizer is {name!r}, but the package has no such file; it must be one below {path.parent}")
+    return path
+
+
+def load_tokenizer(name_or_path: str) -> Any:
+    """A Hugging Face fast tokenizer: the shipped one, a file or folder, or a Hub id in the local cache. No network.
+
+    Args:
+        name_or_path: "bio_facts"; a tokenizer.json; a SentencePiece model file; a folder with either, or as
+            save_pretrained writes it; a file of an installed package, as PACKAGE:FILE; or a Hub id.
+
+    Raises:
+        ValueError: if it is not found, or not a tokenizer, or a SentencePiece model that a fast tokenizer cannot represent.
+    """
+    path = check_tokenizer(name_or_path)
+    with needs("train", "load_tokenizer"):
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if not (path / "tokenizer.json").exists() and (path / "tokenizer.model").exists():
+        path = path / "tokenizer.model"
+    try:
+        if path.is_dir():
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        elif path.suffix == ".json":
+            tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))
+        else:
+            tokenizer = load_sentencepiece(path)
+    except (MissingExtraError, UnsupportedModelError):
+        raise
+    except Exception as error:  # tokenizers and sentencepiece raise bare Exception and RuntimeError
+        raise ValueError(
+            f"tokenizer is {name_or_path!r}, which cannot be loaded ({error}); it must be a folder, a tokenizer.json or "
+            "a SentencePiece model"
+        ) from error
+    tokenizer.name_or_path = name_or_path
+    return tokenizer

@@ -1,0 +1,89 @@
+"""The data set card of an export: dataset_card.md with its YAML and its table of configs filled from what was built."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bio_facts.generate.attributes import full_pool_sizes
+from bio_facts.generate.config import BaseConfig, Config, config_from
+from bio_facts.generate.pools import DATA
+from bio_facts.measure.baseline import split_no_knowledge_loss
+
+_FILE = "dataset_card.md"  # in the wheel below bio_facts/data, in the repository at its root
+_TABLE_MARK = "<!-- built configs -->"
+_DEFAULT_CONFIG = "n64k"
+REPOSITORY = "<you>/bio_facts"  # in the card of an export; push puts the name of the repository in its place
+_EXAMPLE = f'load_dataset("{REPOSITORY}", "n1k", split="validation"'  # in the source; names a config of the export there
+_USE_OF_EXAMPLE = """row = data[0]
+for found in row["attributes"]:
+    print(found["attribute"], found["value"], row["text"][found["start"] : found["end"]])
+"""
+_SIZE_CATEGORIES = (
+    (1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"), (1e8, "10M<n<100M"),
+    (1e9, "100M<n<1B"), (1e10, "1B<n<10B"), (1e11, "10B<n<100B"), (1e12, "100B<n<1T"), (float("inf"), "n>1T"),
+)  # fmt: skip
+
+
+def render_card(manifest: dict[str, Any]) -> str:
+    """README.md of an export: the card for what its manifest says it holds."""
+    in_wheel = DATA / _FILE
+    text = (in_wheel if in_wheel.is_file() else Path(__file__).parent.parent.parent / _FILE).read_text(encoding="utf-8")
+    _, front_matter, body = text.split("---\n", 2)
+    configs = manifest["configs"]
+    total = sum(split["num_rows"] for entry in configs.values() for split in entry["splits"].values())
+    metadata = yaml.safe_load(front_matter) | {
+        "size_categories": [next(category for limit, category in _SIZE_CATEGORIES if total < limit)],
+        "configs": [_config_entry(name, entry, _default(configs)) for name, entry in configs.items()],
+        "dataset_info": [
+            {
+                "config_name": name,
+                "splits": [
+                    {"name": split, "num_bytes": found["num_bytes"], "num_examples": found["num_rows"]}
+                    for split, found in entry["splits"].items()
+                ],
+            }
+            for name, entry in configs.items()
+        ],
+    }
+    assert body.count(_TABLE_MARK) == 1
+    header = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
+    name = _default(configs)
+    has_biographies = configs[name]["table"] == Config.table
+    split = "validation" if has_biographies else next(iter(configs[name]["splits"]))
+    body = body.replace(_EXAMPLE, f'load_dataset("{REPOSITORY}", "{name}", split="{split}"')
+    if not has_biographies:
+        body = body.replace(_USE_OF_EXAMPLE, "print(data[0])\n")
+    return f"---\n{header}---\n{body.replace(_TABLE_MARK, _table(manifest))}"
+
+
+def _default(configs: dict[str, Any]) -> str:
+    of_biographies = [name for name, entry in configs.items() if entry["table"] == Config.table]
+    return _DEFAULT_CONFIG if _DEFAULT_CONFIG in configs else (of_biographies or list(configs))[0]
+
+
+def _config_entry(name: str, entry: dict[str, Any], default: str) -> dict[str, Any]:
+    files = [{"split": split, "path": f"data/{name}/{split}-*.parquet"} for split in entry["splits"]]
+    return {"config_name": name, "data_files": files} | ({"default": True} if name == default else {})
+
+
+def _table(manifest: dict[str, Any]) -> str:
+    lines = [
+        f"This copy is of data version {manifest['data_version']} and has:",
+        "",
+        "| config | no-knowledge loss (nats per value) | rows | parameters | fingerprint |",
+        "|---|---:|---|---|---|",
+    ]
+    for name, entry in manifest["configs"].items():
+        config = config_from(entry["table"], entry["parameters"])
+        loss = f"{split_no_knowledge_loss(config, 'validation'):.4f}" if isinstance(config, Config) else ""
+        counts = ", ".join(f"{split} {found['num_rows']:,}" for split, found in entry["splits"].items())
+        lines.append(f"| {name} | {loss} | {counts} | {_parameters(config)} | `{entry['fingerprint']}` |")
+    return "\n".join(lines)
+
+
+def _parameters(config: BaseConfig) -> str:
+    full = full_pool_sizes()
+    cut = {pool: size for pool, size in config.parameters.get("pool_sizes", {}).items() if size != full[pool]}
+    others = {name: value for name, value in config.parameters.items() if name != "pool_sizes"}
+    return ", ".join(f"{name} {value}" for name, value in (others | cut).items())

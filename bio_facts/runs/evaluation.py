@@ -1,0 +1,85 @@
+"""What a recipe's run notes beside the metrics of AttributeEvaluation: metrics.jsonl, resumable, with tokens and seconds."""
+
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+from bio_facts.runs.recipe import Recipe
+from bio_facts.runs.folder import MODELS_FOLDER
+
+from bio_facts.measure.callbacks import AttributeEvaluation
+from bio_facts.runs.phases import is_decided
+from bio_facts.generate.splits import draw
+from bio_facts.measure.tokens import BiographyTokenizer
+
+_COUNTED_ROWS = 10_000  # biographies whose tokens are counted at a time
+
+
+class RecipeEvaluation(AttributeEvaluation):
+    """One JSON line per (step, split) in metrics.jsonl; num_tokens trained so far, padding not counted, and seconds.
+
+    A resumed run drops the lines written after its checkpoint and goes on; `seconds` counts from the line before.
+    """
+
+    def __init__(self, recipe: Recipe, tokenizer: BiographyTokenizer, path: Path, saved_tokenizer: Any) -> None:
+        super().__init__(
+            tokenizer,
+            recipe.data,
+            splits=recipe.evaluated_splits,
+            num_biographies=recipe.num_eval_biographies,
+            batch_size=recipe.eval_batch_size,
+            steps=recipe.eval_steps,
+            file=path,
+            first_step=recipe.first_step,
+        )
+        self.path, self.recipe, self.saved_tokenizer = path, recipe, saved_tokenizer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Take up the lines of the steps done, and evaluate the model that the run starts from if there are none."""
+        begins = state.global_step == self.recipe.first_step
+        if begins and state.is_world_process_zero:
+            self.path.unlink(missing_ok=True)  # of a run that was interrupted before its first checkpoint
+            if state.global_step in self.recipe.keep_models_at:
+                keep_model(model, self.saved_tokenizer, self.path.parent, state.global_step)
+        self._tokens_until, self._num_tokens = state.global_step, 0
+        self._started = time.perf_counter()
+        PartialState().wait_for_everyone()
+        super().on_train_begin(args, state, control, model, **kwargs)
+        if not begins:
+            last = self.history[-1]
+            self._tokens_until, self._num_tokens = last["step"], last["num_tokens"]
+            self._started -= last["seconds"]
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Keep the model at the recipe's steps, evaluate, and end the run once its question is decided."""
+        if state.global_step in self.recipe.keep_models_at and state.is_world_process_zero:
+            keep_model(model, self.saved_tokenizer, self.path.parent, state.global_step)
+        super().on_step_end(args, state, control, model, **kwargs)
+        last = next(line for line in reversed(self.history) if line["split"] == "validation")
+        if not math.isfinite(last["attribute_loss"]):  # before Trainer makes a checkpoint of it
+            raise FloatingPointError(f"attribute loss is {last['attribute_loss']} at step {last['step']}")
+        if last["step"] == state.global_step and is_decided(last, self.recipe.stop_below):
+            control.should_training_stop = control.should_save = True
+
+    def progress(self, step: int) -> dict[str, float]:
+        """Tokens and seconds up to a step."""
+        for row in range(self._tokens_until * self.recipe.batch_size, step * self.recipe.batch_size, _COUNTED_ROWS):
+            rows = np.arange(row, min(row + _COUNTED_ROWS, step * self.recipe.batch_size))
+            self._num_tokens += int(self.tokenizer.lengths(draw(self.data, "train", rows)).sum())
+        self._tokens_until = step
+        return {"num_tokens": self._num_tokens, "seconds": round(time.perf_counter() - self._started, 3)}
+
+
+def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> None:
+    """Save the model and its tokenizer, without optimiser, as models/step-K."""
+    folder = output_dir / MODELS_FOLDER / f"step-{step}"
+    unfinished = folder.with_name(f"{folder.name}.partial")
+    for stale in (unfinished, folder):
+        shutil.rmtree(stale, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    unfinished.rename(folder)

@@ -1,0 +1,269 @@
+"""A recipe: every setting of a run, checked before anything heavy loads."""
+
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import bio_facts
+from bio_facts.generate.config import get_config
+from bio_facts.checks import check_integer
+from bio_facts.generate.splits import data_digest, splits
+from bio_facts.measure.tokens import DEFAULT_TOKENIZER, check_tokenizer
+
+_MAX_STEPS = 10_000_000
+MAPPINGS = ("dataset_parameters", "model_config", "attention")  # recipe keys that a dot reaches into
+_SCHEDULES = ("cosine", "constant")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings of one run; defaults are the paper's (section 1.4, Table 1).
+
+    dataset: a named config (bio-facts configs). dataset_parameters: parameters in place of its own, such as num_individuals,
+    pool_sizes, alpha. tokenizer: "bio_facts", a path, or a cached Hub id.
+    model_config: model_type and further fields of a transformers config; vocab_size is the tokenizer's unless given.
+    source: the folder of a finished run, in place of model_config: its last model is what fine-tuning starts from; attention
+    patching starts from its model of step attention.start_step (0: the untrained one) and is given the attention patterns of
+    its model of step attention.reference_step.
+    batch_size: biographies per optimiser step, over all processes. learning_rate: the peak; cosine to
+    final_learning_rate, after lr_warmup_steps of linear ramp; or constant, by lr_schedule. max_grad_norm: 0 = no clipping.
+    eval_every: [[interval, until step], ...]: how often to evaluate. save_every: steps between checkpoints.
+    keep_models_at: evaluated steps whose models are kept, as models/step-K. stop_below: end the run at the first evaluation
+    with a validation loss below this share of the no-knowledge loss.
+    bf16: compute in bfloat16 where that is safe, weights in float32. torch_compile: compile the model.
+    seed: the sampling stream and the initial weights.
+    """
+
+    dataset: str
+    dataset_parameters: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: str = DEFAULT_TOKENIZER
+    model_config: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
+    attention: Mapping[str, int] = field(default_factory=dict)
+    batch_size: int = 128
+    num_steps: int = 16_000
+    learning_rate: float = 4e-4
+    final_learning_rate: float = 1e-7
+    lr_warmup_steps: int = 0
+    lr_schedule: str = "cosine"
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.95
+    adam_epsilon: float = 1e-8  # unstated in the paper; PyTorch's default
+    weight_decay: float = 0.1
+    max_grad_norm: float = 1.0  # unstated in the paper
+    eval_every: Sequence[Sequence[int]] = ((125, 2_000), (500, 16_000))
+    num_eval_biographies: int = 16_000
+    eval_batch_size: int = 128
+    save_every: int = 1_000
+    keep_models_at: Sequence[int] = ()
+    stop_below: float | None = None
+    bf16: bool = False
+    torch_compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_integer("seed", self.seed, minimum=0, maximum=2**32 - 1)  # what PyTorch and NumPy take
+        check_integer("num_steps", self.num_steps, minimum=1, maximum=_MAX_STEPS)
+        for name in ("batch_size", "num_eval_biographies", "eval_batch_size", "save_every"):
+            check_integer(name, getattr(self, name), minimum=1)
+        check_integer("lr_warmup_steps", self.lr_warmup_steps, minimum=0, maximum=self.num_steps)
+        _check_number("learning_rate", self.learning_rate, "a number above 0", lambda x: x > 0)
+        _check_number(
+            "final_learning_rate", self.final_learning_rate, "from 0 to learning_rate", lambda x: 0 <= x <= self.learning_rate
+        )
+        for name in ("adam_beta1", "adam_beta2"):
+            _check_number(name, getattr(self, name), "a number from 0 to below 1", lambda x: 0 <= x < 1)
+        for name in ("adam_epsilon", "weight_decay", "max_grad_norm"):
+            _check_number(name, getattr(self, name), "a number of at least 0", lambda x: x >= 0)
+        for name in ("bf16", "torch_compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be true or false")
+        if self.torch_compile and self.attention:
+            raise ValueError("torch_compile is true, but a model with patched attention cannot be compiled; it must be false")
+        if self.lr_schedule not in _SCHEDULES:
+            raise ValueError(f"lr_schedule is {self.lr_schedule!r}; it must be one of {', '.join(_SCHEDULES)}")
+        if self.stop_below is not None:
+            _check_number("stop_below", self.stop_below, "from above 0 to below 1", lambda x: 0 < x < 1)
+        for name in MAPPINGS:
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a mapping of names to values")
+        self._check_model()
+        try:
+            json.dumps(self.as_dict())
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"recipe holds a value that JSON cannot ({error}); use numbers, text, lists and mappings"
+            ) from error
+        if not isinstance(self.tokenizer, str):
+            raise ValueError(f"tokenizer is {self.tokenizer!r}; it must be {DEFAULT_TOKENIZER!r}, a path or a Hub id")
+        check_tokenizer(self.tokenizer)
+        rows = min(splits(self.data)[split].num_rows for split in self.evaluated_splits)
+        check_integer("num_eval_biographies", self.num_eval_biographies, minimum=1, maximum=rows)
+        self._check_schedule()
+        for name in self.__dataclass_fields__:
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    def _check_model(self) -> None:
+        if self.source is None:
+            if not isinstance(self.model_config.get("model_type"), str):
+                raise ValueError(f"model_config is {dict(self.model_config)}; it must have a model_type, such as gpt_neox")
+        elif not isinstance(self.source, str) or self.source.endswith((".yaml", ".yml")):
+            raise ValueError(f"source is {self.source!r}; it must be the folder of a finished run of it: --source DIR")
+        elif self.model_config:
+            raise ValueError(f"model_config is {dict(self.model_config)}, but the model is that of source {self.source}")
+        if self.attention:
+            if self.source is None:
+                raise ValueError("attention is given without source; it needs the run whose attention patterns are patched in")
+            if set(self.attention) != {"reference_step", "start_step"}:
+                raise ValueError(f"attention is {dict(self.attention)}; it must have reference_step and start_step")
+            check_integer("attention.reference_step", self.attention["reference_step"], minimum=0)
+            check_integer("attention.start_step", self.attention["start_step"], minimum=0, maximum=self.num_steps - 1)
+
+    def _check_schedule(self) -> None:
+        parts = self.eval_every if isinstance(self.eval_every, list | tuple) else [None]
+        well_formed = all(
+            isinstance(part, list | tuple) and len(part) == 2 and all(type(x) is int and x > 0 for x in part) for part in parts
+        ) and all(earlier[1] < later[1] for earlier, later in itertools.pairwise(parts))
+        if not well_formed:
+            raise ValueError(
+                f"eval_every is {self.eval_every!r}; it must be a list of [interval, until step] with growing steps, "
+                "such as [[125, 2000], [500, 16000]]"
+            )
+        saved = range(self.save_every, self.num_steps, self.save_every)
+        unevaluated = next((step for step in saved if step > self.first_step and step not in self.eval_steps), None)
+        if unevaluated is not None:
+            raise ValueError(
+                f"save_every is {self.save_every}, but step {unevaluated} is not evaluated by eval_every "
+                f"{self.eval_every!r}; a checkpoint must fall on an evaluation"
+            )
+        kept = self.keep_models_at
+        if not isinstance(kept, list | tuple) or not all(
+            type(step) is int and (step in self.eval_steps or step > self.num_steps) for step in kept
+        ):
+            raise ValueError(
+                f"keep_models_at is {kept!r}; it must be a list of steps that eval_every evaluates, such as [0, 125]"
+            )
+
+    @property
+    def data(self) -> bio_facts.Config:
+        """The data set config with this recipe's parameters and seed."""
+        config = get_config(self.dataset)
+        if not isinstance(config, bio_facts.Config):
+            raise ValueError(f"dataset is {self.dataset!r}, which has no biographies; it must be a config such as 'n64k'")
+        if "seed" in self.dataset_parameters:
+            raise ValueError("dataset_parameters has a seed; it must be the recipe's: --seed")
+        return config.replace(**plain(self.dataset_parameters), seed=self.seed)
+
+    @property
+    def evaluated_splits(self) -> tuple[str, ...]:
+        """All splits of the data set but train."""
+        return tuple(split for split in splits(self.data) if split != "train")
+
+    @property
+    def first_step(self) -> int:
+        """The step that the run starts at: 0, or that of the model that attention patching starts from."""
+        return self.attention.get("start_step", 0)
+
+    @cached_property
+    def eval_steps(self) -> frozenset[int]:
+        """The steps at which the model is evaluated: the first, those of eval_every after it, and the last."""
+        steps, start = {self.first_step, self.num_steps}, 0
+        for interval, until in self.eval_every:
+            steps.update(range(start + interval, min(until, self.num_steps) + 1, interval))
+            start = until
+        return frozenset(step for step in steps if step >= self.first_step)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings as plain JSON types."""
+        return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
+
+    def described(self) -> dict[str, Any]:
+        """What config.json says of the run: its settings and data."""
+        config = self.data
+        data = {"dataset_parameters": config.parameters, "dataset_fingerprint": config.fingerprint}
+        return {"recipe": self.as_dict()} | data | {"data_digest": data_digest(config)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRecipe:
+    """Settings of train/train_memory.py; defaults are the paper's (App. F.4).
+
+    num_pairs: key-value pairs of pre-training; num_new_pairs: those of fine-tuning. num_values: how many values there are.
+    dimension: of keys and values. num_units: hidden ones. batch_size: pairs per optimiser step. num_pretraining_steps, then
+    num_steps of fine-tuning; learning_rate: of fine-tuning, constant; pretraining_learning_rate: the peak, cosine to 0.
+    eval_every: steps of fine-tuning between evaluations. seed: of pairs, samples and initial weights.
+    """
+
+    num_pairs: int = 8_192
+    num_new_pairs: int
+    num_values: int = 30
+    dimension: int = 64
+    num_units: int = 256
+    batch_size: int = 128
+    num_pretraining_steps: int = 16_000
+    num_steps: int = 4_000
+    pretraining_learning_rate: float = 0.03
+    learning_rate: float = 0.001
+    weight_decay: float = 0.01
+    eval_every: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_integer("seed", self.seed, minimum=0, maximum=2**32 - 1)
+        check_integer("num_values", self.num_values, minimum=2)
+        for name in (
+            "num_pairs",
+            "num_new_pairs",
+            "dimension",
+            "num_units",
+            "batch_size",
+            "num_pretraining_steps",
+            "eval_every",
+        ):
+            check_integer(name, getattr(self, name), minimum=1)
+        check_integer("num_steps", self.num_steps, minimum=1, maximum=_MAX_STEPS)
+        for name in ("pretraining_learning_rate", "learning_rate"):
+            _check_number(name, getattr(self, name), "a number above 0", lambda x: x > 0)
+        _check_number("weight_decay", self.weight_decay, "a number of at least 0", lambda x: x >= 0)
+
+    @property
+    def first_step(self) -> int:
+        """The step at which its metrics begin."""
+        return 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def described(self) -> dict[str, Any]:
+        """What config.json says of the run."""
+        return {"recipe": self.as_dict()}
+
+
+def _check_number(name: str, value: object, wanted: str, accept: Any) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or not accept(value):
+        raise ValueError(f"{name} is {value!r}; it must be {wanted}")
+
+
+def frozen(value: Any) -> Any:
+    """A copy of plain JSON types that cannot be changed: read-only mappings and tuples, all the way down."""
+    if isinstance(value, Mapping):
+        return MappingProxyType({key: frozen(item) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(frozen(item) for item in value)
+    return value
+
+
+def plain(value: Any) -> Any:
+    """A copy as dicts and lists, all the way down."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,164 @@
+"""Recipe files: YAML with the settings of a recipe, and, where a claim compares several, its arms and seeds.
+
+base: ../three_phases/mini.yaml       # all its settings, unless they are given here
+script: fine_tune.py                  # of this folder's parent; pretrain.py if it is not given
+seeds: [10, 11, 12]                   # those that results are reported on
+num_steps: 500                        # recipe keys; a dot reaches into a mapping
+source: ../three_phases/mini.yaml     # the recipe, `FILE` or `FILE#ARM`, whose finished run of the same seed this one needs
+arms:
+  few: {dataset_parameters.num_fine_tuning_individuals: 10}
+  many: {dataset_parameters.num_fine_tuning_individuals: 100, seeds: [10]}
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from bio_facts.runs.recipe import MemoryRecipe, Recipe, frozen, plain
+
+_NO_ARM = ""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with floats as people write them: 2e-3 is a number (YAML 1.1 wants 2.0e-3). A key stands once in a mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"),
+    list("-+.0123456789"),
+)
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """A recipe file with its base taken in. settings: of all arms; arms: name -> own settings ({"": {}} if there are none)."""
+
+    path: Path
+    script: str
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Any]
+    arms: Mapping[str, Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        for name in ("settings", "arms"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    def seeds_of(self, arm: str) -> tuple[int, ...]:
+        """The seeds that results of an arm are reported on."""
+        return tuple(self.arms[arm].get("seeds", self.seeds))
+
+    def source_of(self, arm: str) -> tuple[Path, str] | None:
+        """The recipe file and arm whose run the runs of an arm need, if they do."""
+        given = self.arms[arm].get("source", self.settings.get("source"))
+        if given is None:
+            return None
+        file, _, source_arm = str(given).partition("#")
+        return (self.path.parent / file).resolve(), source_arm
+
+    @property
+    def kind(self) -> type[Recipe] | type[MemoryRecipe]:
+        """What its settings are those of."""
+        return MemoryRecipe if self.script == "train_memory.py" else Recipe
+
+    def recipe(self, arm: str | None, overrides: Mapping[str, Any]) -> Any:
+        """The recipe of an arm, of its kind, with `overrides` (a dotted key reaches into a mapping).
+
+        Raises:
+            ValueError: if there is no such arm, a key is unknown or missing, or a value is not right.
+        """
+        arms = ", ".join(self.arms)
+        if arm is None and len(self.arms) > 1:
+            raise ValueError(f"recipe {self.path} has several arms; choose one with --arm: {arms}")
+        name = next(iter(self.arms)) if arm is None else arm
+        if name not in self.arms:
+            raise ValueError(f"arm is {name!r}; recipe {self.path} has {arms if arms else 'none'}")
+        settings = plain(self.settings)
+        own = {key: value for key, value in plain(self.arms[name]).items() if key != "seeds"}
+        for layer, mark in ((own, ""), (overrides, "--")):
+            _override(settings, layer, mark)
+        fields = self.kind.__dataclass_fields__
+        for key in settings:
+            if key not in fields:
+                raise ValueError(f"unknown recipe key {key!r} in {self.path}; the keys are {', '.join(fields)}")
+        for key, field in fields.items():
+            if field.default is MISSING and field.default_factory is MISSING and key not in settings:
+                example = "a config, such as n64k" if key == "dataset" else "an integer"
+                raise ValueError(f"recipe {self.path} lacks {key}; it must be {example}")
+        return self.kind(**settings)
+
+
+def _override(settings: dict[str, Any], layer: Mapping[str, Any], mark: str) -> None:
+    """Put the values of `layer` into `settings`; a source takes the place of a model_config, and the reverse."""
+    if "source" in layer:
+        settings.pop("model_config", None)
+    for key, value in layer.items():
+        target, (*parents, last) = settings, str(key).split(".")
+        for parent in parents:
+            inner = target.get(parent) or {}
+            if not isinstance(inner, dict):
+                raise ValueError(f"{mark}{key}: {parent} is {inner!r}, not a mapping; a dot must reach into a mapping")
+            target[parent] = target = dict(inner)
+        target[last] = value
+
+
+def read_recipe_file(path: Path, script: str = "pretrain.py", above: tuple[Path, ...] = ()) -> RecipeFile:
+    """A recipe file, or the config.json of a run; `script` is what it is for if it does not say; `above`: it is their base.
+
+    Raises:
+        ValueError: if the file, or its base, is missing, is no recipe file, or is its own base.
+    """
+    chain = (*above, path.resolve())
+    if path.resolve() in above:
+        raise ValueError(f"recipe {path} is its own base ({' -> '.join(one.name for one in chain)}); base must be another file")
+    if not path.is_file():
+        raise ValueError(
+            f"recipe is {str(path)!r}, which is not a file; it must be a YAML file, such as train/recipes/*/*.yaml"
+        )
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    own = _mapping(path, "a mapping of recipe keys to values", found)
+    own = dict(_mapping(path, "recipe: a mapping of recipe keys to values", own["recipe"]) if "recipe" in own else own)
+    own_script, seeds, arms = own.pop("script", None), own.pop("seeds", ()), own.pop("arms", {_NO_ARM: {}})
+    _check_seeds(path, seeds)
+    for name, settings in _mapping(path, "arms: a mapping of names to settings", arms).items():
+        if not re.fullmatch(r"[\w.-]*", str(name)):
+            raise ValueError(
+                f"recipe {path} has an arm {name!r}; it must be letters, digits, hyphens and periods, for it names a folder"
+            )
+        _check_seeds(path, _mapping(path, f"arms: {name}: a mapping of recipe keys to values", settings).get("seeds", ()))
+    base = own.pop("base", None)
+    settings = {} if base is None else plain(read_recipe_file(path.parent / str(base), above=chain).settings)
+    _override(settings, own, "")
+    return RecipeFile(path, own_script or script, tuple(seeds), settings, {str(name): arm or {} for name, arm in arms.items()})
+
+
+def parse_value(key: str, text: str) -> Any:
+    """A recipe key's value as it is written in YAML."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{key} is {text!r}, which is not valid YAML; it must be a number, text, list or mapping") from error
+
+
+def _check_seeds(path: Path, seeds: Any) -> None:
+    if not isinstance(seeds, list | tuple) or not all(type(seed) is int for seed in seeds):
+        raise ValueError(f"recipe {path} has seeds: {seeds!r}; it must be a list of integers, such as [10, 11, 12]")
+
+
+def _mapping(path: Path, wanted: str, found: Any) -> Mapping[str, Any]:
+    if not isinstance(found, dict):
+        raise ValueError(f"recipe {path} holds {found!r}; it must hold {wanted}")
+    return found

@@ -1,0 +1,232 @@
+"""The pieces of a training run that entry points put together: model, data, Trainer."""
+
+import contextlib
+import copy
+import ctypes
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bio_facts.runs.evaluation import RecipeEvaluation
+from bio_facts.runs.recipe import Recipe, plain
+from bio_facts.runs.folder import METRICS_FILE, kept_model, source_model
+
+from bio_facts.measure.attention import patch_attention
+from bio_facts.generate.config import Config
+from bio_facts.checks import needs
+from bio_facts.measure.forward import check_causal
+from bio_facts.measure.models import load_model
+from bio_facts.checks import check_integer
+from bio_facts.generate.splits import draw
+from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
+
+with needs("train", "training"):
+    import torch
+    from accelerate import PartialState
+    from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
+
+_SCHEDULERS = {"cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}  # ours -> those of transformers
+_PROJECT = "bio_facts"  # in trackers, unless their own variable names another
+_PROJECT_VARIABLES = ("WANDB_PROJECT", "COMET_PROJECT_NAME", "MLFLOW_EXPERIMENT_NAME", "CLEARML_PROJECT", "SWANLAB_PROJECT")
+IGNORED_LABEL = -100  # of PyTorch's cross-entropy
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Let the C library reuse freed memory instead of giving it back to the system; without effect outside glibc.
+
+    The logits of a small model are its largest tensors by far, and are made anew in every step. By default glibc maps
+    fresh pages for them each time, which on a CPU takes a good part of a step.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+class BiographyDataset(torch.utils.data.Dataset[TokenBatch]):
+    """Train rows 0..size-1 of a config as tokens, made when asked for; a batch of indices is made in one go."""
+
+    def __init__(self, data: Config, tokenizer: BiographyTokenizer, size: int) -> None:
+        self.data, self.tokenizer, self.size = data, tokenizer, size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> TokenBatch:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: list[int]) -> TokenBatch:
+        return self.tokenizer(draw(self.data, "train", np.asarray(indices)))
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Batches for a causal model, which the Trainer saves the tokenizer of in every checkpoint.
+
+    As the Trainer's processing_class, the tokenizer would give the model's config its pad token: in many models that sets a
+    row of the embedding to zero and keeps it there, also when the checkpoint is loaded again.
+    """
+
+    tokenizer: Any
+
+    def __call__(self, batch: TokenBatch) -> dict[str, torch.Tensor]:
+        """input_ids and labels [B, L]; padding is on the right and in no loss, so a causal model needs no attention mask."""
+        input_ids = torch.from_numpy(batch.input_ids)
+        is_token = torch.arange(input_ids.shape[1]) < torch.from_numpy(batch.lengths)[:, None]
+        return {"input_ids": input_ids, "labels": input_ids.masked_fill(~is_token, IGNORED_LABEL)}
+
+
+def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
+    """The model that a run starts from: that of its source, or a freshly initialised stock model of transformers.
+
+    `longest` is the tokens of the longest biography possible.
+
+    Raises:
+        ValueError: if there is no such source or model, it lacks weights, or its sizes do not fit the tokenizer.
+    """
+    source = source_model(recipe)
+    if source is None:
+        model = _fresh_model(recipe, tokenizer, longest)
+    else:
+        model = load_model(source, dtype=torch.float32)
+        check_integer("vocab_size of source (for this tokenizer)", model.config.vocab_size, minimum=len(tokenizer))
+    check_causal(model)
+    if recipe.attention:
+        reference = kept_model(Path(str(recipe.source)), recipe.attention["reference_step"])
+        patch_attention(model, load_model(reference, dtype=torch.float32))
+    return model
+
+
+def _fresh_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
+    fields = plain(recipe.model_config)
+    model_type = fields.pop("model_type")
+    try:
+        default = AutoConfig.for_model(model_type)
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"model_config.model_type is {model_type!r}, which transformers does not know; try gpt_neox"
+        ) from error
+    standard_names = {own: standard for standard, own in default.attribute_map.items()}  # n_positions of GPT-2, say
+    fields = {standard_names.get(key, key): value for key, value in fields.items()}
+    for key in fields:
+        if key not in default.to_dict() and key not in default.attribute_map:
+            raise ValueError(f"model_config.{key} is no field of {type(default).__name__}; see its documentation")
+    tokens = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
+    fields = {"vocab_size": len(tokenizer), "max_position_embeddings": longest} | tokens | fields
+    for key, least in (("vocab_size", len(tokenizer)), ("max_position_embeddings", longest)):
+        check_integer(f"model_config.{key} (for this tokenizer)", fields[key], minimum=least)
+    set_seed(recipe.seed)
+    try:
+        return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **fields))
+    except Exception as error:  # each model checks its fields in its own way
+        raise ValueError(f"model_config {plain(recipe.model_config)} is refused by transformers: {error}") from error
+
+
+def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer) -> Path | None:
+    """A folder for Trainer to go on from, if a run does not start at step 0: a checkpoint there without an optimiser."""
+    if recipe.first_step == 0:
+        return None
+    folder = output_dir / f"start-{recipe.first_step}"
+    shutil.copytree(kept_model(Path(str(recipe.source)), recipe.first_step), folder, dirs_exist_ok=True)
+    trainer.data_collator.tokenizer.save_pretrained(folder)
+    state = copy.deepcopy(trainer.state)
+    state.global_step, state.max_steps, state.train_batch_size = (
+        recipe.first_step,
+        recipe.num_steps,
+        trainer.args.train_batch_size,
+    )
+    state.save_to_json(str(folder / "trainer_state.json"))
+    return folder
+
+
+class ScheduleFrom(TrainerCallback):  # type: ignore[misc]
+    """Sets the learning rate to that of the step that a run starts at."""
+
+    def __init__(self, first_step: int) -> None:
+        self.first_step = first_step
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, lr_scheduler: Any = None, **kwargs: Any) -> None:
+        """Take the steps that were not taken, unless the run is resumed, when its checkpoint has the schedule."""
+        if state.global_step == self.first_step:
+            for _ in range(self.first_step):
+                lr_scheduler.step()
+
+
+class CheckedTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer that ends with a FloatingPointError at the first step whose loss is not finite, before it is taken."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """See Trainer."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss is {loss.item()} at step {self.state.global_step + 1}")
+        return loss
+
+
+def build_trainer(
+    recipe: Recipe,
+    output_dir: Path,
+    model: Any,
+    tokenizer: Any,
+    biographies: BiographyTokenizer,
+    report_to: Sequence[str] = (),
+) -> Trainer:
+    """A Trainer that runs the recipe: samples in index order, attribute evaluation, two checkpoints kept.
+
+    `report_to` names trackers of transformers, such as tensorboard, which get what metrics.jsonl gets.
+
+    Raises:
+        ValueError: if the batch cannot be divided among the processes.
+    """
+    for name in _PROJECT_VARIABLES:
+        os.environ.setdefault(name, _PROJECT)
+    num_processes, on_cpu = PartialState().num_processes, PartialState().device.type == "cpu"
+    arguments = TrainingArguments(
+        output_dir=str(output_dir),
+        max_steps=recipe.num_steps,
+        per_device_train_batch_size=max(1, recipe.batch_size // num_processes),
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=_SCHEDULERS[recipe.lr_schedule],
+        lr_scheduler_kwargs={"min_lr": recipe.final_learning_rate} if recipe.lr_schedule == "cosine" else {},
+        warmup_steps=recipe.lr_warmup_steps,
+        adam_beta1=recipe.adam_beta1,
+        adam_beta2=recipe.adam_beta2,
+        adam_epsilon=recipe.adam_epsilon,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        logging_strategy="no",
+        save_strategy="steps",
+        save_steps=recipe.save_every,
+        save_total_limit=2,
+        report_to=list(report_to) or "none",
+        run_name=output_dir.absolute().name,
+        project=_PROJECT,
+        bf16=recipe.bf16,
+        torch_compile=recipe.torch_compile,
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        seed=recipe.seed,
+    )
+    if arguments.train_batch_size * num_processes != recipe.batch_size:
+        raise ValueError(
+            f"batch_size is {recipe.batch_size}; it must be a multiple of the number of processes, {num_processes} "
+            "(several GPUs: start with accelerate launch, one process each)"
+        )
+    trainer = CheckedTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=BiographyDataset(recipe.data, biographies, recipe.num_steps * recipe.batch_size),
+        data_collator=Collator(tokenizer),
+    )
+    evaluation = RecipeEvaluation(recipe, biographies, output_dir / METRICS_FILE, tokenizer).attach(trainer)
+    if not report_to:
+        evaluation.log = None  # the Trainer would print it
+    trainer.add_callback(ScheduleFrom(recipe.first_step))
+    return trainer
