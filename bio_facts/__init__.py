@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.config import CONFIGS, DATA_VERSION, Config, get_config
 from bio_facts.generate.population import Individual, Population
-from bio_facts.generate.splits import draw
+from bio_facts.generate.splits import draw, splits
 
 if TYPE_CHECKING:
-    from bio_facts.generate.splits import splits
     from bio_facts.measure.scoring import Scores, score
     from bio_facts.publish.builder import load_dataset
     from bio_facts.publish.tables import rows
@@ -23,8 +22,7 @@ __all__ = [
 
 
 # Training needs neither pyarrow nor datasets, and data no torch: what does is imported when it is first asked for.
-# `splits` is not among them: it is the module of that name, which can be called like its function.
-_LAZY = {"load_dataset": "builder", "rows": "records", "Scores": "scoring", "score": "scoring"}
+_LAZY = {"load_dataset": "publish.builder", "rows": "publish.tables", "Scores": "measure.scoring", "score": "measure.scoring"}
 
 
 def __dir__() -> list[str]:

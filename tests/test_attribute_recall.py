@@ -300,8 +300,10 @@ def test_module_works_where_the_package_is_not_installed(modules: dict[str, Any]
     assert json.loads(result.stdout.splitlines()[-1]) == [modules[name].compute(**columns) for name, columns in inputs.items()]
 
 
-def test_its_formulas_are_a_copy_of_those_of_the_package() -> None:
-    assert (FOLDER / "metrics.py").read_bytes() == (ROOT / "bio_facts" / "metrics.py").read_bytes()
+@pytest.mark.parametrize("module", ["measure/metrics.py", "generate/text.py"])
+def test_its_formulas_are_copies_of_those_of_the_package(module: str) -> None:
+    file = ROOT / "bio_facts" / module
+    assert (FOLDER / file.name).read_bytes() == file.read_bytes()
 
 
 def test_its_constants_are_those_of_the_package(modules: dict[str, Any]) -> None:

@@ -12,12 +12,26 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HEAVY = {
-    *("torch", "transformers", "tokenizers", "accelerate", "sentencepiece", "evaluate", "matplotlib"),
+    *("torch", "transformers", "tokenizers", "accelerate", "sentencepiece", "evaluate", "matplotlib", "safetensors"),
     *("datasets", "huggingface_hub", "datatrove", "pandas", "polars", "duckdb"),
 }
-TABLES = {"pyarrow", "yaml", "tqdm"}  # needed to write and read tables and their card, not to draw biographies
+TABLES = {"pyarrow", "yaml", "tqdm", "filelock"}  # needed to write and read tables and their card, not to draw biographies
+# Layer -> the layers that its modules may import; each may import those of its own, checks.py and files.py.
+LAYERS: dict[str, set[str]] = {
+    "generate": set(),
+    "measure": {"generate"},
+    "publish": {"generate", "measure"},
+    "runs": {"generate", "measure"},
+}
+BASE = {"checks", "files"}  # import nothing of the package
 # module -> the libraries that it is for
-FOR_LIBRARIES = {"builder": {"datasets"}, "pipeline": {"datatrove"}, "callbacks": {"transformers", "accelerate"}}
+FOR_LIBRARIES = {
+    "publish/builder.py": {"datasets"},
+    "publish/datatrove_steps.py": {"datatrove"},
+    "measure/callbacks.py": {"transformers", "accelerate"},
+    "runs/training.py": {"torch", "transformers", "accelerate"},
+    "runs/evaluation.py": {"accelerate"},
+}
 SCRIPT_FOLDERS = ("train", "eval", "loading_script")
 MODULES = sorted((ROOT / "bio_facts").rglob("*.py"))
 SCRIPTS = {folder: sorted((ROOT / folder).rglob("*.py")) for folder in SCRIPT_FOLDERS}
@@ -27,16 +41,14 @@ IMPORT_ALL = f"""
 import importlib, pkgutil
 import bio_facts
 for module in pkgutil.walk_packages(bio_facts.__path__, "bio_facts."):
-    if module.name not in {[f"bio_facts.{name}" for name in FOR_LIBRARIES]}:
+    if module.name not in {[f"bio_facts.{name.removesuffix('.py').replace('/', '.')}" for name in FOR_LIBRARIES]}:
         importlib.import_module(module.name)
 """
 WHAT_TRAINING_NEEDS = """
 import bio_facts
 from bio_facts import ATTRIBUTES, CONFIGS, Population, draw, get_config
-from bio_facts.measure import baseline
-from bio_facts.measure import metrics
+from bio_facts.measure import baseline, metrics, tokens
 from bio_facts.runs import phases
-from bio_facts.measure import tokens as tokenization
 config = get_config("n1k-alpha0.6")
 bio_facts.splits(config)
 draw(config, "train", range(10))
@@ -107,26 +119,52 @@ def test_names_that_load_a_library_are_there_when_asked_for() -> None:
 
 
 def test_no_public_name_hides_a_module() -> None:
-    """`import bio_facts.generate.splits; bio_facts.generate.splits.draw` must work."""
-    names = [file.stem for file in MODULES if file.stem != "__init__"]
-    program = "import sys\n" + "".join(
-        f"import bio_facts.{name}\nassert bio_facts.{name} is sys.modules['bio_facts.{name}'], {name!r}\n" for name in names
-    )
+    """`import bio_facts.generate.splits; bio_facts.generate.splits.draw` must work, whatever the package exports."""
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in MODULES if file.stem != "__init__"]
+    names = [name for name in names if name.removeprefix("bio_facts.").replace(".", "/") + ".py" not in FOR_LIBRARIES]
+    program = "import sys\n" + "".join(f"import {name}\nassert {name} is sys.modules[{name!r}], {name!r}\n" for name in names)
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
-def test_splits_is_both_a_module_and_its_function() -> None:
-    import bio_facts
-    import bio_facts.generate.splits as module
-    from bio_facts.generate.splits import splits
+def imported_modules(source: str) -> set[str]:
+    """Full names of what `source` imports from the package, wherever the import stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.startswith("bio_facts.")}
 
-    config = bio_facts.CONFIGS["n1k-groups"]
-    assert bio_facts.generate.splits is module
-    assert bio_facts.generate.splits.draw is bio_facts.draw
-    assert bio_facts.splits(config) == module.splits(config) == splits(config)
-    assert list(bio_facts.splits(config=config))[:2] == ["train", "validation"]
-    with pytest.raises(ValueError, match="must be one of biographies"):
-        bio_facts.splits(bio_facts.CONFIGS["templates"])
+
+def forbidden(file: Path, source: str) -> set[str]:
+    """What a module of the package imports from layers that it may not import."""
+    layer = file.relative_to(ROOT / "bio_facts").parts[0].removesuffix(".py")
+    if layer in ("__init__", "cli"):
+        return set()
+    allowed = set() if layer in BASE else {layer, *BASE, *LAYERS[layer]}
+    public = {"bio_facts.__version__", "bio_facts.DATA_VERSION"} if layer == "runs" else set()
+    return {name for name in imported_modules(source) if name.split(".")[1] not in allowed} - public
+
+
+@EVERY_MODULE
+def test_layer_imports_only_the_layers_below_it(module: Path) -> None:
+    assert forbidden(module, module.read_text(encoding="utf-8")) == set()
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("generate/splits.py", "from bio_facts.measure.metrics import AttributeTotals"),
+        ("generate/splits.py", "def f():\n    import bio_facts.publish.tables"),
+        ("measure/callbacks.py", "from bio_facts import rows"),
+        ("publish/card.py", "from bio_facts.runs import recipe"),
+        ("runs/recipe.py", "from bio_facts.publish.tables import SCHEMAS"),
+        ("files.py", "from bio_facts.checks import needs"),
+    ],
+)
+def test_import_against_the_direction_would_be_noticed(file: str, source: str) -> None:
+    assert forbidden(ROOT / "bio_facts" / file, source)
 
 
 def test_every_public_name_is_there() -> None:
@@ -145,7 +183,9 @@ def test_dir_lists_every_public_name_before_it_is_asked_for() -> None:
 
 @EVERY_MODULE
 def test_library_is_imported_by_the_module_that_is_for_it_alone(module: Path) -> None:
-    assert imported_by(module.read_text(encoding="utf-8"), anywhere=False) & HEAVY == FOR_LIBRARIES.get(module.stem, set())
+    assert imported_by(module.read_text(encoding="utf-8"), anywhere=False) & HEAVY == FOR_LIBRARIES.get(
+        module.relative_to(ROOT / "bio_facts").as_posix(), set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -174,7 +214,7 @@ def test_package_imports_nothing_from_outer_folders(module: Path) -> None:
     [
         "import train",
         "from train.arguments import Recipe",
-        "def f():\n    import arguments",
+        "def f():\n    import train_memory",
         "import eval.analysis",
         "from bio_facts_script import BioFactsScript",
     ],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bio_facts import config as config_module
+from bio_facts.generate import config as config_module
 from bio_facts.generate.config import CONFIGS, Config, IndividualsConfig, TemplatesConfig, config_from, get_config
 from bio_facts.generate.distributions import Celebrities, FineTuning, Groups, PowerLaw, Uniform, WarmUp
 from bio_facts.generate.population import NUM_FINE_TUNING_INDIVIDUALS

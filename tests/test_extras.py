@@ -20,10 +20,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from written_runs import write_run
 
+import bio_facts
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DISTRIBUTIONS = {"yaml": "pyyaml", "google": "protobuf"}  # of imports that are named otherwise
 FOLDERS = ("train", "eval", "eval/analysis", "eval/attribute_recall", "eval/lm_eval", "tests")
-LAZY = {"load_dataset": "builder", "rows": "records", "Scores": "scoring", "score": "scoring"}
+LAZY = bio_facts._LAZY
 # Extra -> the files whose commands and functions it is for.
 PARTS = {
     "hub": ["bio_facts/publish/builder.py", "bio_facts/publish/hub.py", "loading_script/*.py"],
@@ -34,10 +36,11 @@ PARTS = {
         "bio_facts/measure/callbacks.py",
         "bio_facts/measure/scoring.py",
         "bio_facts/measure/attention.py",
+        "bio_facts/runs/*.py",
     ],
     "eval": ["eval/*.py", "eval/attribute_recall/*.py", "eval/analysis/*.py"],
     "harness": ["eval/lm_eval/*.py"],
-    "test": ["tests/*.py", "benchmarks/*.py", "bio_facts/*.py"],
+    "test": ["tests/*.py", "benchmarks/*.py", "bio_facts/**/*.py"],
 }
 
 
@@ -297,7 +300,7 @@ def test_another_error_than_a_missing_package_stays_what_it_is() -> None:
 def test_every_block_that_needs_an_extra_imports_what_the_extra_provides() -> None:
     """with needs("hub", ...): import datasets - of a package that "hub" declares."""
     num_blocks = 0
-    for file in [*ROOT.glob("bio_facts/*.py"), *ROOT.glob("train/*.py"), *ROOT.glob("eval/**/*.py")]:
+    for file in [*ROOT.glob("bio_facts/**/*.py"), *ROOT.glob("train/*.py"), *ROOT.glob("eval/**/*.py")]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             calls = [item.context_expr for item in node.items] if isinstance(node, ast.With) else []
             for call in calls:

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -171,13 +169,3 @@ def data_digest(config: Config) -> str:
         rows = [name, batch.individual_id.tolist(), batch.attribute_id.tolist(), batch.template_id.tolist(), pieces]
         digest.update(json.dumps(rows).encode())
     return digest.hexdigest()
-
-
-class _CallableModule(ModuleType):
-    """As an attribute of the package, bio_facts.generate.splits is this module and, called, its function of that name."""
-
-    def __call__(self, config: Config) -> Mapping[str, Split]:
-        return splits(config)
-
-
-sys.modules[__name__].__class__ = _CallableModule

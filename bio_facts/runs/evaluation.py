@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from accelerate import PartialState
-from bio_facts.runs.recipe import Recipe
-from bio_facts.runs.folder import MODELS_FOLDER
 
-from bio_facts.measure.callbacks import AttributeEvaluation
-from bio_facts.runs.phases import is_decided
 from bio_facts.generate.splits import draw
+from bio_facts.measure.callbacks import AttributeEvaluation
 from bio_facts.measure.tokens import BiographyTokenizer
+from bio_facts.runs.folder import MODELS_FOLDER
+from bio_facts.runs.phases import is_decided
+from bio_facts.runs.recipe import Recipe
 
 _COUNTED_ROWS = 10_000  # biographies whose tokens are counted at a time
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
-from bio_facts.runs.recipe import Recipe
 
 import bio_facts
-from bio_facts.generate.config import Config, config_from
 from bio_facts.checks import needs
-from bio_facts.runs.phases import is_decided
+from bio_facts.generate.config import Config, config_from
 from bio_facts.generate.splits import data_digest
+from bio_facts.runs.phases import is_decided
+from bio_facts.runs.recipe import Recipe
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"

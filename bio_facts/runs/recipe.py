@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 import bio_facts
-from bio_facts.generate.config import get_config
 from bio_facts.checks import check_integer
+from bio_facts.generate.config import get_config
 from bio_facts.generate.splits import data_digest, splits
 from bio_facts.measure.tokens import DEFAULT_TOKENIZER, check_tokenizer
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from bio_facts.runs.recipe import MemoryRecipe, Recipe, frozen, plain
 
 _NO_ARM = ""

@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bio_facts.runs.evaluation import RecipeEvaluation
-from bio_facts.runs.recipe import Recipe, plain
-from bio_facts.runs.folder import METRICS_FILE, kept_model, source_model
 
-from bio_facts.measure.attention import patch_attention
+from bio_facts.checks import check_integer, needs
 from bio_facts.generate.config import Config
-from bio_facts.checks import needs
+from bio_facts.generate.splits import draw
+from bio_facts.measure.attention import patch_attention
 from bio_facts.measure.forward import check_causal
 from bio_facts.measure.models import load_model
-from bio_facts.checks import check_integer
-from bio_facts.generate.splits import draw
 from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
+from bio_facts.runs.evaluation import RecipeEvaluation
+from bio_facts.runs.folder import METRICS_FILE, kept_model, source_model
+from bio_facts.runs.recipe import Recipe, plain
 
 with needs("train", "training"):
     import torch
