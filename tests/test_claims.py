@@ -169,6 +169,23 @@ def test_picture_is_drawn_from_the_verdict_alone(tmp_path: Path, claim: str) -> 
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("claim", WRITERS)
+def test_runs_that_learned_nothing_are_judged_and_drawn(tmp_path: Path, claim: str) -> None:
+    folders = WRITERS[claim](tmp_path)
+    for folder in folders:
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        nothing = {"attribute_loss": 14.0, "loss": 3.4, "attribute_accuracy": 0.0, "accuracy": 0.0}
+        changed = [line | {key: value for key, value in nothing.items() if key in line} for line in lines]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed))
+        config = json.loads((folder / "config.json").read_text())
+        config["recipe"] |= {"num_steps": lines[-1]["step"]}  # nothing stopped it before
+        (folder / "config.json").write_text(json.dumps(config))
+    runs, finding = score(claim, folders)
+    assert not all(check.passed for check in finding.checks)
+    found = json.loads(json.dumps(result(claim, "one", runs, finding, {}), allow_nan=False))
+    importlib.import_module(claim).plot(found, tmp_path / "picture.png")
+
+
 @pytest.mark.parametrize(
     ("claim", "change", "failing"),
     [

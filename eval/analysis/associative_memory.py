@@ -7,6 +7,7 @@ Takes runs of train/train_memory.py with different numbers of new pairs.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,16 @@ def score(runs: Sequence[Run]) -> Finding:
 
 
 def _row(number: int, members: list[Run]) -> dict[str, Any]:
-    starts, falls, shares, new_at_fall = [], [], [], []
+    starts, falls, new_at_fall = [], [], []
+    shares: list[float] = []  # NaN where the loss does not rise
     for run in members:
         old, new = run.curve("pretrain"), run.curve("new")
         steps, losses, accuracies = old["step"], old["loss"], old["accuracy"]
         early = max(place for place, step in enumerate(steps) if step <= EARLY * steps[-1])
         starts.append(accuracies[0])
         falls.append(accuracies[0] - accuracies[-1])
-        shares.append((losses[early] - losses[0]) / (max(losses) - losses[0]))
+        rise = max(losses) - losses[0]
+        shares.append((losses[early] - losses[0]) / rise if rise > 0 else math.nan)
         fallen = old.place_of_fall("accuracy", FALL)
         new_at_fall.append(None if fallen is None else new["accuracy"][fallen])
     return {
@@ -81,7 +84,7 @@ def _row(number: int, members: list[Run]) -> dict[str, Any]:
         "seeds": [run.seed for run in members],
         "start_accuracy": float(np.mean(starts)),
         "fall": float(np.mean(falls)),
-        "early_share": float(np.mean(shares)),
+        "early_share": None if any(map(math.isnan, shares)) else float(np.mean(shares)),
         "new_accuracies_when_old_has_fallen": new_at_fall,
     }
 

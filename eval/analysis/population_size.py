@@ -125,9 +125,12 @@ def plot(found: dict[str, Any], path: Path) -> None:
     exposures.set_ylim(0)
     for axes in (length, exposures):
         axes.set_xscale("log", base=2)
+        axes.set_xlim(min(sizes) / 1.2, max(sizes) * 1.2)  # also those at which no phase ended
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes.set_xlabel("individuals")
-    length.set_yscale("log")
+    ends = [end for row in found["table"] for key in ("plateau_ends", "phase1_ends") for end in row[key] if end]
+    if ends:  # a logarithmic axis needs a number above 0
+        length.set_yscale("log")
     save_figure(figure, path)
 
 
