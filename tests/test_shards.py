@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bio_facts.publish import shards as shards_module
 from bio_facts.files import unfinished_file
 from bio_facts.generate.config import CONFIGS, TemplatesConfig
+from bio_facts.publish import shards as shards_module
 from bio_facts.publish.shards import ROWS_PER_BATCH, ROWS_PER_SHARD, Shard, cut, read_shard, shard_writer, shards, write_shard
 from bio_facts.publish.tables import SCHEMAS, num_rows, record_batch
 
