@@ -150,6 +150,29 @@ def test_arm_changes_its_own_settings_and_may_have_its_own_seeds(tmp_path: Path)
     assert [file.recipe(arm, {}).data.num_individuals for arm in file.arms] == [5, 6]
 
 
+def test_grid_has_an_arm_for_each_combination_in_the_order_of_its_axes(tmp_path: Path) -> None:
+    text = """base: base.yaml
+seeds: [10, 11]
+arms:
+  "k{individuals}-lr{rate}":
+    grid: {individuals: [5, 6], rate: {slow: 1e-3, fast: 2e-3}}
+    dataset_parameters.num_individuals: "{individuals}"
+    learning_rate: "{rate}"
+    seeds: [10]
+  k6-lrslow: {dataset_parameters.num_individuals: 60, learning_rate: 1e-3}
+"""
+    file = recipe_file(tmp_path, text)
+    recipes = {arm: file.recipe(arm, {}) for arm in file.arms}
+    assert {arm: (recipe.data.num_individuals, recipe.learning_rate) for arm, recipe in recipes.items()} == {
+        "k5-lrslow": (5, 0.001),
+        "k5-lrfast": (5, 0.002),
+        "k6-lrslow": (60, 0.001),  # listed by itself
+        "k6-lrfast": (6, 0.002),
+    }
+    assert list(recipes) == ["k5-lrslow", "k5-lrfast", "k6-lrslow", "k6-lrfast"]
+    assert [file.seeds_of(arm) for arm in file.arms] == [(10,), (10,), (10, 11), (10,)]
+
+
 def test_source_takes_the_place_of_the_model_and_is_found_beside_the_file(tmp_path: Path) -> None:
     file = recipe_file(tmp_path, "base: base.yaml\nsource: other/mini.yaml#few\n")
     assert file.source_of("") == (tmp_path / "other" / "mini.yaml", "few")
@@ -164,6 +187,11 @@ def test_source_takes_the_place_of_the_model_and_is_found_beside_the_file(tmp_pa
         ("base: base.yaml\narms: {one: {}}", "three", {}, ["arm is 'three'", "one"]),
         ("base: base.yaml\narms: {a/b: {}}", None, {}, ["arm 'a/b'", "names a folder"]),
         ("base: base.yaml\narms: [one]", None, {}, ["arms: a mapping"]),
+        ("base: base.yaml\narms: {a: {grid: [1]}}", None, {}, ["arms: a: grid: [1]", "{steps: [500, 900]}"]),
+        ("base: base.yaml\narms: {a: {grid: {x: 1}}}", None, {}, ["arms: a: grid: {'x': 1}"]),
+        ("base: base.yaml\narms: {a: {grid: {x: [1]}}}", None, {}, ["grid 'a' without {x}"]),
+        ('base: base.yaml\narms: {"a{x}": {grid: {x: [1]}, seed: "{y}"}}', None, {}, ["which has no axis 'y'", "['x']"]),
+        ('base: base.yaml\narms: {"a{x}": {grid: {x: [1, 1]}}}', None, {}, ["two", "arm 'a1'"]),
         ("base: base.yaml\nseeds: ten", None, {}, ["seeds: 'ten'", "[10, 11, 12]"]),
         ("base: nowhere.yaml", None, {}, ["nowhere.yaml", "not a file"]),
         ("base: base.yaml\nnum_steps.x: 3", None, {}, ["num_steps is 10, not a mapping"]),

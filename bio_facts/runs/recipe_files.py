@@ -8,10 +8,18 @@ source: ../three_phases/mini.yaml     # the recipe, `FILE` or `FILE#ARM`, whose 
 arms:
   few: {dataset_parameters.num_fine_tuning_individuals: 10}
   many: {dataset_parameters.num_fine_tuning_individuals: 100, seeds: [10]}
+  alpha{alpha}-{steps}:               # an arm for each combination: alpha0-500, alpha0-900, alpha0.6-500, alpha0.6-900
+    grid: {alpha: {0: "", 0.6: -alpha0.6}, steps: [500, 900]}
+    dataset: n1k{alpha}
+    num_steps: "{steps}"
+
+An axis of a grid is a list of values, or a mapping of labels to values: names have the labels, settings the values. An arm that
+is listed by itself replaces the arm of that name of a grid.
 """
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +142,8 @@ def read_recipe_file(path: Path, script: str = "pretrain.py", above: tuple[Path,
     own = dict(_mapping(path, "recipe: a mapping of recipe keys to values", own["recipe"]) if "recipe" in own else own)
     own_script, seeds, arms = own.pop("script", None), own.pop("seeds", ()), own.pop("arms", {_NO_ARM: {}})
     _check_seeds(path, seeds)
-    for name, settings in _mapping(path, "arms: a mapping of names to settings", arms).items():
+    arms = _expanded(path, _mapping(path, "arms: a mapping of names to settings", arms))
+    for name, settings in arms.items():
         if not re.fullmatch(r"[\w.-]*", str(name)):
             raise ValueError(
                 f"recipe {path} has an arm {name!r}; it must be letters, digits, hyphens and periods, for it names a folder"
@@ -144,6 +153,57 @@ def read_recipe_file(path: Path, script: str = "pretrain.py", above: tuple[Path,
     settings = {} if base is None else plain(read_recipe_file(path.parent / str(base), above=chain).settings)
     _override(settings, own, "")
     return RecipeFile(path, own_script or script, tuple(seeds), settings, {str(name): arm or {} for name, arm in arms.items()})
+
+
+def _expanded(path: Path, arms: Mapping[Any, Any]) -> dict[str, Any]:
+    """Arms with an arm for each combination in place of every grid.
+
+    Raises:
+        ValueError: if a grid is not a mapping of axes to values, does not use an axis in the name, or two make the same arm.
+    """
+    expanded: dict[str, Any] = {}
+    for name, settings in arms.items():
+        if not isinstance(settings, dict) or "grid" not in settings:
+            continue
+        for arm, arm_settings in _arms_of_grid(path, str(name), dict(settings)):
+            if arm in expanded:
+                raise ValueError(f"recipe {path} has two grids with an arm {arm!r}; names must differ")
+            expanded[arm] = arm_settings
+    listed = {str(name): arm for name, arm in arms.items() if not isinstance(arm, dict) or "grid" not in arm}
+    return expanded | listed if expanded else listed
+
+
+def _arms_of_grid(path: Path, name: str, settings: dict[Any, Any]) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """Name and settings of each arm of a grid."""
+    axes = settings.pop("grid")
+    is_grid = isinstance(axes, dict) and axes and all(isinstance(axis, list | dict) and axis for axis in axes.values())
+    if not is_grid:
+        raise ValueError(f"recipe {path} has arms: {name}: grid: {axes!r}; expected axes such as {{steps: [500, 900]}}")
+    if (unused := next((axis for axis in axes if f"{{{axis}}}" not in name), None)) is not None:
+        raise ValueError(f"recipe {path} has a grid {name!r} without {{{unused}}} in its name; every axis must be in it")
+    choices = [axis.items() if isinstance(axis, dict) else zip(axis, axis, strict=True) for axis in axes.values()]
+    for combination in itertools.product(*choices):
+        labels = dict(zip(axes, (label for label, _ in combination), strict=True))
+        values = dict(zip(axes, (value for _, value in combination), strict=True))
+        yield _filled(name, labels), {key: _value_in_grid(path, name, value, values) for key, value in settings.items()}
+
+
+def _value_in_grid(path: Path, name: str, value: Any, values: Mapping[str, Any]) -> Any:
+    """A setting of a grid's arm: text with axes is filled, and read as YAML."""
+    if not isinstance(value, str):
+        return value
+    if unknown := set(re.findall(r"\{(\w+)\}", value)) - set(values):
+        raise ValueError(
+            f"recipe {path} has {value!r} in grid {name!r}, which has no axis {min(unknown)!r}; it has {[*values]}"
+        )
+    filled = _filled(value, values)
+    return value if filled == value else parse_value(name, filled)
+
+
+def _filled(text: str, values: Mapping[str, Any]) -> str:
+    for axis, value in values.items():
+        text = text.replace(f"{{{axis}}}", str(value))
+    return text
 
 
 def parse_value(key: str, text: str) -> Any:
