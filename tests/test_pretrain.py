@@ -386,8 +386,8 @@ def test_folder_in_use_is_refused(tmp_path: Path) -> None:
     held = lock(tmp_path)
     with pytest.raises(ValueError, match="in use by another process"):
         lock(tmp_path)
-    held.close()
-    assert lock(tmp_path)
+    held.release()
+    lock(tmp_path).release()
 
 
 def test_checkpoint_of_other_shape_is_refused(smoke_run: Path, tmp_path: Path) -> None:

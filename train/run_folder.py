@@ -74,6 +74,8 @@ def _check_same_run(output_dir: Path, recipe: Any) -> None:
     try:
         theirs = json.loads(path.read_text(encoding="utf-8"))
         settings = theirs["recipe"] | {key: theirs.get(key) for key in wanted.keys() - theirs["recipe"].keys()}
+        if missing := {"versions", "device"} - theirs.keys():  # runs of every version have them
+            raise KeyError(*sorted(missing))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not the config.json of a run ({error!r}); choose another output_dir") from error
     if "data_digest" in wanted and settings["data_digest"] is None:
