@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -388,6 +389,35 @@ def test_folder_in_use_is_refused(tmp_path: Path) -> None:
         lock(tmp_path)
     held.release()
     lock(tmp_path).release()
+
+
+def test_folder_in_use_on_a_disk_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for such a disk: it refuses what the disk refuses."""
+    from run_folder import FileLock, check_folder, lock
+
+    def no_locks(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", no_locks)
+    held = lock(tmp_path)
+    check_folder(tmp_path, load_recipe(SMOKE, {}))
+    with pytest.raises(ValueError, match="in use by another process"):
+        lock(tmp_path)
+    held.release()
+    lock(tmp_path).release()
+
+
+def test_trains_without_fcntl(smoke_run: Path, tmp_path: Path) -> None:
+    """A stand-in for Windows, which has no such module: scripts and their locks do without it."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['fcntl'] = None\n")
+    environment = SCRIPT_ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    shutil.rmtree(run / LAST)
+    command = script_command("train/pretrain.py", "--config", SMOKE, "--output_dir", run)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "only soft file lock is available" in done.stderr  # else the test shows nothing
+    assert_same_run(run, smoke_run)
 
 
 def test_checkpoint_of_other_shape_is_refused(smoke_run: Path, tmp_path: Path) -> None:

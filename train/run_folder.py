@@ -1,5 +1,6 @@
 """The output folder of a run: whose it is, which of its checkpoints are whole, and where to go on from."""
 
+import errno
 import json
 import os
 import platform
@@ -11,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from recipe import Recipe
 
 import bio_facts
@@ -23,7 +24,7 @@ from bio_facts.splits import data_digest
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 MODELS_FOLDER = "models"
-_LOCK_FILE = ".lock"
+_LOCK_FILE, _SOFT_LOCK_FILE = ".lock", ".soft-lock"
 _MACHINE = ("device", "num_processes", "torch", "transformers", "accelerate")  # what changes the last digits of a run
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -61,7 +62,7 @@ def check_folder(output_dir: Path, recipe: Any) -> None:
     if CONFIG_FILE in found:
         _check_same_run(output_dir, recipe)
         return
-    foreign = [name for name in found if name not in (_LOCK_FILE, f"{CONFIG_FILE}.partial")]
+    foreign = [name for name in found if name not in (_LOCK_FILE, _SOFT_LOCK_FILE, f"{CONFIG_FILE}.partial")]
     if foreign:
         raise ValueError(
             f"output_dir {output_dir} holds {foreign[0]!r} and no {CONFIG_FILE}; it must be empty, new, or a run to resume"
@@ -101,10 +102,16 @@ def lock(output_dir: Path) -> BaseFileLock:
     Raises:
         ValueError: if another process trains there, or the folder cannot be written.
     """
-    taken = FileLock(output_dir / _LOCK_FILE, timeout=0)
+    taken: BaseFileLock = FileLock(output_dir / _LOCK_FILE, timeout=0)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        taken.acquire()
+        try:
+            taken.acquire()
+        except OSError as error:  # Timeout is one
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
+            taken = SoftFileLock(output_dir / _SOFT_LOCK_FILE, timeout=0)  # a network file system that has no locks
+            taken.acquire()
     except Timeout as error:
         raise ValueError(
             f"output_dir {output_dir} is in use by another process; wait for it or choose another folder"
