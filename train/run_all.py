@@ -246,7 +246,8 @@ def main() -> int:
         plan = plan_claims(claims, arguments.scale, output_dir, arguments.seeds)
         for job in plan.jobs:
             job.code = 0 if job.is_done(output_dir) else None
-            job.flags = ("--allow_other_machine",) * arguments.allow_other_machine
+            if arguments.allow_other_machine and not isinstance(job.recipe, MemoryRecipe):
+                job.flags = ("--allow_other_machine",)
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
     if arguments.plan:

@@ -29,6 +29,11 @@ def main(description: str) -> None:
             write_config,
         )
 
+        report_to = []
+        if arguments.report_to:
+            from trackers import usable_trackers
+
+            report_to = usable_trackers(arguments.report_to)
         processes = join_processes()
         if processes.is_main_process:
             check_folder(output_dir, recipe)
@@ -55,7 +60,7 @@ def main(description: str) -> None:
         model = build_model(recipe, tokenizer, biographies.max_length)
         if checkpoint is not None:
             check_shapes(checkpoint, model)
-        trainer = build_trainer(recipe, output_dir, model, tokenizer, biographies, arguments.report_to)
+        trainer = build_trainer(recipe, output_dir, model, tokenizer, biographies, report_to)
         if processes.is_main_process:
             write_config(output_dir, recipe, None if checkpoint is None else checkpoint_step(checkpoint))
     except ValueError as error:
