@@ -1,5 +1,6 @@
 """The output folder of a run: whose it is, which of its checkpoints are whole, and where to go on from."""
 
+import copy
 import errno
 import json
 import os
@@ -18,6 +19,7 @@ from recipe import Recipe
 import bio_facts
 from bio_facts.config import Config, config_from
 from bio_facts.extras import needs
+from bio_facts.models import only_errors
 from bio_facts.phases import is_decided
 from bio_facts.splits import data_digest
 
@@ -309,25 +311,25 @@ def check_metrics(output_dir: Path, recipe: Recipe, last_step: int) -> None:
                 )
 
 
-def check_shapes(checkpoint: Path, model: Any) -> None:
-    """ValueError naming the first tensor that a checkpoint lacks, or that has not the shape it has in `model`."""
-    from safetensors import safe_open
+def load_weights(checkpoint: Path, model: Any) -> None:
+    """Give a model the weights of a checkpoint.
 
-    tensors = model.state_dict()
-    expected = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    with safe_open(checkpoint / "model.safetensors", framework="pt") as file:
-        names = list(file.keys())
-        stored = {tensors[name].data_ptr() for name in names if name in tensors}
-        for name, tensor in tensors.items():
-            if name not in names and tensor.data_ptr() not in stored:  # tied weights are stored once
-                raise ValueError(
-                    f"checkpoint {checkpoint} lacks {name}, which the recipe's model has; use the recipe it was made with, "
-                    "or another output_dir"
-                )
-        for name in names:
-            found = tuple(file.get_slice(name).get_shape())
-            if expected.get(name) != found:
-                raise ValueError(
-                    f"checkpoint {checkpoint} has {name} of shape {found}, the recipe's model {expected.get(name, 'none')}; "
-                    "use the recipe it was made with, or another output_dir"
-                )
+    In a checkpoint, the weights of some models have other names and shapes than in the model. from_pretrained knows them, the
+    Trainer does not: it leaves such weights as they are, with a warning.
+
+    Raises:
+        ValueError: naming the first tensor that the checkpoint lacks, has too many, or has in another shape than `model`.
+    """
+    with only_errors():
+        loaded, found = type(model).from_pretrained(
+            checkpoint, config=copy.deepcopy(model.config), output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    different = [f"lacks {name}, which the recipe's model has" for name in sorted(found["missing_keys"])]
+    different += [f"has {name}, which the recipe's model lacks" for name in sorted(found["unexpected_keys"])]
+    different += [
+        f"has {name} of shape {tuple(shape)}, the recipe's model {tuple(expected)}"
+        for name, shape, expected in sorted(found["mismatched_keys"])
+    ]
+    if different:
+        raise ValueError(f"checkpoint {checkpoint} {different[0]}; use the recipe it was made with, or another output_dir")
+    model.load_state_dict(loaded.state_dict())

@@ -19,11 +19,11 @@ def main(description: str) -> None:
             check_folder,
             check_machine,
             check_metrics,
-            check_shapes,
             checkpoint_step,
             is_finished,
             join_processes,
             latest_checkpoint,
+            load_weights,
             lock,
             source_model,
             write_config,
@@ -59,7 +59,7 @@ def main(description: str) -> None:
         biographies = BiographyTokenizer(tokenizer)
         model = build_model(recipe, tokenizer, biographies.max_length)
         if checkpoint is not None:
-            check_shapes(checkpoint, model)
+            load_weights(checkpoint, model)
         trainer = build_trainer(recipe, output_dir, model, tokenizer, biographies, report_to)
         if processes.is_main_process:
             write_config(output_dir, recipe, None if checkpoint is None else checkpoint_step(checkpoint))

@@ -133,6 +133,7 @@ def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer) -> Path |
     shutil.copytree(kept_model(Path(str(recipe.source)), recipe.first_step), folder, dirs_exist_ok=True)
     trainer.data_collator.tokenizer.save_pretrained(folder)
     state = copy.deepcopy(trainer.state)
+    state.compute_steps(trainer.args, recipe.num_steps)  # the Trainer takes from here how often it saves
     state.global_step, state.max_steps, state.train_batch_size = (
         recipe.first_step,
         recipe.num_steps,
