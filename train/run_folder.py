@@ -3,22 +3,18 @@
 import copy
 import errno
 import json
-import os
-import platform
 import re
 import shutil
 import sys
 import zipfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from machine import described_machine, other_machine
 from recipe import Recipe
 
-import bio_facts
 from bio_facts.config import Config, config_from
-from bio_facts.extras import needs
 from bio_facts.models import only_errors
 from bio_facts.phases import is_decided
 from bio_facts.splits import data_digest
@@ -27,28 +23,7 @@ CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 MODELS_FOLDER = "models"
 _LOCK_FILE, _SOFT_LOCK_FILE = ".lock", ".soft-lock"
-_MACHINE = ("device", "num_processes", "torch", "transformers", "accelerate")  # what changes the last digits of a run
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-
-
-def join_processes() -> Any:
-    """accelerate's PartialState of this run, on the CPU if ACCELERATE_USE_CPU says so.
-
-    Raises:
-        ValueError: if the launcher started more processes than have found each other.
-    """
-    with needs("train", "training"):
-        from accelerate import PartialState
-        from accelerate.utils import parse_flag_from_env
-
-    processes = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
-    started = int(os.environ.get("WORLD_SIZE", 1))
-    if processes.num_processes != started:
-        raise ValueError(
-            f"WORLD_SIZE is {started}, but {processes.num_processes} process(es) joined; "
-            "several processes need a GPU each, or ACCELERATE_USE_CPU=true"
-        )
-    return processes
 
 
 def check_folder(output_dir: Path, recipe: Any) -> None:
@@ -126,54 +101,15 @@ def lock(output_dir: Path) -> BaseFileLock:
 def write_config(output_dir: Path, recipe: Any, resumed_step: int | None = None) -> None:
     """Write the config.json that repeats the run; that of a resumed one only gets the machine, if it is another one."""
     path = output_dir / CONFIG_FILE
-    whole = json.loads(json.dumps(recipe.described())) | _provenance()
+    whole = json.loads(json.dumps(recipe.described())) | described_machine()
     if resumed_step is not None:
-        here, whole = _provenance(), json.loads(path.read_text(encoding="utf-8"))
-        if _other_machine(whole, here) is None:
+        here, whole = described_machine(), json.loads(path.read_text(encoding="utf-8"))
+        if other_machine(whole, here) is None:
             return
         whole.setdefault("resumed_on", []).append({"step": resumed_step} | here)
     partial = path.with_name(f"{CONFIG_FILE}.partial")
     partial.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
-
-
-def check_machine(output_dir: Path) -> None:
-    """ValueError if the run in a folder was last trained on a machine or with versions that give other last digits."""
-    different = _other_machine(json.loads((output_dir / CONFIG_FILE).read_text(encoding="utf-8")), _provenance())
-    if different is not None:
-        raise ValueError(
-            f"output_dir {output_dir} holds a run with {different}; its numbers would go on differently: resume it where it "
-            "began, or pass --allow_other_machine"
-        )
-
-
-def _other_machine(config: dict[str, Any], here: dict[str, Any]) -> str | None:
-    """What differs between the machine that a run was last trained on and this one, as text; None if nothing does."""
-    last = config.get("resumed_on", [config])[-1]
-    for name in _MACHINE:
-        before, now = ({**described, **described["versions"]}.get(name) for described in (last, here))
-        if before != now:
-            return f"{name} {before!r}, here {now!r}"
-    return None
-
-
-def _provenance() -> dict[str, Any]:
-    import torch
-    from accelerate import PartialState
-
-    device, num_threads = PartialState().device.type, torch.get_num_threads()
-    if device == "cuda":
-        device = torch.cuda.get_device_name()
-    elif device == "cpu":
-        device = f"CPU, {num_threads} thread{'s' if num_threads > 1 else ''} a run"
-    versions = {"python": platform.python_version(), "bio_facts": bio_facts.__version__}
-    for package in ("numpy", "torch", "transformers", "accelerate", "tokenizers"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
-    found = {"data_version": bio_facts.DATA_VERSION, "device": device, "num_processes": PartialState().num_processes}
-    return found | {"versions": versions}
 
 
 def latest_checkpoint(output_dir: Path) -> Path | None:

@@ -15,13 +15,13 @@ def main(description: str) -> None:
         from environment import apply_recipe, use_full_precision
 
         apply_recipe(recipe)
+        from machine import check_machine, join_processes
         from run_folder import (
+            CONFIG_FILE,
             check_folder,
-            check_machine,
             check_metrics,
             checkpoint_step,
             is_finished,
-            join_processes,
             latest_checkpoint,
             load_weights,
             lock,
@@ -48,7 +48,7 @@ def main(description: str) -> None:
                 print(f"{output_dir} is complete: {checkpoint}")
                 return
             if processes.is_main_process and not arguments.allow_other_machine:
-                check_machine(output_dir)
+                check_machine(output_dir / CONFIG_FILE)
 
         from training import build_model, build_trainer, keep_freed_memory, place_to_start
 
