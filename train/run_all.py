@@ -68,7 +68,8 @@ class Job:
         return self.steps if self.code is not None else int(self.recipe.num_steps - self.recipe.first_step)
 
     def command(self, output_dir: Path, launcher: Sequence[str]) -> list[str]:
-        """The command that runs it, or goes on with it."""
+        """The command that runs it, or goes on with it. A memory learns in one process."""
+        launcher = [sys.executable] if isinstance(self.recipe, MemoryRecipe) else launcher
         words = [*launcher, str(ROOT / "train" / self.file.script), "--config", str(self.file.path), "--arm", self.arm]
         words += ["--seed", str(self.seed), "--output_dir", str(output_dir / self.name)]
         words += self.flags
