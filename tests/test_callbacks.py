@@ -4,11 +4,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from kinds import model_of, tokenizer_of
 from plain_metric import NAMES
-from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
@@ -53,10 +53,9 @@ def their_trainer(tmp_path: Path, model: Any = None, **options: Any) -> Trainer:
         per_device_train_batch_size=2,
         learning_rate=1e-2,
         logging_steps=1,
-        report_to=[],
         disable_tqdm=True,
         use_cpu=True,
-        **{"save_strategy": "no"} | options,
+        **{"save_strategy": "no", "report_to": []} | options,
     )
     model = model_of("llama", tokenizer_of("own")) if model is None else model
     return Trainer(model=model, args=arguments, train_dataset=TheirData(), eval_dataset=TheirData())
@@ -405,17 +404,28 @@ def test_all_texts_of_a_config_are_scored_as_score_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tracker_first", [True, False])
-def test_trackers_get_every_step_wherever_they_stand(tracker_first: bool, tmp_path: Path) -> None:
+def test_trackers_get_every_step_wherever_they_stand(
+    tracker_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorBoard is ready once its training has begun: what it got before would stand in a file of its own, elsewhere."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    trainer, callback = their_trainer(tmp_path), watch(steps=[0, 2], splits=["unseen"])
+    monkeypatch.chdir(tmp_path)
+    trainer, callback = their_trainer(tmp_path, report_to=["tensorboard"]), watch(steps=[0, 2], splits=["unseen"])
     callback.attach(trainer)
-    tracker = TensorBoardCallback(SummaryWriter(str(tmp_path / "events")))
-    trainer.callback_handler.callbacks.insert(0 if tracker_first else 2, tracker)
+    callbacks = trainer.callback_handler.callbacks
+    (tracker,) = (item for item in callbacks if isinstance(item, TensorBoardCallback))
+    callbacks.remove(tracker)
+    callbacks.insert(0 if tracker_first else len(callbacks), tracker)
     trainer.train()
-    (events,) = (tmp_path / "events").rglob("events.out.tfevents.*")
+    (events,) = tmp_path.rglob("events.out.tfevents.*")
+    assert (tmp_path / "theirs") in events.parents
     logged = EventAccumulator(str(events)).Reload()
-    (tag,) = (tag for tag in logged.Tags()["scalars"] if tag.endswith("unseen/attribute_loss"))
-    found = {item.step: item.value for item in logged.Scalars(tag)}
-    assert found == pytest.approx({line["step"]: line["attribute_loss"] for line in callback.history})
-    assert list(found) == [0, 2]
+    expected = {
+        f"train/unseen/{name}": [(line["step"], line[name]) for line in callback.history]
+        for name in ("attribute_loss", "attribute_accuracy", "token_loss")
+    }
+    found = {tag: [(item.step, item.value) for item in logged.Scalars(tag)] for tag in expected}
+    assert [step for step, _ in found["train/unseen/attribute_loss"]] == [0, 2]
+    for tag, items in expected.items():
+        assert np.array(found[tag]) == pytest.approx(np.array(items)), tag

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from arguments import parse_arguments
 from environment import apply_recipe
+from machine import use_cpu
 from numpy.typing import NDArray
 from recipe import MemoryRecipe
 from run_folder import METRICS_FILE, check_folder, lock, read_metrics, write_config
@@ -35,6 +36,7 @@ def main() -> None:
         lines = read_metrics(output_dir / METRICS_FILE)
         with needs("train", "training"):
             import torch  # noqa: F401 - fine_tune needs it, and config.json says its version
+        use_cpu()
     except ValueError as error:
         print(f"train_memory.py: error: {error}", file=sys.stderr)
         sys.exit(2)
