@@ -92,7 +92,8 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         self.baselines = {
             split: {"no_knowledge_loss": split_no_knowledge_loss(self.data, split)} | pools for split in self.splits
         }
-        self._lines = History(None if file is None else Path(file), first_step)
+        self._lines = History(None if file is None else Path(file))
+        self._first_step = first_step
         self._batches: dict[str, list[TokenBatch]] = {}
         self._to_log: list[dict[str, float]] = []
         self._evaluated: tuple[Any, dict[str, float]] | None = None  # the model's state and its scores
@@ -115,7 +116,7 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Take up the lines of resumed training, or evaluate the untrained model, unless `steps` leave it out."""
-        if state.global_step != self._lines.first_step:
+        if state.global_step != self._first_step:
             self._lines.resume(state.global_step, writes=state.is_world_process_zero)
             return
         self._lines.begin()

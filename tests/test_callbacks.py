@@ -362,6 +362,28 @@ def test_second_training_and_second_run_with_the_same_file_are_told_apart(tmp_pa
     assert in_file(file) == callback.history + other.history
 
 
+@pytest.mark.parametrize("evaluates_before", [False, True])
+def test_second_run_with_the_same_file_that_is_resumed_leaves_the_lines_of_the_first(
+    evaluates_before: bool, tmp_path: Path
+) -> None:
+    file, saves = tmp_path / "metrics.jsonl", {"save_strategy": "steps", "save_steps": 2}
+    for _ in range(2):
+        watched(tmp_path, watch(splits=["unseen"], file=file, steps=[0, 4]), **saves).train()
+    first, second = in_file(file)[:2], in_file(file)[2:]
+    file.write_text("".join(json.dumps(line) + "\n" for line in first + second[:1]))  # the second was killed after step 2
+    resumed = watch(splits=["unseen"], file=file, steps=[0, 4])
+    trainer = watched(tmp_path, resumed, **saves)
+    if evaluates_before:
+        resumed.steps = None
+        trainer.evaluate()  # of a model that is none of the run's
+        assert in_file(file)[-1]["restart"] == 2
+        resumed.steps = [0, 4]
+    trainer.train(resume_from_checkpoint=str(tmp_path / "theirs" / "checkpoint-2"))
+    assert in_file(file)[:2] == first
+    assert [(line["step"], line["restart"]) for line in in_file(file)[2:]] == [(0, 1), (4, 1)]
+    assert in_file(file)[2] == second[0]
+
+
 def test_early_stopping_sees_the_metrics_wherever_it_was_given(tmp_path: Path) -> None:
     class Stopping(EarlyStoppingCallback):
         values: list[float] = []
