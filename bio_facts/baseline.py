@@ -1,4 +1,4 @@
-"""No-knowledge loss: what a model loses, in nats per value, that knows the statistics of the values but no individual.
+"""No-knowledge loss, nats per value: that of a model that knows the statistics of the values but no individual.
 
 The paper's baseline is the entropy of the value POOLS. A model can also learn which values a POPULATION really has, and
 how often: with few people that is less. Protocol: phases are judged by the population's, hallucination by the pools'.

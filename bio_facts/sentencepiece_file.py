@@ -94,7 +94,10 @@ def _backend(path: Path, model: Any) -> Any:
         tokenizer.normalizer = normalizers.Sequence(steps)
     if splits:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(splits)
-    tokenizer.decoder = decoders.Sequence([decoders.Replace(space, " "), decoders.ByteFallback(), decoders.Fuse()])
+    readers = [decoders.Replace(space, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if options.add_dummy_prefix or options.remove_extra_whitespaces:  # SentencePiece drops a space that begins a text
+        readers.append(decoders.Strip(" ", 1, 0))
+    tokenizer.decoder = decoders.Sequence(readers)
     tokenizer.add_special_tokens([AddedToken(symbol, special=True, normalized=False) for symbol in special])
     tokenizer.encode_special_tokens = True  # as text, where they stand in one
     return tokenizer
