@@ -15,7 +15,7 @@ HEAVY = {
     *("torch", "transformers", "tokenizers", "accelerate", "sentencepiece", "evaluate", "matplotlib"),
     *("datasets", "huggingface_hub", "datatrove", "pandas", "polars", "duckdb"),
 }
-TABLES = {"pyarrow", "yaml", "tqdm"}  # needed to write and read tables and their card, not to draw biographies
+TABLES = {"pyarrow", "yaml", "tqdm", "filelock"}  # needed to write and read tables and their card, not to draw biographies
 # module -> the libraries that it is for
 FOR_LIBRARIES = {"builder": {"datasets"}, "pipeline": {"datatrove"}, "callbacks": {"transformers", "accelerate"}}
 SCRIPT_FOLDERS = ("train", "eval", "loading_script")
