@@ -14,7 +14,7 @@ import polars
 import pytest
 import torch
 from kinds import KINDS, TEXTS, TOKENIZERS, tokenizer_of
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from bio_facts.generate.attributes import ATTRIBUTES
@@ -26,6 +26,7 @@ from bio_facts.publish.tables import rows
 
 BIOGRAPHIES = draw(CONFIGS["n1k"], "validation", range(200))
 ROWS = rows(BIOGRAPHIES)
+KINDS_APART = ("numbers_apart", "numbers_apart_untrimmed")
 OTHER_SCRIPTS = "Ada was born in 東京 on March 16, 1990. Now  Évora is home; she works at “Ærø Ω-Lab” 🌍."
 
 
@@ -104,7 +105,7 @@ def test_tokens_of_each_value_decode_to_it(kind: str) -> None:
         assert decoded == expected
 
 
-@pytest.mark.parametrize("kind", ["numbers_apart", "numbers_apart_untrimmed"])
+@pytest.mark.parametrize("kind", KINDS_APART)
 def test_space_that_is_a_token_belongs_to_the_value_after_it(kind: str) -> None:
     found = marked(tokenizer_of(kind), row_of("She is 35 now, on March 16, 1990.", birth_date="March 16, 1990"))
     tokens = [token for token, attribute_id in found if attribute_id]
@@ -446,3 +447,62 @@ def test_value_at_the_beginning_of_a_text_holds_the_space_put_before_it() -> Non
         aligned = align(tokenizer, [row_of("Rome is it", birth_place="Rome")], 0)
         tokens = tokenizer.convert_ids_to_tokens(aligned.input_ids[0])
         assert [token for token, number in zip(tokens, aligned.attribute_ids[0], strict=True) if number] == ["Ġ", *"Rome"]
+
+
+@functools.cache
+def accent_stripping_tokenizer(trim_offsets: bool, kind: str) -> Any:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()])
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    if kind == "byte level":
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.post_processor = processors.ByteLevel(trim_offsets=trim_offsets)
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+@pytest.mark.parametrize(("trim_offsets", "kind"), [(True, "byte level"), (False, "byte level"), (False, "words")])
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        ("in Rome\u0301, x", "Rome\u0301", "ĠRome"),
+        ("in Rome\u0301 x", "Rome\u0301", "ĠRome"),
+        ("in Rom\u0301e, x", "Rom\u0301e", "ĠRome"),
+        ("Rome\u0301, x", "Rome\u0301", "Rome"),
+        ("in\u0301 Rome, x", "Rome", "ĠRome"),
+        ("x, Rome\u0301", "Rome\u0301", "ĠRome"),
+    ],
+)
+def test_character_that_the_tokenizer_drops_moves_no_token_into_a_value(
+    text: str, value: str, expected: str, trim_offsets: bool, kind: str
+) -> None:
+    tokenizer = accent_stripping_tokenizer(trim_offsets, kind)
+    tokens = "".join(token for token, attribute_id in marked(tokenizer, row_of(text, birth_place=value)) if attribute_id)
+    assert tokens == (expected if kind == "byte level" else expected.removeprefix("Ġ"))
+
+
+@pytest.mark.parametrize("text", ["of  35, so", "of   35, so", "of 35, so", "35, so"])
+def test_tokens_of_several_spaces_are_the_same_trimmed_or_not(text: str) -> None:
+    trimmed, whole = (marked(tokenizer_of(kind), row_of(text, birth_date="35")) for kind in KINDS_APART)
+    assert trimmed == whole
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), pd.NA, pd.NaT])
+def test_values_and_names_that_pandas_filled_are_not_compared(missing: Any) -> None:
+    row = row_of("x London", major="London") | {"name_spans": missing}
+    row["attributes"][0]["value"] = missing
+    assert marked(tokenizer_of("own"), row) == marked(tokenizer_of("own"), row_of("x London", major="London"))
+    row["attributes"][0]["value"] = 3.0
+    with pytest.raises(ValueError, match=r"^row 0: major is 3\.0, but its span 2\.\.8 holds 'London'$"):
+        align(tokenizer_of("own"), [row], 0)
+
+
+def test_values_missing_in_a_data_frame_are_not_compared() -> None:
+    spans = [{"attribute": "major", "start": 2, "end": 8, "value": "London"}, {"attribute": "company", "start": 9, "end": 12}]
+    filled = pd.DataFrame(spans).to_dict("records")
+    assert filled[1]["value"] != filled[1]["value"]  # NaN; else the test shows nothing
+    aligned = align(tokenizer_of("own"), [{"text": "x London IBM", "attributes": filled}], 0)
+    assert set(aligned.attribute_ids[0].tolist()) == {0, *(ATTRIBUTES[name].attribute_id for name in ("major", "company"))}

@@ -463,7 +463,7 @@ def test_other_scores_are_pasted_then_wrong_ones_then_the_example_again(page: An
 
     paste(page, changed(nlls=[[0, 1, -2, 3], [0, 1]]))
     page.wait_for_selector("#numbers .refusal")
-    message = "row 0, column nlls: token 2 is -2.0; it must be a number of at least 0, in nats"
+    message = "row 0, column nlls: token 2 is -2.0; it must be a number of at least 0, in nats, wherever attribute_ids is not 0"
     assert page.locator("#numbers").inner_text().strip() == f"These scores cannot be used. {message}"
     assert numbers_on(page) == {}
     assert not page.locator("#row").is_visible()

@@ -232,3 +232,11 @@ def test_losses_of_the_command_the_card_and_the_callback_are_one(
     assert baseline.split_no_knowledge_loss(config, split) == pytest.approx(expected, abs=5e-4)
     callback = AttributeEvaluation(load_tokenizer("bio_facts"), config, splits=[split])
     assert callback.baselines[split]["no_knowledge_loss"] == baseline.split_no_knowledge_loss(config, split)
+
+
+def test_config_may_be_given_by_its_name() -> None:
+    losses = baseline.split_no_knowledge_losses("n1k", "validation")
+    assert losses == baseline.split_no_knowledge_losses(get_config("n1k"), "validation")
+    assert baseline.split_no_knowledge_loss("n1k", "validation") == sum(losses.values()) / 6
+    with pytest.raises(ValueError, match="config is 'n3k'; it must be one of"):
+        baseline.split_no_knowledge_loss("n3k", "validation")

@@ -4,11 +4,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from kinds import model_of, tokenizer_of
 from plain_metric import NAMES
-from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
@@ -53,10 +53,9 @@ def their_trainer(tmp_path: Path, model: Any = None, **options: Any) -> Trainer:
         per_device_train_batch_size=2,
         learning_rate=1e-2,
         logging_steps=1,
-        report_to=[],
         disable_tqdm=True,
         use_cpu=True,
-        **{"save_strategy": "no"} | options,
+        **{"save_strategy": "no", "report_to": []} | options,
     )
     model = model_of("llama", tokenizer_of("own")) if model is None else model
     return Trainer(model=model, args=arguments, train_dataset=TheirData(), eval_dataset=TheirData())
@@ -75,6 +74,14 @@ def test_steps_say_when(tmp_path: Path) -> None:
     callback.attach(trainer)
     trainer.train()
     assert places(callback) == [(step, split) for step in (0, 1, 3) for split in ("validation", "unseen")]
+
+
+@pytest.mark.parametrize("steps", [np.arange(1, 4, 2), [np.int64(1), 3], torch.tensor([1, 3]), range(1, 4, 2)])
+def test_steps_may_be_integers_of_any_kind(steps: Any, tmp_path: Path) -> None:
+    trainer, callback = their_trainer(tmp_path), watch(steps=steps, splits=["unseen"])
+    callback.attach(trainer)
+    trainer.train()
+    assert places(callback) == [(1, "unseen"), (3, "unseen")]
 
 
 def test_untrained_model_is_left_out_if_steps_do_not_name_it(tmp_path: Path) -> None:
@@ -164,7 +171,8 @@ def test_training_goes_on_as_it_would_have(tmp_path: Path) -> None:
             callback.attach(trainer)
         trainer.train()
         assert model.training
-        scored = 4 * 2 * 3 + 2 + 4 if callbacks else 0  # 4 steps x 2 splits x 3 batches; is it causal?; may logits be left out?
+        # 4 steps x (2 splits x 3 batches, the model's fingerprint, may logits be left out?); is it causal?
+        scored = 4 * (2 * 3 + 1 + 4) + 3 if callbacks else 0
         assert (sum(observed.modes), len(observed.modes)) == (4, 4 + scored)
         weights.append([weight.detach().clone() for weight in model.parameters()])
         losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
@@ -203,6 +211,8 @@ def test_config_may_be_a_name_and_tokenizer_one_of_ours() -> None:
         ({"splits": "validation"}, "splits is 'validation'; it must be a list of names, ['validation']"),
         ({"steps": 5}, "steps is 5; it must be a list of integers, or None"),
         ({"steps": ["0"]}, "steps is ['0']; it must be a list of integers, or None"),
+        ({"steps": np.array([0.5])}, "steps is array([0.5]); it must be a list of integers, or None"),
+        ({"steps": np.array(3)}, "steps is array(3); it must be a list of integers, or None"),
         ({"file": "/no/such/file.jsonl"}, "file is '/no/such/file.jsonl', but there is no folder /no/such; make it first"),
     ],
 )
@@ -267,7 +277,7 @@ def test_several_eval_datasets_make_one_evaluation_of_a_step(tmp_path: Path) -> 
     with counted_forwards(trainer.model) as calls:
         for name in ("eval_a", "eval_b", "eval"):
             callback.on_evaluate(trainer.args, trainer.state, trainer.control, trainer.model, {f"{name}_loss": 1.0})
-    assert calls == []
+    assert len(calls) == 3  # one each to see that it is the same model
 
 
 def test_metrics_go_to_the_first_of_several_eval_datasets_whenever_it_is_evaluated(tmp_path: Path) -> None:
@@ -362,6 +372,28 @@ def test_second_training_and_second_run_with_the_same_file_are_told_apart(tmp_pa
     assert in_file(file) == callback.history + other.history
 
 
+@pytest.mark.parametrize("evaluates_before", [False, True])
+def test_second_run_with_the_same_file_that_is_resumed_leaves_the_lines_of_the_first(
+    evaluates_before: bool, tmp_path: Path
+) -> None:
+    file, saves = tmp_path / "metrics.jsonl", {"save_strategy": "steps", "save_steps": 2}
+    for _ in range(2):
+        watched(tmp_path, watch(splits=["unseen"], file=file, steps=[0, 4]), **saves).train()
+    first, second = in_file(file)[:2], in_file(file)[2:]
+    file.write_text("".join(json.dumps(line) + "\n" for line in first + second[:1]))  # the second was killed after step 2
+    resumed = watch(splits=["unseen"], file=file, steps=[0, 4])
+    trainer = watched(tmp_path, resumed, **saves)
+    if evaluates_before:
+        resumed.steps = None
+        trainer.evaluate()  # of a model that is none of the run's
+        assert in_file(file)[-1]["restart"] == 2
+        resumed.steps = [0, 4]
+    trainer.train(resume_from_checkpoint=str(tmp_path / "theirs" / "checkpoint-2"))
+    assert in_file(file)[:2] == first
+    assert [(line["step"], line["restart"]) for line in in_file(file)[2:]] == [(0, 1), (4, 1)]
+    assert in_file(file)[2] == second[0]
+
+
 def test_early_stopping_sees_the_metrics_wherever_it_was_given(tmp_path: Path) -> None:
     class Stopping(EarlyStoppingCallback):
         values: list[float] = []
@@ -394,6 +426,84 @@ def test_attached_callback_keeps_a_log_that_it_was_given(tmp_path: Path) -> None
     assert watch().attach(trainer).log == trainer.log
 
 
+def test_attached_callback_logs_through_the_trainer_that_it_was_attached_to_last(tmp_path: Path) -> None:
+    first, second, logged = their_trainer(tmp_path), their_trainer(tmp_path), []
+    callback = watch().attach(first).attach(second)
+    assert callback.log == second.log != first.log
+    callback.log = logged.append
+    assert callback.attach(first).log == logged.append
+
+
+def test_second_callback_of_a_trainer_needs_a_file_and_names_of_its_own(tmp_path: Path) -> None:
+    trainer, file = their_trainer(tmp_path, **EVERY_STEP), tmp_path / "metrics.jsonl"
+    (tmp_path / "theirs").mkdir(exist_ok=True)
+    first = watch(splits=["unseen"], file=file).attach(trainer)
+    with pytest.raises(ValueError, match=r"^splits has 'unseen', which another AttributeEvaluation of this Trainer logs under"):
+        watch(splits=["train", "unseen"]).attach(trainer)
+    with pytest.raises(
+        ValueError, match=r"^file is '.*metrics.jsonl', which another AttributeEvaluation of this Trainer writes"
+    ):
+        watch(splits=["train"], file=tmp_path / "theirs" / ".." / "metrics.jsonl").attach(trainer)
+    second = watch(splits=["train"], file=tmp_path / "others.jsonl").attach(trainer)
+    logged: list[dict] = []
+    third = AttributeEvaluation(
+        tokenizer_of("own"), Config(num_individuals=9), splits=["unseen"], num_biographies=2, log=logged.append
+    ).attach(trainer)
+    first.attach(trainer)
+    trainer.train()
+    for callback in (first, second, third):
+        assert [(line["step"], line.get("restart")) for line in callback.history] == [(step, None) for step in range(5)]
+    assert [scores["unseen/attribute_loss"] for scores in logged] == [line["attribute_loss"] for line in third.history]
+    assert trainer.evaluate()["eval_unseen/attribute_loss"] == first.history[-1]["attribute_loss"]
+
+
+def test_metrics_under_other_prefixes_are_left_alone(tmp_path: Path) -> None:
+    callback = watch(splits=["unseen"])
+    trainer = watched(tmp_path, callback)
+    found: list[dict] = []
+
+    class Overfitting(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            found.append(trainer.evaluate(TheirData(), metric_key_prefix="train"))
+            found.append(trainer.predict(TheirData()).metrics)
+            control.should_evaluate = True
+
+    trainer.add_callback(Overfitting())
+    trainer.train()
+    ours = [entry["step"] for entry in trainer.state.log_history if "unseen/attribute_loss" in entry]
+    assert ours == [0, 1, 2, 3, 4]
+    assert not any("attribute" in name for metrics in found for name in metrics)
+    assert trainer.evaluate()["eval_unseen/attribute_loss"] == callback.history[-1]["attribute_loss"]
+
+
+def test_metrics_have_the_scores_at_steps(tmp_path: Path) -> None:
+    callback = watch(splits=["unseen"], steps=[2, 4])
+    trainer = watched(tmp_path, callback)
+    seen: dict[int, float | None] = {}
+
+    class Listener(TrainerCallback):
+        def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+            seen[state.global_step] = metrics.get("eval_unseen/attribute_loss")
+
+    trainer.add_callback(Listener())
+    trainer.train()
+    losses = {line["step"]: line["attribute_loss"] for line in callback.history}
+    assert seen == {1: None, 2: losses[2], 3: None, 4: losses[4]}
+
+
+def test_weights_exchanged_behind_the_back_of_autograd_are_scored(tmp_path: Path) -> None:
+    """As by an average of weights, before a step's evaluation ends."""
+    callback = watch(splits=["unseen"])
+    trainer = watched(tmp_path, callback)
+    losses = [trainer.evaluate()["eval_unseen/attribute_loss"]]
+    weight = trainer.model.lm_head.weight
+    for factor in (1.5, 1 / 1.5):
+        weight.data.copy_(weight.data * factor)
+        losses.append(trainer.evaluate()["eval_unseen/attribute_loss"])
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+    assert losses[0] == pytest.approx(losses[2], rel=1e-5)
+
+
 def test_all_texts_of_a_config_are_scored_as_score_does(tmp_path: Path) -> None:
     trainer, callback = their_trainer(tmp_path), watch(steps=[0], splits=["unseen"])
     callback.attach(trainer)
@@ -405,17 +515,28 @@ def test_all_texts_of_a_config_are_scored_as_score_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tracker_first", [True, False])
-def test_trackers_get_every_step_wherever_they_stand(tracker_first: bool, tmp_path: Path) -> None:
+def test_trackers_get_every_step_wherever_they_stand(
+    tracker_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorBoard is ready once its training has begun: what it got before would stand in a file of its own, elsewhere."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    trainer, callback = their_trainer(tmp_path), watch(steps=[0, 2], splits=["unseen"])
+    monkeypatch.chdir(tmp_path)
+    trainer, callback = their_trainer(tmp_path, report_to=["tensorboard"]), watch(steps=[0, 2], splits=["unseen"])
     callback.attach(trainer)
-    tracker = TensorBoardCallback(SummaryWriter(str(tmp_path / "events")))
-    trainer.callback_handler.callbacks.insert(0 if tracker_first else 2, tracker)
+    callbacks = trainer.callback_handler.callbacks
+    (tracker,) = (item for item in callbacks if isinstance(item, TensorBoardCallback))
+    callbacks.remove(tracker)
+    callbacks.insert(0 if tracker_first else len(callbacks), tracker)
     trainer.train()
-    (events,) = (tmp_path / "events").rglob("events.out.tfevents.*")
+    (events,) = tmp_path.rglob("events.out.tfevents.*")
+    assert (tmp_path / "theirs") in events.parents
     logged = EventAccumulator(str(events)).Reload()
-    (tag,) = (tag for tag in logged.Tags()["scalars"] if tag.endswith("unseen/attribute_loss"))
-    found = {item.step: item.value for item in logged.Scalars(tag)}
-    assert found == pytest.approx({line["step"]: line["attribute_loss"] for line in callback.history})
-    assert list(found) == [0, 2]
+    expected = {
+        f"train/unseen/{name}": [(line["step"], line[name]) for line in callback.history]
+        for name in ("attribute_loss", "attribute_accuracy", "token_loss")
+    }
+    found = {tag: [(item.step, item.value) for item in logged.Scalars(tag)] for tag in expected}
+    assert [step for step, _ in found["train/unseen/attribute_loss"]] == [0, 2]
+    for tag, items in expected.items():
+        assert np.array(found[tag]) == pytest.approx(np.array(items)), tag

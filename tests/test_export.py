@@ -6,6 +6,7 @@ import re
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -470,12 +471,35 @@ def test_build_beside_another_process_is_refused(tmp_path: Path, capsys: pytest.
     succeeds(capsys, "build", "templates", "--out", tmp_path / "export")
 
 
-def test_disk_without_locks_is_built_on_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_locks(lock: ReadWriteLock) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
+@pytest.mark.parametrize("method", ["__init__", "acquire_write", "close"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks available"), sqlite3.OperationalError("disk I/O error")])
+def test_disk_without_locks_is_built_on_all_the_same(
+    method: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for such a disk: it refuses what the disk refuses."""
 
-    monkeypatch.setattr(ReadWriteLock, "acquire_write", no_locks)
+    def no_locks(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ReadWriteLock, method, no_locks)
     assert export.build(TEMPLATES, tmp_path / "export", 1) == 150
+
+
+def test_error_of_what_is_done_under_the_lock_is_not_lost(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk full"), export.locked(tmp_path / "export"):
+        raise OSError("disk full")
+
+
+def test_exports_without_fcntl(tmp_path: Path) -> None:
+    """A stand-in for Windows, which has no such module."""
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        "from pathlib import Path; from bio_facts import export; from bio_facts.generate.config import CONFIGS\n"
+        "with export.locked(Path('other')): print(export.build({'templates': CONFIGS['templates']}, Path('export'), 1))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.stdout == "150\n", done.stderr
+    assert export.verify(tmp_path / "export", 1) == 150
 
 
 def test_folder_that_comes_to_exist_during_the_build_is_left_alone(

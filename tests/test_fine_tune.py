@@ -99,6 +99,17 @@ def test_patched_run_has_a_fresh_optimiser_and_the_schedule_of_its_step(patched:
     assert torch.load(patched / "checkpoint-30" / "scheduler.pt", weights_only=True)["last_epoch"] == 30
 
 
+def test_patched_run_saves_as_often_as_its_recipe_says(smoke_run: Path, patched: Path, tmp_path: Path) -> None:
+    assert sorted(folder.name for folder in patched.glob("checkpoint-*")) == ["checkpoint-20", "checkpoint-30"]
+    cut = shutil.copytree(patched, tmp_path / "run")
+    shutil.rmtree(cut / "checkpoint-30")
+    done = run("patch_attention", "attention_patching", cut, "--arm", "frozen10", "--source", smoke_run)
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (load_file(folder / "checkpoint-30" / "model.safetensors") for folder in (cut, patched))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert losses(cut, "validation") == losses(patched, "validation")
+
+
 def test_queries_and_keys_of_a_patched_run_stay_but_for_weight_decay(smoke_run: Path, patched: Path) -> None:
     name = "gpt_neox.layers.0.attention.query_key_value.weight"
     before, after = (

@@ -16,7 +16,8 @@ from accelerate import cpu_offload, disk_offload
 from conftest import ROOT, SCRIPT_ENVIRONMENT
 from kinds import model_of, tokenizer_of
 from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
-from transformers import GPT2Config, GPT2LMHeadModel
+from plain_metric import NAMES
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, RobertaConfig, RobertaForCausalLM
 
 from bio_facts.generate.config import CONFIGS, Config
 from bio_facts.generate.splits import draw
@@ -25,9 +26,12 @@ from bio_facts.measure.forward import (
     ROUNDING,
     all_logits,
     check_causal,
+    context_length,
     evaluation_mode,
+    fingerprint,
     input_device,
     logits_at,
+    prove,
     unwrapped,
     vocabulary_size,
 )
@@ -60,9 +64,15 @@ def assert_scored_by_its_own_logits(model: Any) -> None:
 # Modes
 
 
+class State:
+    """What the callback asks of a Trainer's."""
+
+    global_step = 0
+    is_world_process_zero = True
+
+
 def evaluate(model: Any) -> None:
-    callback = AttributeEvaluation(tokenizer_of("own"), "n1k", num_biographies=2)
-    callback.evaluate(type("State", (), {"global_step": 0, "is_world_process_zero": True}), model)
+    AttributeEvaluation(tokenizer_of("own"), "n1k", num_biographies=2).evaluate(State(), model)
 
 
 @pytest.mark.parametrize("run", [scored, check_causal, evaluate], ids=["score", "check_causal", "callback"])
@@ -275,6 +285,70 @@ def test_trial_takes_as_many_forwards_whatever_it_finds() -> None:
     assert counts == [6, 6, 6]
 
 
+class Gated(Wrong):
+    """Logits that look back at those of the position before, through a gate that is closed at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        logits = self.inner.lm_head(self.hidden(input_ids))
+        return logits + self.gate * torch.nn.functional.pad(logits, (0, 0, 1, 0))[:, :-1]
+
+
+def test_model_whose_gate_opened_since_it_was_tried_is_scored_by_its_own_logits() -> None:
+    model = Gated()
+    assert_scored_by_its_own_logits(model)
+    model.gate.data.fill_(0.5)
+    assert_scored_by_its_own_logits(model)
+
+
+def test_callback_tries_a_model_anew_at_each_evaluation() -> None:
+    model, losses = Gated(), []
+    callback, state = AttributeEvaluation(tokenizer_of("own"), "n1k", num_biographies=5, splits=["validation"]), State()
+    for state.global_step, gate in enumerate((0, 0.5)):
+        model.gate.data.fill_(gate)
+        losses.append(callback.evaluate(state, model)["validation/attribute_loss"])
+        assert losses[-1] == pytest.approx(scored(model).totals().summary(NAMES)["attribute_loss"], rel=1e-5)
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
+class OnLongTexts(Wrong):
+    """Logits with a scale that depends on the position, in long texts."""
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        logits = self.inner.lm_head(self.hidden(input_ids))
+        return logits * (1 + torch.arange(logits.shape[-2]) % 3)[:, None] if input_ids.shape[1] > 16 else logits
+
+
+@pytest.mark.parametrize("prove_first", [False, True])
+def test_longer_texts_than_a_model_was_tried_on_are_tried(prove_first: bool) -> None:
+    model, ids = OnLongTexts(), torch.arange(30)[None]
+    if prove_first:
+        prove(model, ids[:, :8])
+    with torch.no_grad():
+        for length in (8, 30, 8):
+            positions = torch.arange(length)[None] % 3 == 1
+            expected = model(ids[:, :length])[positions]
+            torch.testing.assert_close(logits_at(model, ids[:, :length], positions), expected)
+
+
+def test_fingerprint_tells_weights_and_adapters_apart() -> None:
+    model = get_peft_model(
+        llama(), LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"], init_lora_weights=False)
+    ).eval()
+    found = [fingerprint(model)]
+    with model.disable_adapter():
+        found.append(fingerprint(model))
+    found.append(fingerprint(model))
+    model.base_model.model.lm_head.weight.data = model.base_model.model.lm_head.weight.data * 1.01
+    found.append(fingerprint(model))
+    assert found[1] == fingerprint(llama())
+    assert found[0] == found[2]
+    assert len(set(found)) == 3
+
+
 def test_another_output_layer_is_tried_anew() -> None:
     model = llama()
     scored(model)
@@ -394,6 +468,44 @@ def test_adapters_on_any_layer_are_scored(targets: list[str], use_dora: bool) ->
 def test_other_adapters_are_scored(config: Any) -> None:
     torch.manual_seed(0)
     assert_scored_by_its_own_logits(get_peft_model(llama(), config))
+
+
+@pytest.mark.parametrize("form", ["tensor", "mapping", "tuple"])
+def test_adapters_around_a_plain_module_are_scored(form: str) -> None:
+    torch.manual_seed(0)
+    model = get_peft_model(ByName(form), LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
+    assert_scored_by_its_own_logits(model)
+    assert scored(model).totals().loss_sum != pytest.approx(scored(llama()).totals().loss_sum, rel=1e-6)
+
+
+SIZES = {"vocab_size": 99, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+def prompted(kind: Any) -> Any:
+    model = LlamaForCausalLM(LlamaConfig(**SIZES, max_position_embeddings=20))
+    return get_peft_model(model, kind(task_type="CAUSAL_LM", num_virtual_tokens=6))
+
+
+@pytest.mark.parametrize(
+    ("make", "length"),
+    [
+        (lambda: prompted(PromptTuningConfig), 14),
+        (lambda: prompted(PrefixTuningConfig), 14),
+        (lambda: prompted(lambda **fields: LoraConfig(task_type="CAUSAL_LM")), 20),
+        (lambda: RobertaForCausalLM(RobertaConfig(**SIZES, max_position_embeddings=20, is_decoder=True)), 18),
+        (lambda: RobertaForCausalLM(RobertaConfig(**SIZES, max_position_embeddings=9, pad_token_id=3, is_decoder=True)), 5),
+        (lambda: GPT2LMHeadModel(GPT2Config(vocab_size=99, n_embd=16, n_layer=1, n_head=2, n_positions=3)), 3),
+        (lambda: torch.nn.Identity(), None),
+    ],
+    ids=["prompt tuning", "prefix tuning", "lora", "roberta", "roberta padding 3", "gpt2", "unknown"],
+)
+def test_context_is_what_a_model_leaves_to_a_text(make: Make, length: int | None) -> None:
+    assert context_length(make()) == length
+    if length is not None:
+        check_causal(make())
+        ids = torch.full((2, length), 7)  # none of padding
+        with torch.no_grad():
+            assert logits_at(make().eval(), ids, torch.ones((2, length), dtype=torch.bool)).shape == (2 * length, 99)
 
 
 def headless() -> Any:
@@ -516,20 +628,25 @@ if processes.is_main_process:
 """
 
 
-def test_processes_of_a_sharded_model_make_as_many_forwards_as_one_another(tmp_path: Path) -> None:
-    """With one biography the second process has none; with three the first has one batch more. Both would wait for ever."""
-    (tmp_path / "script.py").write_text(SHARDED)
+def launched(script: str, tmp_path: Path) -> None:
+    """Run it in two processes, with found.json as what to write."""
+    (tmp_path / "script.py").write_text(script)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone"]
     environment = SCRIPT_ENVIRONMENT | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     result = subprocess.run(
-        [*launch, str(tmp_path / "script.py"), str(tmp_path / "losses.json")],
+        [*launch, str(tmp_path / "script.py"), str(tmp_path / "found.json")],
         env=environment,
         capture_output=True,
         text=True,
         timeout=180,
     )
     assert result.returncode == 0, result.stderr
-    *losses, message = json.loads((tmp_path / "losses.json").read_text())
+
+
+def test_processes_of_a_sharded_model_make_as_many_forwards_as_one_another(tmp_path: Path) -> None:
+    """With one biography the second process has none; with three the first has one batch more. Both would wait for ever."""
+    launched(SHARDED, tmp_path)
+    *losses, message = json.loads((tmp_path / "found.json").read_text())
     data, tokenizer = Config(num_individuals=20), tokenizer_of("own")
     expected = [
         score(llama(), tokenizer, rows(draw(data, "validation", range(number)))).totals().loss_sum.sum() / (6 * number)
@@ -537,3 +654,41 @@ def test_processes_of_a_sharded_model_make_as_many_forwards_as_one_another(tmp_p
     ]
     assert losses == pytest.approx(expected * 2, rel=1e-5)
     assert "NaN" in message
+
+
+UNPREPARED = """
+import sys, json
+from accelerate import PartialState
+from kinds import model_of, tokenizer_of
+from transformers import TrainerState
+from bio_facts.measure.callbacks import AttributeEvaluation
+from bio_facts.generate.config import Config
+
+processes = PartialState(cpu=True)
+messages = []
+for error in (ValueError("this row"), KeyError("that row")):
+
+    class Failing(AttributeEvaluation):
+        def _tokens(self, split, rows, model):
+            if split == "unseen" and processes.process_index == 1:
+                raise error
+            return super()._tokens(split, rows, model)
+
+    callback = Failing(tokenizer_of("own"), Config(num_individuals=20), num_biographies=2)
+    try:
+        callback.evaluate(TrainerState(), model_of("llama", tokenizer_of("own")))
+    except (ValueError, RuntimeError) as raised:
+        messages.append(f"{type(raised).__name__}: {raised}")
+    except KeyError:
+        messages.append("its own")
+if processes.is_main_process:
+    open(sys.argv[1], "w").write(json.dumps(messages))
+"""
+
+
+def test_error_of_one_process_while_tokens_are_prepared_is_raised_by_all(tmp_path: Path) -> None:
+    launched(UNPREPARED, tmp_path)
+    assert json.loads((tmp_path / "found.json").read_text()) == [
+        "ValueError: another process: ValueError: this row",
+        "RuntimeError: another process: KeyError: 'that row'",
+    ]

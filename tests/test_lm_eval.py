@@ -380,8 +380,11 @@ def test_wrong_number_of_choices_is_named(num_choices: object, export: Path) -> 
     [
         *((name, "data") for name in ("dat", "dta", "Data", "datas")),
         *((name, "config") for name in ("confg", "configs", "Config", "conf")),
-        *((name, "data_revision") for name in ("data_revison", "data-revision", "data_rev", "dataset_revision")),
-        *((name, "num_choices") for name in ("num_choice", "num-choices", "numchoices", "n_choices", "choices", "NUM_CHOICES")),
+        *((name, "data_revision") for name in ("data_revison", "data-revision", "data_rev", "datarev", "dataset_revision")),
+        *(
+            (name, "num_choices")
+            for name in ("num_choice", "num-choices", "numchoices", "n_choices", "choices", "choice", "NUM_CHOICES")
+        ),
     ],
 )
 def test_misspelled_name_is_refused_where_all_others_are_right(load: str, name: str, meant: str, export: Path) -> None:

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -14,7 +15,9 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recipe, run_script, script_command
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.splits import draw
@@ -288,8 +291,6 @@ def test_refused_model_leaves_the_folder_free_for_the_right_one(tmp_path: Path) 
 
 
 def test_loss_that_is_not_finite_ends_the_run_and_names_the_last_checkpoint(smoke_run: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     run = shutil.copytree(smoke_run, tmp_path / "run")
     shutil.rmtree(run / LAST)
     weights = load_file(run / "checkpoint-20" / "model.safetensors")
@@ -310,8 +311,6 @@ def test_run_that_diverges_at_once_has_no_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU: apt-get install g++")
 def test_compiled_run_in_bfloat16_resumes_and_saves_plain_weights(smoke_run: Path, tmp_path: Path) -> None:
-    from safetensors import safe_open
-
     fast = ("--bf16", "true", "--torch_compile", "true", "--num_steps", 2, "--eval_every", "[[1, 2]]", "--save_every", 1)
     kept = ("--keep_models_at", "[1]")
     assert train(tmp_path, *fast, *kept).returncode == 0
@@ -386,8 +385,38 @@ def test_folder_in_use_is_refused(tmp_path: Path) -> None:
     held = lock(tmp_path)
     with pytest.raises(ValueError, match="in use by another process"):
         lock(tmp_path)
-    held.close()
-    assert lock(tmp_path)
+    held.release()
+    lock(tmp_path).release()
+
+
+def test_folder_in_use_on_a_disk_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for such a disk: it refuses what the disk refuses."""
+    from bio_facts.runs.folder import FileLock, check_folder, lock
+
+    def no_locks(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", no_locks)
+    held = lock(tmp_path)
+    check_folder(tmp_path, load_recipe(SMOKE, {}))
+    with pytest.raises(ValueError, match="in use by another process"):
+        lock(tmp_path)
+    held.release()
+    lock(tmp_path).release()
+
+
+def test_trains_without_fcntl(smoke_run: Path, tmp_path: Path) -> None:
+    """A stand-in for Windows, which has no such module: scripts and their locks do without it."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['fcntl'] = None\n")
+    environment = SCRIPT_ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    run = shutil.copytree(smoke_run, tmp_path / "run")
+    shutil.rmtree(run / LAST)
+    (run / ".lock").unlink()  # of a system with fcntl; without, it would say that the folder is held
+    command = script_command("train/pretrain.py", "--config", SMOKE, "--output_dir", run)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "only soft file lock is available" in done.stderr  # else the test shows nothing
+    assert_same_run(run, smoke_run)
 
 
 def test_checkpoint_of_other_shape_is_refused(smoke_run: Path, tmp_path: Path) -> None:
@@ -398,3 +427,46 @@ def test_checkpoint_of_other_shape_is_refused(smoke_run: Path, tmp_path: Path) -
     (run / "config.json").write_text(json.dumps(config))
     result = train(run, "--model_config.hidden_size", 64)
     assert_refused(result, "checkpoint-20", "(6036, 32)", "(6036, 64)")
+
+
+@pytest.mark.parametrize(
+    ("num_layers", "fragment"),
+    [(2, "checkpoint-20 lacks gpt_neox.layers.1."), (0, "checkpoint-20 has gpt_neox.layers.0.")],
+)
+def test_checkpoint_of_another_depth_is_refused(smoke_run: Path, num_layers: int, fragment: str) -> None:
+    from bio_facts.runs.folder import load_weights
+
+    config = AutoConfig.from_pretrained(smoke_run / "checkpoint-20", num_hidden_layers=num_layers)
+    with pytest.raises(ValueError, match=fragment):
+        load_weights(smoke_run / "checkpoint-20", AutoModelForCausalLM.from_config(config))
+
+
+OTHER_NAMES = {
+    "untied gpt_neox": {"model_type": "gpt_neox", "tie_word_embeddings": False, "intermediate_size": 64},
+    "mixtral": {
+        "model_type": "mixtral",
+        "intermediate_size": 64,
+        "num_key_value_heads": 2,
+        "num_local_experts": 2,
+        "tie_word_embeddings": False,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_NAMES)
+def test_model_whose_saved_weights_have_other_names_resumes(kind: str, tmp_path: Path) -> None:
+    fields = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2} | OTHER_NAMES[kind]
+    arguments = ("--model_config", json.dumps(fields), "--num_steps", 4, "--eval_every", "[[1, 4]]", "--save_every", 2)
+    arguments += ("--keep_models_at", "[]", "--num_eval_biographies", 5)
+    assert train(tmp_path / "whole", *arguments).returncode == 0
+    whole = load_file(tmp_path / "whole" / "checkpoint-4" / "model.safetensors")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "whole" / "checkpoint-4")
+    assert set(whole) != set(model.state_dict())  # else the test shows nothing
+    cut = shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    shutil.rmtree(cut / "checkpoint-4")
+    done = train(cut, *arguments)
+    assert done.returncode == 0, done.stderr
+    found = load_file(cut / "checkpoint-4" / "model.safetensors")
+    assert found.keys() == whole.keys()
+    assert {name for name in found if not torch.equal(found[name], whole[name])} == set()
+    assert metrics(cut, without=("seconds",)) == metrics(tmp_path / "whole", without=("seconds",))

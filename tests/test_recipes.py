@@ -120,7 +120,9 @@ def test_model_that_sees_later_tokens_is_refused() -> None:
     from bio_facts.runs.training import build_model
 
     fields = {"model_type": "bert", "num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2}
-    with pytest.raises(ValueError, match=r"model is a Bert\w+, which sees later tokens; it must be a causal one"):
+    with pytest.raises(
+        ValueError, match=r"model is a Bert\w+, whose logits at a position depend on later tokens; it must be a causal one"
+    ):
         build_model(load_recipe(SMOKE, {"model_config": fields}), load_tokenizer("bio_facts"), longest=172)
 
 

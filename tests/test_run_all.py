@@ -113,6 +113,13 @@ def test_reference_run_is_that_of_three_phases_everywhere(tmp_path: Path) -> Non
     assert plan.claims["hallucination"] == plan.claims["three_phases"]
 
 
+def test_launcher_of_several_processes_is_not_for_memories(tmp_path: Path) -> None:
+    launcher = ["accelerate", "launch", "--num_processes", "4"]
+    plan = plan_claims(["three_phases", "associative_memory"], "smoke", tmp_path)
+    found = {job.name: job.command(tmp_path, launcher)[:4] == launcher for job in plan.jobs}
+    assert found == {"three_phases-s10": True, "associative_memory-new8-s10": False, "associative_memory-new16-s10": False}
+
+
 @pytest.mark.parametrize("scale", ["mini", "paper"])
 def test_verdicts_compare_three_seeds(scale: str) -> None:
     for claim in CLAIMS:

@@ -68,7 +68,8 @@ class Job:
         return self.steps if self.code is not None else int(self.recipe.num_steps - self.recipe.first_step)
 
     def command(self, output_dir: Path, launcher: Sequence[str]) -> list[str]:
-        """The command that runs it, or goes on with it."""
+        """The command that runs it, or goes on with it. A memory learns in one process."""
+        launcher = [sys.executable] if isinstance(self.recipe, MemoryRecipe) else launcher
         words = [*launcher, str(ROOT / "train" / self.file.script), "--config", str(self.file.path), "--arm", self.arm]
         words += ["--seed", str(self.seed), "--output_dir", str(output_dir / self.name)]
         words += self.flags
@@ -246,7 +247,8 @@ def main() -> int:
         plan = plan_claims(claims, arguments.scale, output_dir, arguments.seeds)
         for job in plan.jobs:
             job.code = 0 if job.is_done(output_dir) else None
-            job.flags = ("--allow_other_machine",) * arguments.allow_other_machine
+            if arguments.allow_other_machine and not isinstance(job.recipe, MemoryRecipe):
+                job.flags = ("--allow_other_machine",)
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
     if arguments.plan:

@@ -16,19 +16,24 @@ def main(description: str) -> None:
 
         apply_recipe(recipe)
         from bio_facts.runs.folder import (
+            CONFIG_FILE,
             check_folder,
-            check_machine,
             check_metrics,
-            check_shapes,
             checkpoint_step,
             is_finished,
-            join_processes,
             latest_checkpoint,
+            load_weights,
             lock,
             source_model,
             write_config,
         )
+        from bio_facts.runs.machine import check_machine, join_processes
 
+        report_to = []
+        if arguments.report_to:
+            from bio_facts.runs.trackers import usable_trackers
+
+            report_to = usable_trackers(arguments.report_to)
         processes = join_processes()
         if processes.is_main_process:
             check_folder(output_dir, recipe)
@@ -43,7 +48,7 @@ def main(description: str) -> None:
                 print(f"{output_dir} is complete: {checkpoint}")
                 return
             if processes.is_main_process and not arguments.allow_other_machine:
-                check_machine(output_dir)
+                check_machine(output_dir / CONFIG_FILE)
 
         from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
         from bio_facts.runs.training import build_model, build_trainer, keep_freed_memory, place_to_start
@@ -53,8 +58,8 @@ def main(description: str) -> None:
         biographies = BiographyTokenizer(tokenizer)
         model = build_model(recipe, tokenizer, biographies.max_length)
         if checkpoint is not None:
-            check_shapes(checkpoint, model)
-        trainer = build_trainer(recipe, output_dir, model, tokenizer, biographies, arguments.report_to)
+            load_weights(checkpoint, model)
+        trainer = build_trainer(recipe, output_dir, model, tokenizer, biographies, report_to)
         if processes.is_main_process:
             write_config(output_dir, recipe, None if checkpoint is None else checkpoint_step(checkpoint))
     except ValueError as error:

@@ -21,6 +21,7 @@ from bio_facts.generate.seeding import integers
 from bio_facts.runs.arguments import parse_arguments
 from bio_facts.runs.environment import apply_recipe
 from bio_facts.runs.folder import METRICS_FILE, check_folder, lock, read_metrics, write_config
+from bio_facts.runs.machine import use_cpu
 from bio_facts.runs.recipe import MemoryRecipe
 
 
@@ -35,6 +36,7 @@ def main() -> None:
         lines = read_metrics(output_dir / METRICS_FILE)
         with needs("train", "training"):
             import torch  # noqa: F401 - fine_tune needs it, and config.json says its version
+        use_cpu()
     except ValueError as error:
         print(f"train_memory.py: error: {error}", file=sys.stderr)
         sys.exit(2)

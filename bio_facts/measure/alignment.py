@@ -2,6 +2,7 @@
 
 import itertools
 import operator
+import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.measure.metrics import first_tokens
 from bio_facts.measure.tokens import encode_pieces
+
+_SPACE = "Ġ"  # as byte-level tokenizers spell it
+_TRIMS = re.compile(rb'"trim_offsets":\s*true')
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,13 @@ def align(
     rows = [_checked_row(number, row, attribute_names) for number, row in enumerate(rows, start=first_row)]
     texts = [row["text"] for row in rows]
     encoded = tokenizer(texts, return_offsets_mapping=True, return_special_tokens_mask=True, return_attention_mask=False)
-    apart = _pieces_apart(tokenizer, rows)
+    apart, trims = _pieces_apart(tokenizer, rows), _trims_offsets(tokenizer)
     input_ids, attribute_ids, straddling, cut, differing = [], [], 0, 0, 0
     for k, row in enumerate(rows):
         ids, special = np.array(encoded.input_ids[k], dtype=np.int64), np.array(encoded.special_tokens_mask[k], dtype=bool)
         offsets = np.array(encoded.offset_mapping[k], dtype=np.int64).reshape(-1, 2)
+        if trims:
+            offsets = _untrimmed(row["text"], encoded.tokens(k), offsets, special)
         found, num_straddling = _value_tokens(first_row + k, row, offsets, special, attribute_names)
         differing += apart[k] is None or apart[k] != ids[~special].tolist()
         if max_length is not None and len(ids) > max_length:
@@ -110,13 +116,13 @@ def _checked_row(number: int, row: object, attribute_names: Sequence[str]) -> di
             raise ValueError(
                 f"row {number}: {name} has span {start}..{end}, which overlaps another value's; values must be apart"
             )
-        if "value" in value and text[start:end] != value["value"]:
+        if not _is_missing(value.get("value")) and text[start:end] != value["value"]:
             raise ValueError(
                 f"row {number}: {name} is {value['value']!r}, but its span {start}..{end} holds {text[start:end]!r}"
             )
         end_before = end
     names = row.get("name_spans")
-    name_spans = [] if names is None else _spans(names)
+    name_spans = [] if _is_missing(names) else _spans(names)
     if name_spans is None:
         raise ValueError(
             f"row {number}: name_spans is {reprlib.repr(names)}; it must be a list of mappings with start and end (characters)"
@@ -139,6 +145,18 @@ def _spans(items: object, *further: str) -> list[dict[str, Any]] | None:
     return spans
 
 
+def _is_missing(value: Any) -> bool:
+    """None, or what pandas fills in its place: NaN, pandas.NA, NaT."""
+    if value is None:
+        return True
+    if isinstance(value, str) or getattr(value, "ndim", False):
+        return False
+    try:
+        return bool(value != value)
+    except TypeError:  # pandas.NA is neither true nor false
+        return True
+
+
 def _integer(value: Any) -> int | None:
     """The integer that a scalar of Python, NumPy, PyTorch, ... is; None if it is none. A truth value is none."""
     if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
@@ -154,7 +172,7 @@ def _value_tokens(
 ) -> tuple[NDArray[np.int64], int]:
     """Attribute id of each token, and how many tokens straddle the edge of a value."""
     text = row["text"]
-    starts, ends = _untrimmed(text, offsets, special).T
+    starts, ends = offsets.T
     found = np.zeros(len(offsets), dtype=np.int64)
     straddling = 0
     for value in row["attributes"]:
@@ -175,19 +193,27 @@ def _value_tokens(
     return found, straddling
 
 
-def _untrimmed(text: str, offsets: NDArray[np.int64], special: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Offsets [n, 2] of tokens with the characters that a byte-level tokenizer trims off them, if it does.
+def _trims_offsets(tokenizer: Any) -> bool:
+    """Whether the tokenizer takes the spaces at a token's edges out of its offsets, as byte-level post-processors may."""
+    post_processor = tokenizer.backend_tokenizer.post_processor
+    return post_processor is not None and _TRIMS.search(post_processor.__getstate__()) is not None  # its JSON
 
-    It trims a token by as many characters as it has spaces at its edges. That leaves a token that is one space without any, and
-    takes a character of the text from a token whose space is not in the text: behind an added token, and at the beginning, such
-    a tokenizer may put one (add_prefix_space).
+
+def _untrimmed(text: str, tokens: Sequence[str], offsets: NDArray[np.int64], special: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Offsets [n, 2] of tokens with the characters that a byte-level tokenizer trims off their beginning.
+
+    It trims a token by as many characters as it begins with spaces. That leaves a token of spaces alone without any, and takes
+    a character of the text from a token whose space is not in the text: behind an added token, and at the beginning, such a
+    tokenizer may put one (add_prefix_space).
     """
     whole, covered = offsets.copy(), 0  # covered: where the tokens so far end
-    for token, (start, end) in enumerate(offsets.tolist()):
-        if start == end and not special[token]:
-            whole[token] = max(start - 1, 0), max(end, min(1, len(text)))
-        elif start > covered and not text[start - 1].isspace():
-            whole[token, 0] = start - 1
+    for number, (token, (start, end)) in enumerate(zip(tokens, offsets.tolist(), strict=True)):
+        num_spaces = len(token) - len(token.lstrip(_SPACE))
+        if num_spaces and not special[number]:
+            if start == end:
+                whole[number] = max(start - num_spaces, 0), max(end, min(1, len(text)))
+            elif start > covered and not text[start - 1].isspace():
+                whole[number, 0] = start - 1
         covered = max(covered, end)
     return whole
 

@@ -1,4 +1,4 @@
-"""No-knowledge loss: what a model loses, in nats per value, that knows the statistics of the values but no individual.
+"""No-knowledge loss, nats per value: that of a model that knows the statistics of the values but no individual.
 
 The paper's baseline is the entropy of the value POOLS. A model can also learn which values a POPULATION really has, and
 how often: with few people that is less. Protocol: phases are judged by the population's, hallucination by the pools'.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS, PoolSizes
-from bio_facts.generate.config import Config
+from bio_facts.generate.config import Config, get_config
 from bio_facts.generate.population import Population
 from bio_facts.generate.splits import get_split
 
@@ -53,19 +53,23 @@ def no_knowledge_loss(population: Population, *individuals: range) -> float:
     return mean_over_attributes(no_knowledge_losses(population, *individuals))
 
 
-def split_no_knowledge_losses(config: Config, split: str) -> dict[str, float]:
+def split_no_knowledge_losses(config: str | Config, split: str) -> dict[str, float]:
     """Attribute -> no_knowledge_losses of the people of a split; of pre-training's where it is about people never trained on.
 
     A model can learn the statistics of the people whom it is trained on: on a split of some of them it could do as well as
     knowing theirs, on unseen people it cannot do better than with those of pre-training. Nats per value.
 
+    Args:
+        config: of biographies, or its name, such as "n64k".
+
     Raises:
-        ValueError: if the config has no such split.
+        ValueError: if there is no such config, or it has no such split.
     """
-    return no_knowledge_losses(config.population, *get_split(config, split).learned_individuals)
+    found = get_config(config) if isinstance(config, str) else config
+    return no_knowledge_losses(found.population, *get_split(found, split).learned_individuals)
 
 
-def split_no_knowledge_loss(config: Config, split: str) -> float:
+def split_no_knowledge_loss(config: str | Config, split: str) -> float:
     """Mean of split_no_knowledge_losses over attributes, nats per value."""
     return mean_over_attributes(split_no_knowledge_losses(config, split))
 

@@ -12,8 +12,8 @@ class History:
     are left alone.
     """
 
-    def __init__(self, file: Path | None, first_step: int = 0) -> None:
-        self.file, self.first_step = file, first_step
+    def __init__(self, file: Path | None) -> None:
+        self.file = file
         self.lines: list[dict[str, Any]] = []
         self.restart: int | None = None  # None until the first line or the beginning of training
         self._has_begun = False
@@ -25,10 +25,14 @@ class History:
         self._has_begun = True
 
     def resume(self, step: int, *, writes: bool) -> None:
-        """Training continues after `step`: lines of later steps, which will be made again, are dropped."""
+        """Training continues after `step`: lines of later steps, which will be made again, are dropped.
+
+        It is the training that began last; lines that were written here before it was taken up are not of a newer one.
+        """
         in_file = self._in_file()
         known = [line for _, line in in_file if line is not None] or self.lines
-        self.restart = max([line.get("restart", 0) for line in known if line["step"] > self.first_step], default=0)
+        before = None if self._has_begun else self.restart
+        self.restart = max([number for line in known if (number := line.get("restart", 0)) != before], default=0)
         self._has_begun = True
         last = self.restart, step
         self.lines = [line for line in known if _place(line) <= last]

@@ -39,7 +39,7 @@ def load_model(name_or_path: str | os.PathLike[str], dtype: Any = "auto") -> Any
 
     name = os.fspath(name_or_path)
     try:
-        with _only_errors():
+        with only_errors():
             base = _base_of_adapter(name)
             if base is None:
                 model, loaded = AutoModelForCausalLM.from_pretrained(
@@ -50,7 +50,7 @@ def load_model(name_or_path: str | os.PathLike[str], dtype: Any = "auto") -> Any
     if base is not None:
         model = load_model(base, dtype)
         try:
-            with _only_errors():
+            with only_errors():
                 loaded = model.load_adapter(name).to_dict()
         except Exception as error:
             raise ValueError(f"model is {name!r}, an adapter that cannot be loaded: {reason(error)}") from error
@@ -104,7 +104,7 @@ def _base_of_adapter(name: str) -> str | None:
 
 
 @contextmanager
-def _only_errors() -> Iterator[None]:
+def only_errors() -> Iterator[None]:
     """Keep reports and progress bars of transformers off the screen: what matters of them, load_model says itself."""
     from transformers.utils import logging as transformers_logging
 

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from bio_facts.checks import check_integer, needs
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.measure.alignment import AlignedRows, align
-from bio_facts.measure.forward import check_causal, context_length, evaluation_mode, logits_at, vocabulary_size
+from bio_facts.measure.forward import check_causal, context_length, evaluation_mode, forget, logits_at, vocabulary_size
 from bio_facts.measure.metrics import AttributeTotals, attribute_totals
 from bio_facts.measure.tokens import TokenBatch, unknown_id
 
 NOT_SCORED = -1  # prediction where no value token is
+# What tables of pandas, polars and pyarrow have, which iterate over columns -> how they give rows.
+_TABLES = {"iterrows": '.to_dict("records")', "iter_rows": ".to_dicts()", "to_pylist": ".to_pylist()"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,11 @@ def score(
         )
     if isinstance(rows, Mapping):
         raise ValueError(f"rows is a mapping with {', '.join(map(str, rows))}; it must be a list of rows, [row]")
+    for attribute, call in _TABLES.items():
+        if hasattr(rows, attribute):
+            raise ValueError(f"rows is a {type(rows).__name__}; it must be a list of rows, which its {call} gives")
     check_causal(model)
+    forget(model)  # its weights may be others than when it was last tried
     limit = context_length(model)
     if max_length is not None and limit is not None:
         check_integer("max_length (of this model)", max_length, minimum=1, maximum=limit)
@@ -208,14 +214,14 @@ def token_scores(model: Any, input_ids: NDArray[np.int64], positions: NDArray[np
     """
     import torch
 
-    _check_tokens(input_ids, vocabulary_size(model), first_row)
+    check_tokens(input_ids, vocabulary_size(model), first_row)
     ids, chosen = torch.from_numpy(input_ids), torch.from_numpy(positions)
     if not positions.any():  # a forward all the same: processes that share a model make as many as one another
         ids, chosen = torch.zeros((1, 3), dtype=torch.int64), torch.zeros((1, 2), dtype=torch.bool)
     with torch.no_grad():  # not inference_mode: a model may keep what it computes in its first forward, and train with it
         logits = logits_at(model, ids[:, :-1], chosen).float()
         if positions.any():
-            _check_tokens(np.pad(input_ids[:, 1:] * positions, ((0, 0), (1, 0))), logits.shape[-1], first_row)
+            check_tokens(np.pad(input_ids[:, 1:] * positions, ((0, 0), (1, 0))), logits.shape[-1], first_row)
         log_probabilities = torch.log_softmax(logits, dim=-1)
         targets = ids[:, 1:][chosen].to(logits.device)
         top_log_probabilities, predictions = log_probabilities.max(dim=-1)
@@ -231,7 +237,7 @@ def token_scores(model: Any, input_ids: NDArray[np.int64], positions: NDArray[np
     )
 
 
-def _check_tokens(input_ids: NDArray[np.int64], size: int | None, first_row: int) -> None:
+def check_tokens(input_ids: NDArray[np.int64], size: int | None, first_row: int = 0) -> None:
     """ValueError naming the first token that is none of a model's `size` tokens; None: it does not say how many it has."""
     if size is not None and input_ids.max(initial=0) >= size:
         row, token = (int(place[0]) for place in np.nonzero(input_ids >= size))

@@ -60,7 +60,8 @@ def _backend(path: Path, model: Any) -> Any:
     special = [piece.piece for piece in model.pieces if piece.type in (kind.CONTROL, kind.UNKNOWN)]
     user_defined = [piece.piece for piece in model.pieces if piece.type == kind.USER_DEFINED]
     whole_words = any(len(symbol) > 1 for symbol in user_defined)  # which no merge makes
-    by_merges, tokens = _token_model(path, model, ignore_merges=whole_words)
+    by_words = model.trainer_spec.model_type == type(model.trainer_spec).WORD
+    by_merges, tokens = _token_model(model, ignore_merges=whole_words)
 
     space = _SPACE if options.escape_whitespaces else " "
     steps: list[Any] = []
@@ -69,16 +70,21 @@ def _backend(path: Path, model: Any) -> Any:
     if options.remove_extra_whitespaces:
         steps += [normalizers.Replace(Regex(rf"\A +|[ {_SPACE}]+\z"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
     if options.add_dummy_prefix:
-        steps.append(normalizers.Prepend(space))
+        suffix = normalizers.Replace(Regex(r"(?<=(?m:.))\z"), space)  # of a text that is not empty
+        steps.append(suffix if model.trainer_spec.treat_whitespace_as_suffix else normalizers.Prepend(space))
     if space != " ":
         steps.append(normalizers.Replace(" ", space))
 
     # Not as added tokens, behind which the normalizer would begin again.
     splits = []
-    if user_defined:
+    if by_words:  # each begins with a space, also where whitespace is a suffix; user-defined symbols are not looked for
+        splits.append(pre_tokenizers.Split(_SPACE, "merged_with_next"))
+    elif user_defined:
         symbols = "|".join(re.escape(symbol) for symbol in sorted(user_defined, key=len, reverse=True))
         splits.append(pre_tokenizers.Split(Regex(symbols), "isolated"))
-    if not by_merges or whole_words:  # the model would find control symbols and bytes in text, as it knows their names
+    if not by_words and (
+        not by_merges or whole_words
+    ):  # the model would find control symbols and bytes in text, as it knows their names
         hidden = [piece.piece for piece in model.pieces if piece.type not in (kind.NORMAL, kind.USER_DEFINED)]
         broken = "|".join(f"{re.escape(symbol[0])}(?={re.escape(symbol[1:])})" for symbol in hidden if len(symbol) > 1)
         splits.append(pre_tokenizers.Split(Regex(broken), "merged_with_previous"))
@@ -88,13 +94,16 @@ def _backend(path: Path, model: Any) -> Any:
         tokenizer.normalizer = normalizers.Sequence(steps)
     if splits:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(splits)
-    tokenizer.decoder = decoders.Sequence([decoders.Replace(space, " "), decoders.ByteFallback(), decoders.Fuse()])
+    readers = [decoders.Replace(space, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if options.add_dummy_prefix or options.remove_extra_whitespaces:  # SentencePiece drops a space that begins a text
+        readers.append(decoders.Strip(" ", 1, 0))
+    tokenizer.decoder = decoders.Sequence(readers)
     tokenizer.add_special_tokens([AddedToken(symbol, special=True, normalized=False) for symbol in special])
     tokenizer.encode_special_tokens = True  # as text, where they stand in one
     return tokenizer
 
 
-def _token_model(path: Path, model: Any, *, ignore_merges: bool) -> tuple[bool, Any]:
+def _token_model(model: Any, *, ignore_merges: bool) -> tuple[bool, Any]:
     """Whether tokens are made by merges, and the model of tokenizers that makes them."""
     from tokenizers import models
 
@@ -103,8 +112,9 @@ def _token_model(path: Path, model: Any, *, ignore_merges: bool) -> tuple[bool, 
     if name in ("UNIGRAM", "CHAR"):  # of characters alone, a unigram model makes characters
         scores = [(piece.piece, piece.score) for piece in model.pieces]
         return False, models.Unigram(scores, unk_id=trained.unk_id, byte_fallback=trained.byte_fallback)
-    if name != "BPE":
-        raise UnsupportedModelError(f"{path}: model_type is {name.lower()}; it must be unigram, bpe or char")
+    vocabulary, unknown = {piece.piece: id_ for id_, piece in enumerate(model.pieces)}, model.pieces[trained.unk_id].piece
+    if name == "WORD":
+        return False, models.WordLevel(vocabulary, unk_token=unknown)
     score = {piece.piece: piece.score for piece in model.pieces if piece.type == kind.NORMAL}
     merges = [
         (-total, place, left, right)
@@ -113,9 +123,9 @@ def _token_model(path: Path, model: Any, *, ignore_merges: bool) -> tuple[bool, 
         if (left := piece[:k]) in score and (right := piece[k:]) in score
     ]
     return True, models.BPE(
-        vocab={piece.piece: id_ for id_, piece in enumerate(model.pieces)},
+        vocab=vocabulary,
         merges=[(left, right) for _, _, left, right in sorted(merges, key=lambda merge: merge[:2])],
-        unk_token=model.pieces[trained.unk_id].piece,
+        unk_token=unknown,
         fuse_unk=True,
         byte_fallback=trained.byte_fallback,
         ignore_merges=ignore_merges,
@@ -131,7 +141,7 @@ def _check_ids(path: Path, model: Any, original: Any, tokenizer: Any) -> None:
         return
     texts = [*runs[first[0]], "".join(runs[first[0]])]  # a short text, if there is one
     number, expected, ids = next(_differences(original, tokenizer, texts))
-    unsupported = _unsupported(model, tokenizer, texts[number])
+    unsupported = _unsupported(model, tokenizer, texts[number], expected)
     reason = f"; not supported: {', '.join(unsupported)}" if unsupported else ""
     raise UnsupportedModelError(
         f"{path} cannot be represented as a fast tokenizer{reason}; expected the ids that SentencePiece gives "
@@ -139,18 +149,23 @@ def _check_ids(path: Path, model: Any, original: Any, tokenizer: Any) -> None:
     )
 
 
-def _unsupported(model: Any, tokenizer: Any, text: str) -> list[str]:
+def _unsupported(model: Any, tokenizer: Any, text: str, ids: list[int]) -> list[str]:
     """What the model file declares that a fast tokenizer has no equal to."""
     kind, spec, normalizer = type(model.pieces[0]), model.normalizer_spec, tokenizer.normalizer
     names = []
-    if model.trainer_spec.treat_whitespace_as_suffix and spec.add_dummy_prefix:
-        names.append("treat_whitespace_as_suffix with add_dummy_prefix")
+    if model.trainer_spec.model_type == type(model.trainer_spec).WORD:
+        if model.trainer_spec.byte_fallback:
+            names.append("byte_fallback with model_type word")
+        elif model.trainer_spec.unk_id in ids:
+            names.append("model_type word with unknown words, which SentencePiece makes one token where they stand together")
     if any(piece.type == kind.UNUSED for piece in model.pieces):
         names.append("unused pieces")
+    symbols = [piece.piece.strip(_SPACE) for piece in model.pieces if piece.type == kind.USER_DEFINED]
+    for symbol in dict.fromkeys(symbols):  # a word model has each with and without a space
+        if normalizer and symbol not in normalizer.normalize_str(symbol):
+            names.append(f"normalization_rule_name {spec.name} with user-defined symbol {symbol!r}, which it changes")
     for piece in model.pieces:
-        if piece.type == kind.USER_DEFINED and normalizer and not normalizer.normalize_str(piece.piece).endswith(piece.piece):
-            names.append(f"normalization_rule_name {spec.name} with user-defined symbol {piece.piece!r}, which it changes")
-        elif piece.type == kind.CONTROL and piece.piece in text:
+        if piece.type == kind.CONTROL and piece.piece in text:
             names.append(f"control symbol {piece.piece!r} in text")
     return names
 

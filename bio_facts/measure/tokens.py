@@ -23,6 +23,7 @@ from bio_facts.generate.pools import DATA, NAME_POOLS, pools
 from bio_facts.measure.sentencepiece_models import UnsupportedModelError, load_sentencepiece
 
 DEFAULT_TOKENIZER = "bio_facts"  # the name by which the shipped tokenizer is asked for
+SENTENCEPIECE_NAMES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model")  # in a folder
 TOKENIZER_FILE = DATA / "tokenizer" / "tokenizer.json"
 
 # A piece inside a text is tokenised behind one of these: the first that no token of the piece merges with.
@@ -171,7 +172,7 @@ def check_tokenizer(name_or_path: str) -> Path:
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
 
-    for file in ("tokenizer.json", "tokenizer.model"):
+    for file in ("tokenizer.json", *SENTENCEPIECE_NAMES):
         try:
             cached = try_to_load_from_cache(name_or_path, file)
         except HFValidationError:  # not the form of a Hub id
@@ -200,6 +201,10 @@ def _file_of_package(name: str) -> Path:
 def load_tokenizer(name_or_path: str) -> Any:
     """A Hugging Face fast tokenizer: the shipped one, a file or folder, or a Hub id in the local cache. No network.
 
+    Of a folder with both a tokenizer.json and a SentencePiece model file, the tokenizer.json is read, as transformers does,
+    and the other is not compared with it. Without one, the ids are those of SentencePiece, also where transformers'
+    own conversion would move them (as for XLM-R).
+
     Args:
         name_or_path: "bio_facts"; a tokenizer.json; a SentencePiece model file; a folder with either, or as
             save_pretrained writes it; a file of an installed package, as PACKAGE:FILE; or a Hub id.
@@ -211,8 +216,8 @@ def load_tokenizer(name_or_path: str) -> Any:
     with needs("train", "load_tokenizer"):
         from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    if not (path / "tokenizer.json").exists() and (path / "tokenizer.model").exists():
-        path = path / "tokenizer.model"
+    if path.is_dir() and not (path / "tokenizer.json").exists():  # transformers would convert it, to ids that may differ
+        path = next((path / name for name in SENTENCEPIECE_NAMES if (path / name).exists()), path)
     try:
         if path.is_dir():
             tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

@@ -168,16 +168,20 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     Raises:
         ValueError: if another process holds it.
     """
-    lock = ReadWriteLock(lock_file(folder), timeout=0, blocking=False, is_singleton=False)
+    lock: ReadWriteLock | None = None
+    no_locks = contextlib.suppress(OSError, sqlite3.Error)  # some network file systems have none
     try:
-        with contextlib.suppress(OSError, sqlite3.Error):  # some network file systems have no locks
+        with no_locks:
             try:
+                lock = ReadWriteLock(lock_file(folder), timeout=0, blocking=False, is_singleton=False)
                 lock.acquire_read() if shared else lock.acquire_write()
             except Timeout as error:
                 raise ValueError(f"{folder} is being written by another process; wait for it to end") from error
         yield
     finally:
-        lock.close()
+        with no_locks:
+            if lock is not None:
+                lock.close()
 
 
 def lock_file(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import importlib.util
 import re
 import sys
 from collections.abc import Sequence
@@ -12,13 +11,6 @@ from typing import Any
 
 from bio_facts.runs.recipe import MAPPINGS, MemoryRecipe, Recipe
 from bio_facts.runs.recipe_files import parse_value, read_recipe_file
-
-# Trackers of transformers and the packages that they need, of which one is enough.
-_TRACKERS = {
-    "clearml": ("clearml",), "codecarbon": ("codecarbon",), "comet_ml": ("comet_ml",), "dagshub": ("dagshub",),
-    "dvclive": ("dvclive",), "flyte": ("flytekit",), "mlflow": ("mlflow",), "neptune": ("neptune",), "swanlab": ("swanlab",),
-    "tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",), "wandb": ("wandb",),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,19 +36,22 @@ def parse_arguments(
     parser.add_argument(
         "--output_dir", type=Path, required=True, metavar="DIR", help="where the run is kept; resumed if it is there"
     )
-    parser.add_argument(
-        "--report_to",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="also log to tensorboard, trackio, wandb, ..., as transformers can",
-    )
-    parser.add_argument(
-        "--allow_other_machine",
-        action="store_true",
-        help="resume a run that began on another device, or with another number of threads or processes or other versions: "
-        "its numbers go on, but not as they would have there; config.json notes it",
-    )
+    if kind is Recipe:  # a memory's run is over in seconds: it begins anew, and reports to nobody
+        parser.add_argument(
+            "--report_to",
+            nargs="+",
+            default=[],
+            metavar="NAME",
+            help="also log to tensorboard, trackio, wandb, ..., as transformers can; all: to those that are installed",
+        )
+        parser.add_argument(
+            "--allow_other_machine",
+            action="store_true",
+            help="resume a run that began on another device, or with another number of threads or processes or other versions: "
+            "its numbers go on, but not as they would have there; config.json notes it",
+        )
+    else:
+        parser.set_defaults(report_to=[], allow_other_machine=False)
     recipe_keys = parser.add_argument_group(
         "recipe keys", "Each takes the place of the recipe's value, written as YAML. A dot reaches into a mapping: "
         "--model_config.hidden_size 256\n\n" + (kind.__doc__ or "")
@@ -70,7 +65,6 @@ def parse_arguments(
         overrides |= _dotted_overrides(extra, kind)
         values = {key: parse_value(key, value) for key, value in overrides.items()}
         script = "train_memory.py" if kind is MemoryRecipe else "pretrain.py"
-        _check_trackers(known.report_to)
         file = read_recipe_file(known.config, script)
         if file.kind is not kind:
             raise ValueError(f"recipe {known.config} is for {file.script}; run it with train/{file.script}")
@@ -78,18 +72,6 @@ def parse_arguments(
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
         raise AssertionError from error  # error() does not return
-
-
-def _check_trackers(names: Sequence[str]) -> None:
-    """ValueError unless transformers knows all trackers and their packages are installed."""
-    for name in names:
-        if name not in _TRACKERS:
-            raise ValueError(f"report_to is {name!r}; it must be one of {', '.join(_TRACKERS)}")
-        packages = _TRACKERS[name]
-        if not any(importlib.util.find_spec(package) for package in packages):
-            raise ValueError(
-                f"report_to is {name!r}, whose package is not installed: pip install {packages[0].replace('_', '-')}"
-            )
 
 
 def _joined(argv: Sequence[str]) -> list[str]:

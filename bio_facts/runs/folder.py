@@ -1,51 +1,29 @@
 """The output folder of a run: whose it is, which of its checkpoints are whole, and where to go on from."""
 
+import copy
+import errno
 import json
-import os
-import platform
 import re
 import shutil
 import sys
 import zipfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-import bio_facts
-from bio_facts.checks import needs
 from bio_facts.generate.config import Config, config_from
 from bio_facts.generate.splits import data_digest
+from bio_facts.measure.models import only_errors
+from bio_facts.runs.machine import described_machine, other_machine
 from bio_facts.runs.phases import is_decided
 from bio_facts.runs.recipe import Recipe
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 MODELS_FOLDER = "models"
-_LOCK_FILE = ".lock"
-_MACHINE = ("device", "num_processes", "torch", "transformers", "accelerate")  # what changes the last digits of a run
+_LOCK_FILE, _SOFT_LOCK_FILE = ".lock", ".soft-lock"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-
-
-def join_processes() -> Any:
-    """accelerate's PartialState of this run, on the CPU if ACCELERATE_USE_CPU says so.
-
-    Raises:
-        ValueError: if the launcher started more processes than have found each other.
-    """
-    with needs("train", "training"):
-        from accelerate import PartialState
-        from accelerate.utils import parse_flag_from_env
-
-    processes = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
-    started = int(os.environ.get("WORLD_SIZE", 1))
-    if processes.num_processes != started:
-        raise ValueError(
-            f"WORLD_SIZE is {started}, but {processes.num_processes} process(es) joined; "
-            "several processes need a GPU each, or ACCELERATE_USE_CPU=true"
-        )
-    return processes
 
 
 def check_folder(output_dir: Path, recipe: Any) -> None:
@@ -61,7 +39,7 @@ def check_folder(output_dir: Path, recipe: Any) -> None:
     if CONFIG_FILE in found:
         _check_same_run(output_dir, recipe)
         return
-    foreign = [name for name in found if name not in (_LOCK_FILE, f"{CONFIG_FILE}.partial")]
+    foreign = [name for name in found if name not in (_LOCK_FILE, _SOFT_LOCK_FILE, f"{CONFIG_FILE}.partial")]
     if foreign:
         raise ValueError(
             f"output_dir {output_dir} holds {foreign[0]!r} and no {CONFIG_FILE}; it must be empty, new, or a run to resume"
@@ -74,6 +52,8 @@ def _check_same_run(output_dir: Path, recipe: Any) -> None:
     try:
         theirs = json.loads(path.read_text(encoding="utf-8"))
         settings = theirs["recipe"] | {key: theirs.get(key) for key in wanted.keys() - theirs["recipe"].keys()}
+        if missing := {"versions", "device"} - theirs.keys():  # runs of every version have them
+            raise KeyError(*sorted(missing))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not the config.json of a run ({error!r}); choose another output_dir") from error
     if "data_digest" in wanted and settings["data_digest"] is None:
@@ -99,10 +79,16 @@ def lock(output_dir: Path) -> BaseFileLock:
     Raises:
         ValueError: if another process trains there, or the folder cannot be written.
     """
-    taken = FileLock(output_dir / _LOCK_FILE, timeout=0)
+    taken: BaseFileLock = FileLock(output_dir / _LOCK_FILE, timeout=0)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        taken.acquire()
+        try:
+            taken.acquire()
+        except OSError as error:  # Timeout is one
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
+            taken = SoftFileLock(output_dir / _SOFT_LOCK_FILE, timeout=0)  # a network file system that has no locks
+            taken.acquire()
     except Timeout as error:
         raise ValueError(
             f"output_dir {output_dir} is in use by another process; wait for it or choose another folder"
@@ -115,54 +101,15 @@ def lock(output_dir: Path) -> BaseFileLock:
 def write_config(output_dir: Path, recipe: Any, resumed_step: int | None = None) -> None:
     """Write the config.json that repeats the run; that of a resumed one only gets the machine, if it is another one."""
     path = output_dir / CONFIG_FILE
-    whole = json.loads(json.dumps(recipe.described())) | _provenance()
+    whole = json.loads(json.dumps(recipe.described())) | described_machine()
     if resumed_step is not None:
-        here, whole = _provenance(), json.loads(path.read_text(encoding="utf-8"))
-        if _other_machine(whole, here) is None:
+        here, whole = described_machine(), json.loads(path.read_text(encoding="utf-8"))
+        if other_machine(whole, here) is None:
             return
         whole.setdefault("resumed_on", []).append({"step": resumed_step} | here)
     partial = path.with_name(f"{CONFIG_FILE}.partial")
     partial.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
-
-
-def check_machine(output_dir: Path) -> None:
-    """ValueError if the run in a folder was last trained on a machine or with versions that give other last digits."""
-    different = _other_machine(json.loads((output_dir / CONFIG_FILE).read_text(encoding="utf-8")), _provenance())
-    if different is not None:
-        raise ValueError(
-            f"output_dir {output_dir} holds a run with {different}; its numbers would go on differently: resume it where it "
-            "began, or pass --allow_other_machine"
-        )
-
-
-def _other_machine(config: dict[str, Any], here: dict[str, Any]) -> str | None:
-    """What differs between the machine that a run was last trained on and this one, as text; None if nothing does."""
-    last = config.get("resumed_on", [config])[-1]
-    for name in _MACHINE:
-        before, now = ({**described, **described["versions"]}.get(name) for described in (last, here))
-        if before != now:
-            return f"{name} {before!r}, here {now!r}"
-    return None
-
-
-def _provenance() -> dict[str, Any]:
-    import torch
-    from accelerate import PartialState
-
-    device, num_threads = PartialState().device.type, torch.get_num_threads()
-    if device == "cuda":
-        device = torch.cuda.get_device_name()
-    elif device == "cpu":
-        device = f"CPU, {num_threads} thread{'s' if num_threads > 1 else ''} a run"
-    versions = {"python": platform.python_version(), "bio_facts": bio_facts.__version__}
-    for package in ("numpy", "torch", "transformers", "accelerate", "tokenizers"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
-    found = {"data_version": bio_facts.DATA_VERSION, "device": device, "num_processes": PartialState().num_processes}
-    return found | {"versions": versions}
 
 
 def latest_checkpoint(output_dir: Path) -> Path | None:
@@ -300,25 +247,25 @@ def check_metrics(output_dir: Path, recipe: Recipe, last_step: int) -> None:
                 )
 
 
-def check_shapes(checkpoint: Path, model: Any) -> None:
-    """ValueError naming the first tensor that a checkpoint lacks, or that has not the shape it has in `model`."""
-    from safetensors import safe_open
+def load_weights(checkpoint: Path, model: Any) -> None:
+    """Give a model the weights of a checkpoint.
 
-    tensors = model.state_dict()
-    expected = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    with safe_open(checkpoint / "model.safetensors", framework="pt") as file:
-        names = list(file.keys())
-        stored = {tensors[name].data_ptr() for name in names if name in tensors}
-        for name, tensor in tensors.items():
-            if name not in names and tensor.data_ptr() not in stored:  # tied weights are stored once
-                raise ValueError(
-                    f"checkpoint {checkpoint} lacks {name}, which the recipe's model has; use the recipe it was made with, "
-                    "or another output_dir"
-                )
-        for name in names:
-            found = tuple(file.get_slice(name).get_shape())
-            if expected.get(name) != found:
-                raise ValueError(
-                    f"checkpoint {checkpoint} has {name} of shape {found}, the recipe's model {expected.get(name, 'none')}; "
-                    "use the recipe it was made with, or another output_dir"
-                )
+    In a checkpoint, the weights of some models have other names and shapes than in the model. from_pretrained knows them, the
+    Trainer does not: it leaves such weights as they are, with a warning.
+
+    Raises:
+        ValueError: naming the first tensor that the checkpoint lacks, has too many, or has in another shape than `model`.
+    """
+    with only_errors():
+        loaded, found = type(model).from_pretrained(
+            checkpoint, config=copy.deepcopy(model.config), output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    different = [f"lacks {name}, which the recipe's model has" for name in sorted(found["missing_keys"])]
+    different += [f"has {name}, which the recipe's model lacks" for name in sorted(found["unexpected_keys"])]
+    different += [
+        f"has {name} of shape {tuple(shape)}, the recipe's model {tuple(expected)}"
+        for name, shape, expected in sorted(found["mismatched_keys"])
+    ]
+    if different:
+        raise ValueError(f"checkpoint {checkpoint} {different[0]}; use the recipe it was made with, or another output_dir")
+    model.load_state_dict(loaded.state_dict())

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import ctypes
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
 from bio_facts.runs.evaluation import RecipeEvaluation
 from bio_facts.runs.folder import METRICS_FILE, kept_model, source_model
 from bio_facts.runs.recipe import Recipe, plain
+from bio_facts.runs.trackers import PROJECT, name_project, run_name
 
 with needs("train", "training"):
     import torch
@@ -29,8 +29,6 @@ with needs("train", "training"):
     from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 _SCHEDULERS = {"cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}  # ours -> those of transformers
-_PROJECT = "bio_facts"  # in trackers, unless their own variable names another
-_PROJECT_VARIABLES = ("WANDB_PROJECT", "COMET_PROJECT_NAME", "MLFLOW_EXPERIMENT_NAME", "CLEARML_PROJECT", "SWANLAB_PROJECT")
 IGNORED_LABEL = -100  # of PyTorch's cross-entropy
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -134,6 +132,7 @@ def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer) -> Path |
     shutil.copytree(kept_model(Path(str(recipe.source)), recipe.first_step), folder, dirs_exist_ok=True)
     trainer.data_collator.tokenizer.save_pretrained(folder)
     state = copy.deepcopy(trainer.state)
+    state.compute_steps(trainer.args, recipe.num_steps)  # the Trainer takes from here how often it saves
     state.global_step, state.max_steps, state.train_batch_size = (
         recipe.first_step,
         recipe.num_steps,
@@ -177,13 +176,12 @@ def build_trainer(
 ) -> Trainer:
     """A Trainer that runs the recipe: samples in index order, attribute evaluation, two checkpoints kept.
 
-    `report_to` names trackers of transformers, such as tensorboard, which get what metrics.jsonl gets.
+    `report_to` names trackers that can be used here, such as tensorboard, which get what metrics.jsonl gets.
 
     Raises:
         ValueError: if the batch cannot be divided among the processes.
     """
-    for name in _PROJECT_VARIABLES:
-        os.environ.setdefault(name, _PROJECT)
+    name_project()
     num_processes, on_cpu = PartialState().num_processes, PartialState().device.type == "cpu"
     arguments = TrainingArguments(
         output_dir=str(output_dir),
@@ -205,8 +203,8 @@ def build_trainer(
         save_steps=recipe.save_every,
         save_total_limit=2,
         report_to=list(report_to) or "none",
-        run_name=output_dir.absolute().name,
-        project=_PROJECT,
+        run_name=run_name(report_to, output_dir.absolute().name),
+        project=PROJECT,
         bf16=recipe.bf16,
         torch_compile=recipe.torch_compile,
         use_cpu=on_cpu,
@@ -225,7 +223,7 @@ def build_trainer(
         data_collator=Collator(tokenizer),
     )
     evaluation = RecipeEvaluation(recipe, biographies, output_dir / METRICS_FILE, tokenizer).attach(trainer)
-    if not report_to:
+    if not arguments.report_to:
         evaluation.log = None  # the Trainer would print it
     trainer.add_callback(ScheduleFrom(recipe.first_step))
     return trainer

@@ -1,4 +1,4 @@
-"""C8: replay softens the loss of old knowledge, most of all in the end; the initial rise becomes smaller and stays
+"""C8: replay keeps much of the old knowledge; the early rise of its loss gets smaller but does not go away
 (paper Fig. 5, right).
 
   python eval/analysis/replay.py runs/paper-mini/replay-* runs/paper-mini/fine_tuning-new225-* \\

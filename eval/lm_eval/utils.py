@@ -25,6 +25,7 @@ SEED = 0  # of the choices; another one makes another task, and needs a new vers
 HOW = "pass --metadata data=DIR,config=n1k"
 _NAMES = ("data", "config", "data_revision", "num_choices")  # what --metadata may have for these tasks
 _SIMILAR = 0.76  # of difflib: as alike as data_rev and data_revision
+_MIN_PART = 5  # letters of a name that stand for it, as choice for num_choices
 _SIMILAR_NAMES_OF_MODELS = ("revision", "code_revision", "adapter_revision", "hf_config")
 
 
@@ -96,7 +97,11 @@ def recall_results(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]
 def check_names(others: Mapping[str, object]) -> None:
     """ValueError for a name that is one of ours misspelled; all others are of --model_args, or other tasks' metadata."""
     for name, value in others.items():
-        close = difflib.get_close_matches(name.casefold().replace("-", "_"), _NAMES, n=1, cutoff=_SIMILAR)
+        plain = name.casefold().replace("-", "_")
+        letters = plain.replace("_", "")
+        close = difflib.get_close_matches(plain, _NAMES, n=1, cutoff=_SIMILAR)
+        if len(letters) >= _MIN_PART:
+            close = close or [known for known in _NAMES if letters in known.replace("_", "")]
         if close and name not in (*_NAMES, *_SIMILAR_NAMES_OF_MODELS):
             raise ValueError(f"--metadata or --model_args has {name}={value}; is it {close[0]}? {HOW}")
 

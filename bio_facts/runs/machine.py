@@ -1,0 +1,118 @@
+"""The machine that a run trains on: its processes and device, and what of it changes the last digits of a run."""
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import bio_facts
+from bio_facts.checks import needs
+from bio_facts.measure.models import reason
+
+# What changes the last digits of a run; a CPU's capability only where it computes.
+_COMPARED = ("device", "cpu_capability", "environment", "num_processes", "torch", "transformers", "accelerate")
+# Variables with which numeric libraries choose other instructions or orders of sums.
+_VARIABLES = (
+    "ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "MKL_DYNAMIC",
+    "MKL_DOMAIN_NUM_THREADS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_CPU_ISA_HINTS", "DNNL_CPU_ISA_HINTS",
+    "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "OMP_DYNAMIC", "OMP_THREAD_LIMIT", "OMP_SCHEDULE",
+    "KMP_DETERMINISTIC_REDUCTION", "KMP_FORCE_REDUCTION", "CUBLAS_WORKSPACE_CONFIG", "CUBLASLT_WORKSPACE_SIZE",
+    "TORCH_BLAS_PREFER_CUBLASLT", "TORCH_BLAS_PREFER_HIPBLASLT", "DISABLE_ADDMM_CUDA_LT", "PYTORCH_MPS_FAST_MATH",
+    "PYTORCH_MPS_PREFER_METAL",
+)  # fmt: skip
+_THREADS = ("MKL_NUM_THREADS",)  # as OMP_NUM_THREADS, which is in the device, unless it says something else
+_DEVICE_VARIABLE = "ACCELERATE_TORCH_DEVICE"
+
+
+def join_processes() -> Any:
+    """accelerate's PartialState of this run, on the CPU if ACCELERATE_USE_CPU says so.
+
+    Raises:
+        ValueError: if the launcher started more processes than have found each other, or the device cannot be used.
+    """
+    with needs("train", "training"):
+        import torch
+        from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
+
+    try:
+        processes = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+        torch.ones(1, device=processes.device).item()
+    except (RuntimeError, ValueError, AssertionError) as error:  # PyTorch has no error of its own for it
+        if (named := os.environ.get(_DEVICE_VARIABLE)) is None:
+            raise
+        raise ValueError(
+            f"{_DEVICE_VARIABLE} is {named!r}, a device that cannot be used here ({reason(error)}); "
+            "it must be one that can, such as cpu, or be left out"
+        ) from error
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if processes.num_processes != started:
+        raise ValueError(
+            f"WORLD_SIZE is {started}, but {processes.num_processes} process(es) joined; "
+            "several processes need a GPU each, or ACCELERATE_USE_CPU=true"
+        )
+    return processes
+
+
+def use_cpu() -> None:
+    """Compute on the CPU, in this process alone, whatever the environment says."""
+    with needs("train", "training"):
+        from accelerate import PartialState
+
+    os.environ.pop(_DEVICE_VARIABLE, None)
+    PartialState(cpu=True)
+
+
+def check_machine(config_file: Path) -> None:
+    """ValueError if the run of a config.json was last trained on a machine or with versions that give other last digits."""
+    different = other_machine(json.loads(config_file.read_text(encoding="utf-8")), described_machine())
+    if different is not None:
+        raise ValueError(
+            f"output_dir {config_file.parent} holds a run with {different}; its numbers would go on differently: "
+            "resume it where it began, or pass --allow_other_machine"
+        )
+
+
+def other_machine(config: dict[str, Any], here: dict[str, Any]) -> str | None:
+    """What differs between the machine that a run was last trained on and this one, as text; None if nothing does.
+
+    What the config.json of an earlier version does not say is not compared.
+    """
+    last = config.get("resumed_on", [config])[-1]
+    for name in _COMPARED:
+        before, now = ({**described, **described["versions"]}.get(name) for described in (last, here))
+        if name == "cpu_capability" and not here["device"].startswith("CPU"):
+            continue
+        if before is not None and before != now:
+            return f"{name} {before!r}, here {now!r}"
+    return None
+
+
+def described_machine() -> dict[str, Any]:
+    """What config.json says of the machine and the versions."""
+    import torch
+    from accelerate import PartialState
+
+    device, num_threads = PartialState().device.type, torch.get_num_threads()
+    if device == "cuda":
+        device = torch.cuda.get_device_name()
+    elif device == "cpu":
+        device = f"CPU, {num_threads} thread{'s' if num_threads > 1 else ''} a run"
+    environment = {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
+    environment |= {name: os.environ[name] for name in _THREADS if os.environ.get(name, "") not in ("", str(num_threads))}
+    versions = {"python": platform.python_version(), "bio_facts": bio_facts.__version__}
+    for package in ("numpy", "torch", "transformers", "accelerate", "tokenizers"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    return {
+        "data_version": bio_facts.DATA_VERSION,
+        "device": device,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "environment": environment,
+        "num_processes": PartialState().num_processes,
+        "versions": versions,
+    }

@@ -1,0 +1,77 @@
+"""Trackers of experiments that transformers logs to: which can be used here, and how a run is called there.
+
+Imports transformers, and thereby torch.
+"""
+
+import importlib.util
+import os
+from collections.abc import Collection, Sequence
+
+from bio_facts.checks import needs
+
+# Trackers, and the packages that each needs, of which one is enough; kubeflow needs none.
+_PACKAGES = {
+    "azure_ml": ("azureml.core",), "clearml": ("clearml",), "codecarbon": ("codecarbon",), "comet_ml": ("comet_ml",),
+    "dagshub": ("dagshub",), "dvclive": ("dvclive",), "flyte": ("flytekit",), "mlflow": ("mlflow",), "neptune": ("neptune",),
+    "swanlab": ("swanlab",), "tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",), "wandb": ("wandb",),
+}  # fmt: skip
+_NOT_LISTED = ("flyte", "azure_ml")  # transformers does not count them as available though they are, or not with others
+_PROJECT_VARIABLES = ("WANDB_PROJECT", "COMET_PROJECT_NAME", "MLFLOW_EXPERIMENT_NAME", "CLEARML_PROJECT", "SWANLAB_PROJECT")
+_NAME_VARIABLES = {"wandb": "WANDB_NAME", "mlflow": "MLFLOW_RUN_NAME"}
+PROJECT = "bio_facts"  # unless their own variable names another
+
+
+def usable_trackers(names: Sequence[str]) -> list[str]:
+    """The trackers of `names`, each checked; of ["all"] those that can be used here, of ["none"] none.
+
+    Raises:
+        ValueError: for a tracker that transformers does not know, whose package is not installed, or that is not set up.
+    """
+    with needs("train", "report_to"):
+        from transformers.integrations import get_reporting_integration_callbacks
+        from transformers.integrations.integration_utils import get_available_reporting_integrations
+
+    if list(names) in ([], ["none"]):
+        return []
+    available = get_available_reporting_integrations()
+    if list(names) == ["all"]:
+        return [name for name in available if _is_installed(name)]
+    for name in names:
+        try:
+            get_reporting_integration_callbacks([name])
+        except ValueError as error:
+            raise ValueError(f"report_to is {name!r}; it must be none, all, or trackers of transformers: {error}") from error
+        if not _is_installed(name):
+            package = _PACKAGES[name][0].replace("_", "-").replace(".", "-")
+            raise ValueError(f"report_to is {name!r}, whose package is not installed: pip install {package}")
+        if name not in available and name not in _NOT_LISTED:
+            raise ValueError(
+                f"report_to is {name!r}, which transformers finds not set up here; see the tracker's documentation"
+            )
+    return list(dict.fromkeys(names))
+
+
+def _is_installed(name: str) -> bool:
+    packages = _PACKAGES.get(name)
+    return packages is None or any(_is_package(package) for package in packages)
+
+
+def _is_package(name: str) -> bool:
+    """Whether there is code to import: a folder that only has the name, such as wandb's own ./wandb, is no package."""
+    try:
+        found = importlib.util.find_spec(name)
+    except ImportError:  # of the package that it is part of
+        return False
+    return found is not None and found.origin is not None
+
+
+def name_project() -> None:
+    """Let trackers put the run into our project, unless the user names another."""
+    for name in _PROJECT_VARIABLES:
+        os.environ.setdefault(name, PROJECT)
+
+
+def run_name(trackers: Collection[str], default: str) -> str:
+    """What the run is called: as the user says in the variable of one of `trackers`, otherwise `default`."""
+    named = (os.environ.get(variable) for tracker, variable in _NAME_VARIABLES.items() if tracker in trackers)
+    return next(filter(None, named), default)
