@@ -20,7 +20,7 @@ from bio_facts.baseline import mean_over_attributes, pool_no_knowledge_losses, s
 from bio_facts.cli import Parser, add_parameters, chosen_config, whole_number
 from bio_facts.config import Config
 from bio_facts.extras import needs
-from bio_facts.models import load_model, reason
+from bio_facts.models import check_config, load_model, only_errors, reason
 from bio_facts.records import record_batch
 from bio_facts.splits import get_split
 from bio_facts.tokenization import DEFAULT_TOKENIZER, load_tokenizer
@@ -40,6 +40,7 @@ def load(model: str, tokenizer: str, device: str | None) -> tuple[Any, Any]:
         torch.zeros(1, device=chosen).item()
     except Exception as error:  # each backend has its own
         raise ValueError(f"device is {chosen!r}, which torch cannot use ({reason(error)}); try cpu or cuda") from error
+    check_config(model)  # which the tokenizer would read too, and be blamed for
     loaded_tokenizer = _load_tokenizer(tokenizer, "model" if tokenizer == model else "tokenizer")
     loaded = load_model(model)
     try:
@@ -55,7 +56,8 @@ def _load_tokenizer(name: str, what: str) -> Any:
     try:
         if name == DEFAULT_TOKENIZER:
             return load_tokenizer(name)
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        with only_errors():
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         num_tokens = len(tokenizer("a b", add_special_tokens=False)["input_ids"])
     except Exception as error:  # tokenizers raises bare Exception
         raise ValueError(f"{what} is {name!r}, whose tokenizer cannot be loaded: {reason(error)}") from error
