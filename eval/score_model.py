@@ -21,7 +21,7 @@ from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.config import Config
 from bio_facts.generate.splits import get_split
 from bio_facts.measure.baseline import mean_over_attributes, pool_no_knowledge_losses, split_no_knowledge_losses
-from bio_facts.measure.models import load_model, reason
+from bio_facts.measure.models import check_config, load_model, only_errors, reason
 from bio_facts.measure.tokens import DEFAULT_TOKENIZER, load_tokenizer
 from bio_facts.publish.tables import record_batch
 
@@ -40,6 +40,7 @@ def load(model: str, tokenizer: str, device: str | None) -> tuple[Any, Any]:
         torch.zeros(1, device=chosen).item()
     except Exception as error:  # each backend has its own
         raise ValueError(f"device is {chosen!r}, which torch cannot use ({reason(error)}); try cpu or cuda") from error
+    check_config(model)  # which the tokenizer would read too, and be blamed for
     loaded_tokenizer = _load_tokenizer(tokenizer, "model" if tokenizer == model else "tokenizer")
     loaded = load_model(model)
     try:
@@ -55,7 +56,8 @@ def _load_tokenizer(name: str, what: str) -> Any:
     try:
         if name == DEFAULT_TOKENIZER:
             return load_tokenizer(name)
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        with only_errors():
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         num_tokens = len(tokenizer("a b", add_special_tokens=False)["input_ids"])
     except Exception as error:  # tokenizers raises bare Exception
         raise ValueError(f"{what} is {name!r}, whose tokenizer cannot be loaded: {reason(error)}") from error

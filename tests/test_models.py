@@ -240,6 +240,21 @@ def test_adapter_is_loaded_with_its_base(folders: dict[str, Path], tmp_path: Pat
         load_model(tmp_path / "adapter")
 
 
+def test_base_weights_beside_an_adapter_are_checked_too(folders: dict[str, Path], tmp_path: Path) -> None:
+    """A folder that is both an adapter and its base model."""
+    peft = pytest.importorskip("peft")
+    both = shutil.copytree(folders["neox"], tmp_path / "both")
+    lora = peft.LoraConfig(r=2, target_modules=["query_key_value"], init_lora_weights=False)
+    adapted = peft.get_peft_model(load_model(both), lora)
+    adapted.save_pretrained(tmp_path / "adapter")
+    for file in (tmp_path / "adapter").glob("adapter_*"):
+        shutil.copy(file, both)
+    input_ids = torch.arange(10)[None]
+    assert torch.allclose(load_model(both).eval()(input_ids).logits, adapted.eval()(input_ids).logits, atol=1e-5)
+    message = refusal(changed(both, tmp_path / "lacking", drop="layers.1."))
+    assert "which lacks weights of a GPTNeoXForCausalLM: gpt_neox.layers.1." in message
+
+
 def test_reports_of_transformers_are_as_before_afterwards(folders: dict[str, Path], tmp_path: Path) -> None:
     before = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     load_model(folders["neox"])

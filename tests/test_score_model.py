@@ -150,7 +150,11 @@ def add_weight(weights: dict[str, Any]) -> None:
         (change_config(quantization_config={"quant_method": "gptq", "bits": 4}), ["optimum"]),
         (change_config(attn_implementation="flash_attention_2"), ["FlashAttention2"]),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"12345678{"), ["cannot be loaded"]),
-        (lambda folder: (folder / "config.json").write_text("{"), ["config.json"]),
+        (lambda folder: (folder / "config.json").write_text("{"), ["whose config.json cannot be loaded"]),
+        (lambda folder: (folder / "config.json").write_text("[]"), ["whose config.json cannot be loaded"]),
+        (change_config(model_type="nonesuch"), ["whose config.json cannot be loaded", "nonesuch"]),
+        (change_config(hidden_size="x"), ["whose config.json cannot be loaded", "hidden_size"]),
+        (change_config(rope_scaling={"type": "nonesuch"}), ["nonesuch"]),
         (lambda folder: (folder / "tokenizer.json").write_text("{"), ["tokenizer cannot be loaded"]),
         (lambda folder: (folder / "tokenizer.json").write_text('{"model": {"type": "none"}}'), ["tokenizer cannot be loaded"]),
         (lambda folder: [file.unlink() for file in folder.glob("tokenizer*")], ["tokenizer"]),
@@ -158,6 +162,7 @@ def add_weight(weights: dict[str, Any]) -> None:
     ],
     ids=[
         *("layer missing", "shape", "bitsandbytes", "gptq", "flash attention", "broken weights", "broken config"),
+        *("config is a list", "unknown model_type", "hidden_size is a string", "unknown rope"),
         *("broken tokenizer", "unknown tokenizer", "no tokenizer", "no tokenizer.json"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any
 
 from bio_facts.checks import needs
 
+_NO_FOLDER = "no-adapter"  # that no checkpoint has
 _MAX_NAMES = 3  # in a message, of weights
 _MAX_REASON = 300  # characters, of an error of another library
 _logger = logging.getLogger(__name__)
@@ -40,22 +41,43 @@ def load_model(name_or_path: str | os.PathLike[str], dtype: Any = "auto") -> Any
     name = os.fspath(name_or_path)
     try:
         with only_errors():
-            base = _base_of_adapter(name)
-            if base is None:
+            base, is_adapter = _base(name)
+            if base == name:
                 model, loaded = AutoModelForCausalLM.from_pretrained(
-                    name, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, trust_remote_code=False
+                    name,
+                    dtype=dtype,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,
+                    trust_remote_code=False,
+                    adapter_kwargs={"subfolder": _NO_FOLDER},  # with an adapter, transformers says of it alone what it lacks
                 )
     except Exception as error:  # of transformers, safetensors, json, torch, and packages for quantized weights
         raise ValueError(f"model is {name!r}, which cannot be loaded: {reason(error)}") from error
-    if base is not None:
+    if base == name:
+        _check_loaded(name, type(model).__name__, loaded)
+    else:
         model = load_model(base, dtype)
+    if is_adapter:
         try:
             with only_errors():
                 loaded = model.load_adapter(name).to_dict()
         except Exception as error:
             raise ValueError(f"model is {name!r}, an adapter that cannot be loaded: {reason(error)}") from error
-    _check_loaded(name, type(model).__name__, loaded)
+        _check_loaded(name, type(model).__name__, loaded)
     return model
+
+
+def check_config(name: str) -> None:
+    """ValueError if `name` has a config.json that transformers cannot read."""
+    from transformers import AutoConfig
+    from transformers.utils import cached_file
+
+    try:
+        with only_errors():
+            if cached_file(name, "config.json", _raise_exceptions_for_missing_entries=False) is not None:
+                AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # of transformers, json, huggingface_hub
+        raise ValueError(f"model is {name!r}, whose config.json cannot be loaded: {reason(error)}") from error
 
 
 def reason(error: BaseException) -> str:
@@ -87,25 +109,25 @@ def _listed(names: Collection[str]) -> str:
     return first if len(names) <= _MAX_NAMES else f"{first}, ... ({len(names)} in all)"
 
 
-def _base_of_adapter(name: str) -> str | None:
-    """The base model that a folder of PEFT names; None if it is a whole model.
+def _base(name: str) -> tuple[str, bool]:
+    """Where the whole model is, `name` itself or the base model that an adapter of PEFT names, and whether there is one.
 
-    transformers could load both at once, but then says of the adapter alone what it lacks.
+    As for transformers, a folder that has a config.json beside an adapter is the adapter's base model.
     """
-    from transformers.utils import cached_file, find_adapter_config_file, is_peft_available
+    from transformers.utils import find_adapter_config_file, is_peft_available
 
     file = find_adapter_config_file(name) if is_peft_available() else None
-    if file is None or cached_file(name, "config.json", _raise_exceptions_for_missing_entries=False) is not None:
-        return None
+    if file is None or (Path(name) / "config.json").exists():
+        return name, file is not None
     base = json.loads(Path(file).read_text(encoding="utf-8"))["base_model_name_or_path"]
     if not isinstance(base, str):
         raise ValueError(f"base_model_name_or_path of its adapter_config.json is {base!r}; it must be a folder or a Hub id")
-    return base
+    return base, True
 
 
 @contextmanager
 def only_errors() -> Iterator[None]:
-    """Keep reports and progress bars of transformers off the screen: what matters of them, load_model says itself."""
+    """Keep reports and progress bars of transformers off the screen: what matters of them, the caller says itself."""
     from transformers.utils import logging as transformers_logging
 
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
