@@ -1,6 +1,6 @@
 """What building an export costs: seconds, memory, and what each stage takes of a row.
 
-  python benchmarks/build.py --config n64k --output_file benchmarks/build.json
+  python benchmarks/build.py --config n64k --output-file benchmarks/build.json
 
 Builds the config twice, with an eighth of its rows and with all, in processes of their own; has datatrove tasks write the
 same shards; times the stages on one thread, and the first row of a stream after imports. Ratios compare within the run:
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bio_facts.checks import Parser
 from bio_facts.generate.config import Config, get_config
 from bio_facts.generate.splits import draw
 from bio_facts.publish.shards import ROWS_PER_BATCH, shard_writer
@@ -118,9 +119,9 @@ def stages(config: Config, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", default="n64k", help="a config of biographies (default: n64k)")
-    parser.add_argument("--output_file", type=Path, metavar="FILE", help="JSON file to write the figures to")
+    parser.add_argument("--output-file", type=Path, metavar="FILE", help="JSON file to write the figures to")
     arguments = parser.parse_args()
     config = get_config(arguments.config)
     first_row = subprocess.run(

@@ -1,6 +1,6 @@
 """What the metric costs: seconds and memory of the module for evaluate, and of the NumPy core under it.
 
-  python benchmarks/metric.py --output_file benchmarks/metric.json
+  python benchmarks/metric.py --output-file benchmarks/metric.json
 
 Random scores of 128 tokens a sequence, six values among them. The module, on 20,000 sequences held as lists: its configs
 default and details against one that takes the same columns and computes nothing, which is what evaluate itself costs. The
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from bio_facts.checks import Parser
 from bio_facts.measure.metrics import attribute_totals
 
 MODULE = Path(__file__).parent.parent / "eval" / "attribute_recall"
@@ -114,9 +115,9 @@ def module(path: str, config_name: str | None, columns: dict[str, Any]) -> float
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num_rows", type=int, default=20_000, help="for the module; five times as many for the core")
-    parser.add_argument("--output_file", type=Path, metavar="FILE", help="JSON file to write the figures to")
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num-rows", type=int, default=20_000, help="for the module; five times as many for the core")
+    parser.add_argument("--output-file", type=Path, metavar="FILE", help="JSON file to write the figures to")
     parser.add_argument("--core", type=int, metavar="ROWS", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.core is not None:

@@ -1,9 +1,10 @@
 """Checks of what users give, and errors that name it: arguments, command lines, packages that are not installed."""
 
 import argparse
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,11 +65,26 @@ def needs(extra: str, what: str) -> Iterator[None]:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, exit code 2."""
+    """Reports an error in one line with exit code 2, and accepts dashes and underscores alike in the names of flags."""
 
     def error(self, message: str) -> NoReturn:
-        """End the program."""
+        """Print the error and exit with code 2."""
         self.exit(2, f"{self.prog}: error: {message}\n")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As that of ArgumentParser, which every way of parsing calls. Arguments after `--` are left as they are."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        end = arguments.index("--") if "--" in arguments else len(arguments)
+        return super().parse_known_args([*map(self._declared_spelling, arguments[:end]), *arguments[end:]], namespace)
+
+    def _declared_spelling(self, argument: str) -> str:
+        """`--some_flag=value` as `--some-flag=value` if that is how this parser declares it, or the other way round."""
+        flag, equals, value = argument.partition("=")
+        if not flag.startswith("--") or flag in self._option_string_actions:
+            return argument
+        dashed = flag.replace("_", "-")
+        spellings = (declared for declared in self._option_string_actions if declared.replace("_", "-") == dashed)
+        return next(spellings, flag) + equals + value
 
 
 def whole_number(name: str, minimum: int = 0) -> Callable[[str], int]:

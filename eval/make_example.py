@@ -15,6 +15,7 @@ from bio_facts.generate.config import Config, config_from
 from bio_facts.measure.baseline import pool_no_knowledge_losses
 from bio_facts.measure.models import load_model
 from bio_facts.publish.tables import rows
+from bio_facts.runs.folder import CONFIG_FILE
 
 EXAMPLE = Path(__file__).parent / "attribute_recall" / "example.json"
 ROWS_PER_SPLIT = {"validation": 6, "unseen": 6}
@@ -27,9 +28,9 @@ def example(run: Path) -> dict[str, Any]:
         from transformers import AutoTokenizer
 
     try:
-        described = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        data = config_from(Config.table, described["dataset_parameters"])
-        checkpoint = run / f"checkpoint-{described['recipe']['num_steps']}"
+        config = json.loads((run / CONFIG_FILE).read_text(encoding="utf-8"))
+        data = config_from(Config.table, config["dataset_parameters"])
+        checkpoint = run / f"checkpoint-{config['recipe']['num_steps']}"
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"run is {str(run)!r}, which has no config.json of train/pretrain.py ({error!r})") from error
     assert isinstance(data, Config)

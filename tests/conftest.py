@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SMOKE = ROOT / "train" / "recipes" / "three_phases" / "smoke.yaml"
 
-for folder in ("train", "eval/analysis"):  # scripts, not packages: their modules are imported as the scripts do
+for folder in ("train", "eval"):  # scripts, not packages: their modules are imported as the scripts do
     sys.path.append(str(ROOT / folder))
 
 

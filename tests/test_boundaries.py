@@ -80,7 +80,12 @@ def imported_by(source: str, anywhere: bool = True) -> set[str]:
 
 def script_modules() -> set[str]:
     """Names by which something of the outer folders could be imported."""
-    return set(SCRIPT_FOLDERS) | {file.stem for files in SCRIPTS.values() for file in files}
+    return set(SCRIPT_FOLDERS).union(*map(names_in, SCRIPT_FOLDERS))
+
+
+def names_in(folder: str) -> set[str]:
+    """Names by which the modules of an outer folder, and the folders in it, could be imported."""
+    return {name for file in SCRIPTS[folder] for name in (file.stem, file.parent.name)}
 
 
 def test_importing_every_module_loads_nothing_heavy() -> None:
@@ -223,13 +228,29 @@ def test_import_from_outer_folders_would_be_noticed(source: str) -> None:
     assert imported_by(source) & script_modules()
 
 
+def imports_of_others(folder: str, source: str) -> set[str]:
+    """What a script of an outer folder imports from the other ones."""
+    others = set().union(*(names_in(other) for other in SCRIPT_FOLDERS if other != folder)) - names_in(folder)
+    return imported_by(source) & (others | set(SCRIPT_FOLDERS))
+
+
 @pytest.mark.parametrize("folder", SCRIPT_FOLDERS)
 def test_outer_folders_do_not_import_each_other(folder: str) -> None:
-    others = {file.stem for other, files in SCRIPTS.items() if other != folder for file in files}
-    others -= {file.stem for file in SCRIPTS[folder]}
     assert SCRIPTS[folder]
-    for file in SCRIPTS[folder]:
-        assert not imported_by(file.read_text(encoding="utf-8")) & (others | set(SCRIPT_FOLDERS))
+    assert {file: names for file in SCRIPTS[folder] if (names := imports_of_others(folder, file.read_text("utf-8")))} == {}
+
+
+@pytest.mark.parametrize(
+    ("folder", "source"),
+    [
+        ("train", "from claims import claims"),
+        ("train", "from analysis.three_phases import CLAIM"),
+        ("eval", "def f():\n    import run_all"),
+        ("eval", "from eval.claims import claims"),
+    ],
+)
+def test_import_of_another_outer_folder_would_be_noticed(folder: str, source: str) -> None:
+    assert imports_of_others(folder, source)
 
 
 def test_wheel_holds_the_package_and_the_card() -> None:

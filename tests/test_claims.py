@@ -3,17 +3,19 @@
 three_phases has its own file. The runs are written, so that a test can choose their numbers.
 """
 
-import importlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import Run, read_run
+from claims import claims
 from verdicts import result
 from written_runs import ACCURACIES, BASELINE, LOSSES, POOL_BASELINE, STEPS, UNSEEN, curve, write_run
 
+from bio_facts.runs.curves import Run, read_run
+
+CLAIMS = {claim.name: claim for claim in claims()}
 SEEDS = (10, 11, 12)
 
 
@@ -152,7 +154,7 @@ WRITERS: dict[str, Callable[..., list[Path]]] = {
 
 def score(claim: str, folders: Sequence[Path]) -> tuple[list[Run], Any]:
     runs = [read_run(folder) for folder in folders]
-    return runs, importlib.import_module(claim).score(runs)
+    return runs, CLAIMS[claim].score(runs)
 
 
 @pytest.mark.parametrize("claim", WRITERS)
@@ -164,8 +166,8 @@ def test_claim_passes_on_runs_as_in_the_paper(tmp_path: Path, claim: str) -> Non
 @pytest.mark.parametrize("claim", WRITERS)
 def test_picture_is_drawn_from_the_verdict_alone(tmp_path: Path, claim: str) -> None:
     runs, finding = score(claim, WRITERS[claim](tmp_path))
-    found = json.loads(json.dumps(result(claim, "one", runs, finding, {}), allow_nan=False))
-    importlib.import_module(claim).plot(found, tmp_path / "picture.png")
+    verdict = json.loads(json.dumps(result(claim, "one", runs, finding, {}), allow_nan=False))
+    CLAIMS[claim].plot(verdict, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -182,8 +184,8 @@ def test_runs_that_learned_nothing_are_judged_and_drawn(tmp_path: Path, claim: s
         (folder / "config.json").write_text(json.dumps(config))
     runs, finding = score(claim, folders)
     assert not all(check.passed for check in finding.checks)
-    found = json.loads(json.dumps(result(claim, "one", runs, finding, {}), allow_nan=False))
-    importlib.import_module(claim).plot(found, tmp_path / "picture.png")
+    verdict = json.loads(json.dumps(result(claim, "one", runs, finding, {}), allow_nan=False))
+    CLAIMS[claim].plot(verdict, tmp_path / "picture.png")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +249,7 @@ def test_each_check_fails_when_its_part_of_the_claim_does(tmp_path: Path, claim:
         ("associative_memory", hallucination, ["no associative memory"]),
         ("associative_memory", lambda folder: associative_memory(folder)[:1], ["runs have [8] new pairs"]),
         ("attention_patching", hallucination, ["given no attention patterns", "patch_attention.py"]),
-        ("fine_tuning", associative_memory, ["no data set of biographies"]),
+        ("fine_tuning", associative_memory, ["no dataset of biographies"]),
     ],
 )  # fmt: skip
 def test_runs_of_another_claim_and_missing_runs_are_refused(

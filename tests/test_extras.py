@@ -26,6 +26,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 DISTRIBUTIONS = {"yaml": "pyyaml", "google": "protobuf"}  # of imports that are named otherwise
 FOLDERS = ("train", "eval", "eval/analysis", "eval/attribute_recall", "eval/lm_eval", "tests")
 LAZY = bio_facts._LAZY
+PACKAGES = {"bio_facts": ROOT, "analysis": ROOT / "eval"}  # name -> the folder that it is imported from
 # Extra -> the files whose commands and functions it is for.
 PARTS = {
     "hub": ["bio_facts/publish/builder.py", "bio_facts/publish/hub.py", "loading_script/*.py"],
@@ -33,6 +34,8 @@ PARTS = {
     "train": [
         "train/*.py",
         "eval/analysis/*.py",
+        "eval/report.py",
+        "eval/publish_results.py",
         "bio_facts/measure/callbacks.py",
         "bio_facts/measure/scoring.py",
         "bio_facts/measure/attention.py",
@@ -85,9 +88,9 @@ def needed(files: list[Path]) -> set[str]:
             continue
         seen.add(file)
         for name in imported(file):
-            top, _, rest = name.partition(".")
-            module = ROOT / "bio_facts" / f"{rest.partition('.')[0] or '__init__'}.py"
-            if top == "bio_facts":
+            top = name.partition(".")[0]
+            if top in PACKAGES:
+                module = PACKAGES[top] / f"{name.replace('.', '/')}.py"
                 left += [module] if module.is_file() else []
             elif (file.parent / f"{top}.py").is_file() or (top in local and file.parent.name in ("tests", "analysis")):
                 left.append(file.parent / f"{top}.py" if (file.parent / f"{top}.py").is_file() else local[top])
@@ -248,7 +251,7 @@ def test_function_without_its_package_names_the_extra(package: str, program: str
         ("torch", "eval/score_model.py", ["{tmp}", "--dataset", "n1k"], "eval"),
         ("transformers", "eval/score_model.py", ["{tmp}", "--dataset", "n1k"], "eval"),
         ("torch", "eval/make_example.py", ["{tmp}"], "eval"),
-        ("jinja2", "eval/analysis/report.py", ["--output_file", "{tmp}/report.html"], "train"),
+        ("jinja2", "eval/report.py", ["--output-file", "{tmp}/report.html"], "train"),
         ("transformers", "eval/lm_eval/tokens_apart.py", ["bio_facts"], "train"),
         ("gradio", "eval/attribute_recall/app.py", [], "eval"),
         ("evaluate", "eval/attribute_recall/app.py", [], "eval"),

@@ -1,14 +1,15 @@
-"""The page of all claims: what stands in it, and the page itself in a real browser."""
+"""The claims and their page: what stands in it, and the page itself in a real browser."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import readmes
 import report
-from conftest import assert_refused, run_script
+from claims import claims
+from conftest import ROOT, assert_refused, run_script
 from test_claims import hallucination
 from written_runs import write_run
 
@@ -27,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page(folder: Path) -> Path:
-    done = run_script("eval/analysis/report.py", folder, "--scale", "tiny", "--output_file", folder / "report.html")
+    done = run_script("eval/report.py", folder, "--scale", "tiny", "--output-file", folder / "report.html")
     assert done.returncode == 0, done.stderr
     assert f"1 of 2 judged claims passed; page: {folder / 'report.html'}" in done.stdout
     return folder / "report.html"
@@ -43,42 +44,42 @@ def opened(browser: Any, page: Path) -> Any:
 
 
 def test_every_claim_has_a_place_in_the_order_of_their_numbers() -> None:
-    names = [module.CLAIM for module in report.claims()]
+    names = [claim.name for claim in claims()]
     assert names[:4] == ["three_phases", "population_size", "attention_patching", "power_law"]
     assert names[4:8] == ["warm_up", "hallucination", "fine_tuning", "replay"]
-    assert set(names[8:]) == {"rare_individuals", "associative_memory", "sequential_groups"}
+    assert names[8:] == ["sequential_groups", "associative_memory", "rare_individuals"]
+    assert [claim.label for claim in claims()] == [*(f"C{number}" for number in range(1, 9)), "C9a", "C9b", "C9c"]
 
 
-def test_run_all_knows_the_same_claims() -> None:
-    import run_all
+@pytest.mark.parametrize("scale", ["smoke", "mini", "paper"])
+def test_every_claim_has_its_module_and_its_recipes(scale: str) -> None:
+    from run_all import claims_of
 
-    assert {module.CLAIM for module in report.claims()} == set(run_all.CLAIMS)
+    names = {claim.name for claim in claims()}
+    assert names == {path.stem for path in (ROOT / "eval" / "analysis").glob("*.py")} == set(claims_of(scale))
+
+
+@pytest.mark.parametrize("label", ["9", "C", "C9ab", "c9", "C9 a"])
+def test_label_that_has_no_place_is_refused(label: str) -> None:
+    with pytest.raises(ValueError, match=f"label of claim three_phases is '{label}'"):
+        _ = dataclasses.replace(claims()[0], label=label).place
+
+
+def test_a_title_is_a_sentence_that_can_follow_its_label() -> None:
+    assert [claim.title for claim in claims() if not claim.title[0].isupper() or claim.title.endswith(".")] == []
+    assert claims()[0].heading == "C1: Language models learn facts in three phases"
 
 
 def test_scale_without_results_is_refused(tmp_path: Path) -> None:
-    result = run_script("eval/analysis/report.py", "--scale", "tiny", "--output_file", tmp_path / "report.html")
+    result = run_script("eval/report.py", "--scale", "tiny", "--output-file", tmp_path / "report.html")
     assert_refused(result, "scale is 'tiny'", "no committed results")
 
 
 def test_folder_in_the_place_of_a_file_is_refused(folder: Path) -> None:
-    result = run_script("eval/analysis/report.py", folder, "--scale", "tiny", "--output_file", folder)
-    assert_refused(result, "output_file is", "a folder")
+    result = run_script("eval/report.py", folder, "--scale", "tiny", "--output-file", folder)
+    assert_refused(result, "output-file is", "a folder")
     result = run_script("eval/analysis/three_phases.py", folder / "runs" / "one", "--results", folder)
     assert_refused(result, "results is", "a folder")
-
-
-def test_readmes_say_what_the_committed_results_say() -> None:
-    done = run_script("eval/analysis/readmes.py", "--check")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_readme_of_a_recipe_names_every_check_and_why_one_failed(folder: Path) -> None:
-    found = json.loads((folder / "hallucination" / "tiny.json").read_text())
-    text = readmes.recipe_text(report.Entry("hallucination", "C6: Hallucination", "", found))
-    assert "**not passed**" in text
-    assert [one["name"] in text for one in found["checks"]] == [True] * len(found["checks"])
-    assert text.count("**fail**") == 1
-    assert found["explanation"] in text
 
 
 def test_page_needs_nothing_but_itself(opened: Any, page: Path) -> None:
@@ -125,21 +126,18 @@ def test_claims_without_results_name_the_command_that_makes_them(opened: Any) ->
     assert "python train/run_all.py --scale tiny --claims replay" in opened.inner_text("#replay")
 
 
-def test_committed_results_are_read_where_there_are_no_own(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(report, "COMMITTED", folder)
-    entries = {module.CLAIM: report.entry(module, tmp_path, "tiny") for module in report.claims()}
+def test_committed_results_are_read_where_a_folder_has_none(folder: Path, tmp_path: Path) -> None:
+    entries = {claim.name: report.read_entry(claim, "tiny", tmp_path, results=folder) for claim in claims()}
     assert entries["three_phases"].origin == "committed results"
-    assert entries["three_phases"].verdict == "passed"
-    assert entries["replay"].found is None
+    assert entries["three_phases"].outcome == "passed"
+    assert entries["replay"].verdict is None
 
 
 def test_text_from_results_is_escaped(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "three_phases", tmp_path / "three_phases")
     path = tmp_path / "three_phases" / "tiny.json"
     path.write_text(path.read_text().replace("abacus", "<script>alert(1)</script>"))
-    done = run_script("eval/analysis/report.py", tmp_path, "--scale", "tiny", "--output_file", tmp_path / "report.html")
+    done = run_script("eval/report.py", tmp_path, "--scale", "tiny", "--output-file", tmp_path / "report.html")
     assert done.returncode == 0, done.stderr
     assert "<script" not in (tmp_path / "report.html").read_text()
 
@@ -155,10 +153,10 @@ def test_files_that_are_no_verdicts_are_refused(tmp_path: Path, text: str, fragm
     (tmp_path / "replay").mkdir()
     (tmp_path / "replay" / "tiny.json").write_text(text)
     page = tmp_path / "report.html"
-    assert_refused(run_script("eval/analysis/report.py", tmp_path, "--scale", "tiny", "--output_file", page), *fragments)
+    assert_refused(run_script("eval/report.py", tmp_path, "--scale", "tiny", "--output-file", page), *fragments)
     assert not page.exists()
 
 
 def test_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    result = run_script("eval/analysis/report.py", tmp_path / "no", "--output_file", tmp_path / "report.html")
+    result = run_script("eval/report.py", tmp_path / "no", "--output-file", tmp_path / "report.html")
     assert_refused(result, "which is no folder", "train/run_all.py")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, assert_refused, run_script
-from run_all import CLAIMS, SCALES, plan_claims
+from run_all import SCALES, claims_of, plan_claims
 
 from bio_facts.runs.recipe_files import read_recipe_file
 
@@ -97,15 +97,24 @@ def test_seeds_take_the_place_of_those_of_the_recipes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_recipe_can_be_planned_and_its_sources_come_first(scale: str, tmp_path: Path) -> None:
-    plan = plan_claims(CLAIMS, scale, tmp_path)
-    assert list(plan.claims) == list(CLAIMS)
+    plan = plan_claims(claims_of(scale), scale, tmp_path)
+    assert list(plan.claims) == claims_of(scale)
     assert len({job.name for job in plan.jobs}) == len(plan.jobs)
     for place, job in enumerate(plan.jobs):
         assert job.source is None or plan.jobs.index(job.source) < place
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_claims_come_after_those_whose_recipes_they_refer_to(scale: str) -> None:
+    claims = claims_of(scale)
+    assert len(claims) == len(set(claims)) == 11
+    for index, claim in enumerate(claims):
+        for file in read_recipe_file(ROOT / "train" / "recipes" / claim / f"{scale}.yaml").requires:
+            assert file.parent.name == claim or claims.index(file.parent.name) < index, (claim, file)
+
+
 def test_reference_run_is_that_of_three_phases_everywhere(tmp_path: Path) -> None:
-    plan = plan_claims(CLAIMS, "mini", tmp_path)
+    plan = plan_claims(claims_of("mini"), "mini", tmp_path)
     for claim in ("attention_patching", "fine_tuning", "replay"):
         assert {job.source.name for job in plan.claims[claim] if job.source} == {
             f"three_phases-s{seed}" for seed in (10, 11, 12)
@@ -122,7 +131,7 @@ def test_launcher_of_several_processes_is_not_for_memories(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("scale", ["mini", "paper"])
 def test_verdicts_compare_three_seeds(scale: str) -> None:
-    for claim in CLAIMS:
+    for claim in claims_of(scale):
         file = read_recipe_file(ROOT / "train" / "recipes" / claim / f"{scale}.yaml")
         assert any(file.seeds_of(arm) == (10, 11, 12) for arm in file.arms), claim
 

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from runs import data_digests, read_run
 from verdicts import Finding, result
 from written_runs import LOSSES, STEPS, curve, write_run
+
+from bio_facts.runs.curves import check_seeds, complete_groups, data_digests, group_runs, read_run
 
 
 def test_unfinished_run_is_refused(tmp_path: Path) -> None:
@@ -42,7 +43,7 @@ def test_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     ("name", "text", "fragments"),
     [
         ("config.json", "{}", ["config.json", "'recipe'"]),
-        ("metrics.jsonl", "{\n", ["metrics.jsonl", "'step'"]),
+        ("metrics.jsonl", "{\n", ["metrics.jsonl, line 1 is '{'"]),
         ("metrics.jsonl", '{"step": 0, "split": "unseen", "attribute_loss": NaN}\n', ["metrics.jsonl", "NaN"]),
         ("metrics.jsonl", "", ["has no evaluations", "up to step 300"]),
     ],
@@ -69,7 +70,7 @@ def with_digest(folder: Path, digest: str | None) -> Path:
 
 
 def test_run_without_data_digest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="has no data_digest: an earlier version of bio_facts made it; train it anew"):
+    with pytest.raises(ValueError, match="has no data_digest: an earlier version of bio_facts made it; train it again"):
         read_run(with_digest(tmp_path, None))
 
 
@@ -87,3 +88,14 @@ def test_fingerprint_of_results_depends_on_the_rows(tmp_path: Path) -> None:
     )
     assert (list(first["data_digest"].values()), list(other["data_digest"].values())) == (["a"], ["b"])
     assert first["fingerprint"] != other["fingerprint"]
+
+
+def test_groups_are_complete_if_they_have_every_seed_of_any(tmp_path: Path) -> None:
+    seeds = {"a": (10, 11), "b": (11, 10), "c": (10,)}
+    runs = [read_run(write_run(tmp_path / f"{arm}{seed}", seed=seed)) for arm, of_arm in seeds.items() for seed in of_arm]
+    groups = group_runs(runs, lambda run: run.folder.name[0])
+    assert {arm: [run.seed for run in members] for arm, members in groups.items()} == {"a": [10, 11], "b": [10, 11], "c": [10]}
+    assert list(complete_groups(groups)) == ["a", "b"]
+    check_seeds(complete_groups(groups), "arm {}")
+    with pytest.raises(ValueError, match=r"runs of arm c lack seed 11; all must have \[10, 11\]"):
+        check_seeds(groups, "arm {}")

@@ -3,11 +3,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import three_phases
+from analysis import three_phases
 from conftest import run_script
-from runs import read_run
-from verdicts import result
 from written_runs import ACCURACIES, BASELINE, LOSSES, POOL_BASELINE, STEPS, UNSEEN, curve, write_run
+
+from bio_facts.runs.curves import read_run
 
 
 def with_curves(
@@ -63,7 +63,7 @@ def test_command_writes_verdict_and_picture_and_prints_both(tmp_path: Path) -> N
     done = run_script("eval/analysis/three_phases.py", run)
     assert done.returncode == 0, done.stderr
     runs = [read_run(run)]
-    expected = result("three_phases", "one", runs, three_phases.score(runs), {})
+    expected = three_phases.CLAIM.judge(runs, "one")
     assert json.loads((run / "three_phases.json").read_text()) == json.loads(json.dumps(expected))
     assert "three_phases: passed" in done.stdout
     assert str(run / "three_phases.png") in done.stdout
@@ -85,8 +85,8 @@ def test_picture_shows_baseline_and_both_splits(tmp_path: Path, monkeypatch: pyt
     drawn = []
     monkeypatch.setattr(pyplot, "close", drawn.append)
     runs = [read_run(write_run(tmp_path))]
-    found = json.loads(json.dumps(result("three_phases", "one", runs, three_phases.score(runs), {})))
-    three_phases.plot(found, tmp_path / "picture.png")
+    verdict = json.loads(json.dumps(three_phases.CLAIM.judge(runs, "one")))
+    three_phases.plot(verdict, tmp_path / "picture.png")
     loss, accuracy = drawn[0].axes
     assert [line.get_linestyle() for line in loss.lines] == ["-", "--", ":"]
     assert loss.lines[2].get_ydata()[0] == BASELINE

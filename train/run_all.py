@@ -2,12 +2,12 @@
 
   python train/run_all.py --scale mini                                  # make paper: hours on two CPU cores
   python train/run_all.py --scale mini --claims three_phases,hallucination
-  python train/run_all.py --scale smoke --output_dir runs/smoke-all     # minutes: every part runs, nothing is shown
+  python train/run_all.py --scale smoke --output-dir runs/smoke-all     # minutes: every part runs, nothing is shown
   python train/run_all.py --scale paper --claims three_phases           # one GPU
-  python train/run_all.py --claims power_law --seeds 0,1 --output_dir runs/trial    # seeds of one's own
+  python train/run_all.py --claims power_law --seeds 0,1 --output-dir runs/trial    # seeds of one's own
 
 The same command again runs what is missing and resumes what was cut. Claims that need the same run share it. On a CPU, --jobs
-runs go on side by side, one thread each; on a GPU one after another. Everything is kept under --output_dir: the runs, a log of
+runs go on side by side, one thread each; on a GPU one after another. Everything is kept under --output-dir: the runs, a log of
 each, a verdict and picture of each claim, and report.html.
 """
 
@@ -27,17 +27,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bio_facts.checks import needs
+from bio_facts.checks import Parser, needs
 from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE, check_folder, is_finished, read_metrics
 from bio_facts.runs.recipe import MemoryRecipe
 from bio_facts.runs.recipe_files import RecipeFile, read_recipe_file
 
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "train" / "recipes"
-CLAIMS = (
-    "three_phases", "hallucination", "population_size", "attention_patching", "power_law", "warm_up", "fine_tuning", "replay",
-    "rare_individuals", "sequential_groups", "associative_memory",
-)  # fmt: skip
 SCALES = ("smoke", "mini", "paper")
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -148,6 +144,29 @@ class Plan:
         return ended
 
 
+def claims_of(scale: str) -> list[str]:
+    """All claims: the folders below train/recipes/ with a recipe of this scale, by name.
+
+    A claim whose recipe is the base or the source of another one's comes before it.
+
+    Raises:
+        ValueError: if a recipe file, or one that it refers to, cannot be read.
+    """
+    ordered: list[str] = []
+    visited: set[str] = set()
+
+    def visit(claim: str) -> None:
+        if claim not in visited:
+            visited.add(claim)
+            for file in read_recipe_file(RECIPES / claim / f"{scale}.yaml").requires:
+                visit(file.parent.name)
+            ordered.append(claim)
+
+    for path in sorted(RECIPES.glob(f"*/{scale}.yaml")):
+        visit(path.parent.name)
+    return ordered
+
+
 def plan_claims(claims: Sequence[str], scale: str, output_dir: Path, seeds: Sequence[int] | None = None) -> Plan:
     """The plan of all claims, so that a run has one name whichever of them are asked for; then only what `claims` need.
 
@@ -155,7 +174,7 @@ def plan_claims(claims: Sequence[str], scale: str, output_dir: Path, seeds: Sequ
         ValueError: if a recipe file is missing or not right.
     """
     plan = Plan(output_dir)
-    for claim in CLAIMS:
+    for claim in claims_of(scale):
         plan.add_claim(claim, scale, seeds)
     plan.claims = {claim: plan.claims[claim] for claim in claims}
     wanted = {id(one) for jobs in plan.claims.values() for job in jobs for one in (job, job.source)}
@@ -215,10 +234,9 @@ def _seeds(text: str) -> list[int]:
 
 def main() -> int:
     """Plan, run, judge, report. Exit code 0 if every claim was judged, 1 if a run or an analysis failed, 130 if stopped."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.error = lambda message: parser.exit(2, f"{parser.prog}: error: {message}\n")  # type: ignore[method-assign]
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", default="mini", choices=SCALES, help="which recipes (default: mini)")
-    parser.add_argument("--claims", metavar="A,B", default=",".join(CLAIMS), help=f"default: all of {', '.join(CLAIMS)}")
+    parser.add_argument("--claims", metavar="A,B", help="folders of train/recipes/ (default: all)")
     parser.add_argument("--jobs", type=int, metavar="K", help="runs side by side (default: CPU cores; with a GPU, 1)")
     parser.add_argument(
         "--launcher", type=shlex.split, default=[sys.executable], metavar="COMMAND",
@@ -226,17 +244,13 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("--seeds", type=_seeds, metavar="A,B", help="in place of those of the recipes, for every arm")
     parser.add_argument(
-        "--allow_other_machine", action="store_true",
+        "--allow-other-machine", action="store_true",
         help="resume runs that began on another device, with another number of threads (--jobs), or with other versions",
     )  # fmt: skip
     parser.add_argument("--plan", action="store_true", help="list the runs and stop")
-    parser.add_argument("--output_dir", type=Path, metavar="DIR", help="default: runs/paper-SCALE")
+    parser.add_argument("--output-dir", type=Path, metavar="DIR", help="default: runs/paper-SCALE")
     arguments = parser.parse_args()
     output_dir: Path = arguments.output_dir or Path("runs") / f"paper-{arguments.scale}"
-    claims = list(dict.fromkeys(arguments.claims.replace(" ", "").split(",")))
-    unknown = next((claim for claim in claims if claim not in CLAIMS), None)
-    if unknown is not None:
-        parser.error(f"claim is {unknown!r}; it must be one of {', '.join(CLAIMS)}")
     if arguments.jobs is not None and arguments.jobs < 1:
         parser.error(f"jobs is {arguments.jobs}; it must be an integer of at least 1")
     if not arguments.launcher or shutil.which(arguments.launcher[0]) is None:
@@ -244,6 +258,10 @@ def main() -> int:
     if (output_dir / CONFIG_FILE).exists():
         parser.error(f"output_dir is {str(output_dir)!r}, which holds a run; it must be a folder of its own")
     try:
+        known = claims_of(arguments.scale)
+        claims = known if arguments.claims is None else list(dict.fromkeys(arguments.claims.replace(" ", "").split(",")))
+        if (unknown := next((claim for claim in claims if claim not in known), None)) is not None:
+            parser.error(f"claim is {unknown!r}; it must be one of {', '.join(known)}")
         plan = plan_claims(claims, arguments.scale, output_dir, arguments.seeds)
         for job in plan.jobs:
             job.code = 0 if job.is_done(output_dir) else None
@@ -286,8 +304,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("run_all.py: stopped, and the runs with it; the same command goes on from here", file=sys.stderr)
         return 130
-    report = [sys.executable, str(ROOT / "eval" / "analysis" / "report.py"), str(output_dir), "--scale", arguments.scale]
-    report += ["--output_file", str(output_dir / "report.html")]
+    report = [sys.executable, str(ROOT / "eval" / "report.py"), str(output_dir), "--scale", arguments.scale]
+    report += ["--output-file", str(output_dir / "report.html")]
     subprocess.run(report, check=True)
     unfinished = [claim for claim, jobs in plan.claims.items() if any(job.code != 0 for job in jobs)]
     if unfinished or failed:

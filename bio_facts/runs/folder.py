@@ -16,7 +16,7 @@ from bio_facts.generate.config import Config, config_from
 from bio_facts.generate.splits import data_digest
 from bio_facts.measure.models import only_errors
 from bio_facts.runs.machine import described_machine, other_machine
-from bio_facts.runs.phases import is_decided
+from bio_facts.runs.phases import ends_run
 from bio_facts.runs.recipe import Recipe
 
 CONFIG_FILE = "config.json"
@@ -218,7 +218,7 @@ def is_finished(output_dir: Path, recipe: Recipe, step: int) -> bool:
 def _has_ended(output_dir: Path, step: int, num_steps: int, stop_below: float | None) -> bool:
     lines = read_metrics(output_dir / METRICS_FILE)
     last = next((line for line in lines if (line["step"], line["split"]) == (step, "validation")), None)
-    return last is not None and (step == num_steps or is_decided(last, stop_below))
+    return last is not None and ends_run(last, num_steps, stop_below)
 
 
 def kept_model(run: Path, step: int) -> Path:

@@ -51,13 +51,17 @@ _Loader.add_implicit_resolver(
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A recipe file with its base taken in. settings: of all arms; arms: name -> own settings ({"": {}} if there are none)."""
+    """A recipe file with its base taken in. settings: of all arms; arms: name -> own settings ({"": {}} if there are none).
+
+    base: the file that it is based on, if it is.
+    """
 
     path: Path
     script: str
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]
     arms: Mapping[str, Mapping[str, Any]]
+    base: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("settings", "arms"):
@@ -74,6 +78,12 @@ class RecipeFile:
             return None
         file, _, source_arm = str(given).partition("#")
         return (self.path.parent / file).resolve(), source_arm
+
+    @property
+    def requires(self) -> list[Path]:
+        """The recipe files that this one refers to: its base, and the sources of its arms."""
+        sources = [source[0] for arm in self.arms if (source := self.source_of(arm)) is not None]
+        return ([] if self.base is None else [self.base]) + list(dict.fromkeys(sources))
 
     @property
     def kind(self) -> type[Recipe] | type[MemoryRecipe]:
@@ -152,7 +162,9 @@ def read_recipe_file(path: Path, script: str = "pretrain.py", above: tuple[Path,
     base = own.pop("base", None)
     settings = {} if base is None else plain(read_recipe_file(path.parent / str(base), above=chain).settings)
     _override(settings, own, "")
-    return RecipeFile(path, own_script or script, tuple(seeds), settings, {str(name): arm or {} for name, arm in arms.items()})
+    arms = {str(name): arm or {} for name, arm in arms.items()}
+    base_file = None if base is None else (path.parent / str(base)).resolve()
+    return RecipeFile(path, own_script or script, tuple(seeds), settings, arms, base_file)
 
 
 def _expanded(path: Path, arms: Mapping[Any, Any]) -> dict[str, Any]:

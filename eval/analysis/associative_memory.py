@@ -1,36 +1,29 @@
-"""C9, memory: a perceptron that stores pairs loses them when it is taught new ones, as a language model does (paper App. F.4).
+"""C9b: a perceptron that stores pairs loses them when it is taught new ones, as a language model does (paper App. F.4).
 
   python eval/analysis/associative_memory.py runs/paper-mini/associative_memory-* \\
       --results eval/results/associative_memory/mini.json
-
-Takes runs of train/train_memory.py with different numbers of new pairs.
 """
 
 import itertools
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike, check_seeds, grouped
-from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure, save_figure
 
-CLAIM = "associative_memory"
-PAPER = (
-    "A perceptron with one hidden layer of ReLU units, used as a key-value memory, shows the same picture as fine-tuning on "
-    "new people (App. F.4)."
-)
+from bio_facts.runs.curves import Run, check_alike, check_seeds, group_runs
+
+sys.path.append(str(Path(__file__).parents[1]))  # eval/
+from claims import Claim, run_analysis
+from figures import BLACK, label_axes, new_figure, save_figure, with_colors
+from verdicts import Finding, check, curves_of
 
 MIN_START_ACCURACY = 0.9  # on the pairs of pre-training, before fine-tuning
 FALL = 0.2  # of that accuracy, with the most new pairs
 EARLY = 0.1  # share of fine-tuning within which ...
 MIN_EARLY_SHARE = 0.5  # ... so much of the rise of the old pairs' loss has happened, with the most new pairs
-MISSES = {
-    "share of the rise": "The loss on old pairs does not jump early and stay: with the most new pairs it goes on rising "
-    "through the whole of fine-tuning. It is the loss of the paper, 30-way classification with cross-entropy (App. F.4), in "
-    "which the cost of a wrong answer has no bound."
-}
 
 
 def score(runs: Sequence[Run]) -> Finding:
@@ -43,7 +36,7 @@ def score(runs: Sequence[Run]) -> Finding:
         if "num_new_pairs" not in run.recipe:
             raise ValueError(f"run {run.folder} is no associative memory; it must be one of train/train_memory.py")
     check_alike(runs, "num_new_pairs")
-    by_number = grouped(runs, lambda run: int(run.recipe["num_new_pairs"]))
+    by_number = group_runs(runs, lambda run: int(run.recipe["num_new_pairs"]))
     check_seeds(by_number, "{} new pairs")
     if len(by_number) < 2:
         raise ValueError(f"runs have {list(by_number)} new pairs; there must be two numbers of them or more, to compare")
@@ -72,13 +65,13 @@ def _row(number: int, members: list[Run]) -> dict[str, Any]:
     for run in members:
         old, new = run.curve("pretrain"), run.curve("new")
         steps, losses, accuracies = old["step"], old["loss"], old["accuracy"]
-        early = max(place for place, step in enumerate(steps) if step <= EARLY * steps[-1])
+        early = max(index for index, step in enumerate(steps) if step <= EARLY * steps[-1])
         starts.append(accuracies[0])
         falls.append(accuracies[0] - accuracies[-1])
         rise = max(losses) - losses[0]
         shares.append((losses[early] - losses[0]) / rise if rise > 0 else math.nan)
-        fallen = old.place_of_fall("accuracy", FALL)
-        new_at_fall.append(None if fallen is None else new["accuracy"][fallen])
+        index = old.index_of_fall("accuracy", FALL)
+        new_at_fall.append(None if index is None else new["accuracy"][index])
     return {
         "num_new_pairs": number,
         "seeds": [run.seed for run in members],
@@ -89,19 +82,17 @@ def _row(number: int, members: list[Run]) -> dict[str, Any]:
     }
 
 
-def plot(found: dict[str, Any], path: Path) -> None:
+def plot(verdict: dict[str, Any], path: Path) -> None:
     """Loss on old pairs, and accuracy on old and new ones, over steps; a color for each number of new pairs."""
     figure, (loss, accuracy) = new_figure(2, "A key-value memory taught new pairs")
-    for color, (number, seeds) in zip(
-        ("#1f4e79", "#b03a2e", "#1e8449", "#7d3c98", "#b9770e", "#117a65"), found["curves"].items(), strict=False
-    ):
+    for color, (number, seeds) in with_colors(verdict["curves"].items()):
         (curves,) = seeds.values()
         old, new = curves["pretrain"], curves["new"]
         loss.plot(old["step"], old["loss"], color=color, lw=1.5, label=f"{number} new pairs")
         accuracy.plot(old["step"], old["accuracy"], color=color, lw=1.5)
         accuracy.plot(new["step"], new["accuracy"], color=color, lw=1.5, ls="--")
-    accuracy.plot([], [], color="black", label="old pairs")
-    accuracy.plot([], [], color="black", ls="--", label="new pairs")
+    accuracy.plot([], [], color=BLACK, label="old pairs")
+    accuracy.plot([], [], color=BLACK, ls="--", label="new pairs")
     for axes in (loss, accuracy):
         axes.set_xscale("symlog", linthresh=10)
     label_axes(loss, "step of fine-tuning", "loss on the pairs of pre-training (nats per pair)")
@@ -109,5 +100,26 @@ def plot(found: dict[str, Any], path: Path) -> None:
     save_figure(figure, path)
 
 
+CLAIM = Claim(
+    label="C9b",
+    name="associative_memory",
+    title="A perceptron that stores pairs loses them when it is taught new ones, as a language model does",
+    paper=(
+        "A perceptron with one hidden layer of ReLU units, used as a key-value memory, shows the same picture as "
+        "fine-tuning on new people (App. F.4)."
+    ),
+    takes="Takes runs of train/train_memory.py with different numbers of new pairs.",
+    score=score,
+    plot=plot,
+    misses={
+        "share of the rise": (
+            "The loss on old pairs does not jump early and stay: with the most new pairs it goes on rising through the "
+            "whole of fine-tuning. It is the loss of the paper, 30-way classification with cross-entropy (App. F.4), in "
+            "which the cost of a wrong answer has no bound."
+        ),
+    },
+)
+
+
 if __name__ == "__main__":
-    analyse(__doc__ or "", CLAIM, score, plot, MISSES)
+    run_analysis(CLAIM, __doc__)

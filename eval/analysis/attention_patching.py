@@ -2,30 +2,28 @@
 
   python eval/analysis/attention_patching.py runs/paper-mini/attention_patching-* \\
       --results eval/results/attention_patching/mini.json
-
-Takes runs of train/patch_attention.py; the reference runs whose models they were given are found by their recipes' source.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike, grouped, read_run
-from verdicts import Finding, analyse, check, new_figure, picked, save_figure
 
 from bio_facts.generate.config import Config, config_from
 from bio_facts.generate.splits import draw
 from bio_facts.measure.attention import attention_signatures
 from bio_facts.measure.models import load_model
 from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
+from bio_facts.runs.curves import Run, all_seeds, check_alike, complete_groups, group_runs, read_run
 
-CLAIM = "attention_patching"
-PAPER = (
-    "Given the attention patterns of a model after its plateau, a model trained from scratch has no plateau; the patterns of "
-    "very early models are worse than those of an untrained one. Attention from where a value is predicted to the name rises "
-    "through the plateau, to the text it falls (Fig. 3, App. D.2)."
-)
+sys.path.append(str(Path(__file__).parents[1]))  # eval/
+from claims import Claim, run_analysis
+from figures import BLACK, BLUE, GRAY, GREEN, ORANGE, new_figure, save_figure
+from verdicts import Finding, check
+
+Arm = tuple[int, int]  # start_step, reference_step
 
 LOSS_FACTOR = 0.9  # of the no-knowledge loss, reached with post-plateau patterns ...
 MAX_SHARE_OF_PLATEAU = 1.0  # ... before a normal run's plateau_end
@@ -41,7 +39,7 @@ def score(runs: Sequence[Run]) -> Finding:
     """
     references = {run.seed: reference_of(run) for run in runs}
     check_alike(runs, "attention", "source", "stop_below")
-    arms = grouped(runs, lambda run: (run.recipe["attention"]["start_step"], run.recipe["attention"]["reference_step"]))
+    arms = group_runs(runs, lambda run: (run.recipe["attention"]["start_step"], run.recipe["attention"]["reference_step"]))
     ends = {seed: run.phase_ends for seed, run in references.items()}
     finals = {arm: [_last_loss(run) for run in members] for arm, members in arms.items()}
     kinds = {arm: _kind(arm[1], [ends[run.seed] for run in members]) for arm, members in arms.items()}
@@ -79,9 +77,9 @@ def score(runs: Sequence[Run]) -> Finding:
             for arm, members in arms.items()
         ],
         "curves": {
-            f"{arm[0]}/{arm[1]}": picked(members[0].curve("validation"), "attribute_loss") for arm, members in arms.items()
+            f"{arm[0]}/{arm[1]}": members[0].curve("validation").columns("attribute_loss") for arm, members in arms.items()
         },
-        "reference_curve": picked(references[first].curve("validation"), "attribute_loss"),
+        "reference_curve": references[first].curve("validation").columns("attribute_loss"),
         "signatures": signatures,
     }  # fmt: skip
     return Finding(checks, content)
@@ -103,19 +101,16 @@ def reference_of(run: Run) -> Run:
     return reference
 
 
-def _compared(kind: str, arms: dict[Any, list[Run]], kinds: dict[Any, str]) -> list[Any]:
-    """The arms from step 0 with such patterns that were run with all seeds; those of fewer seeds are for the picture."""
-    seeds = {run.seed for members in arms.values() for run in members}
-    found = [
-        arm for arm, members in arms.items() if arm[0] == 0 and kinds[arm] == kind and {run.seed for run in members} == seeds
-    ]
-    if not found:
-        given = [f"step {arm[1]} ({kinds[arm]}, seeds {[run.seed for run in arms[arm]]})" for arm in arms]
+def _compared(kind: str, arms: Mapping[Arm, Sequence[Run]], kinds: Mapping[Arm, str]) -> list[Arm]:
+    """The arms from step 0 with such patterns that have all seeds; those of fewer seeds are for the picture."""
+    compared = [arm for arm in complete_groups(arms) if arm[0] == 0 and kinds[arm] == kind]
+    if not compared:
+        given = [f"step {arm[1]} ({kinds[arm]}, seeds {[run.seed for run in members]})" for arm, members in arms.items()]
         raise ValueError(
-            f"no runs from step 0, one of each seed of {sorted(seeds)}, were given patterns of a model {kind}; there are "
+            f"no runs from step 0, one of each seed of {all_seeds(arms)}, were given patterns of a model {kind}; there are "
             f"runs with those of {', '.join(given)}"
         )
-    return found
+    return compared
 
 
 def _kind(reference_step: int, ends: Sequence[tuple[int | None, int | None]]) -> str:
@@ -170,17 +165,17 @@ def _change(signatures: dict[str, dict[str, list[float]]], phase1: int, plateau:
     return {key: float(np.mean(after[key]) - np.mean(before[key])) for key in before}
 
 
-def plot(found: dict[str, Any], path: Path) -> None:
+def plot(verdict: dict[str, Any], path: Path) -> None:
     """Loss with patched attention beside the reference's; attention from value to name and to text by layer over steps."""
     figure, (loss, attention) = new_figure(2, "With the attention patterns of a model that knows, the plateau is short")
-    seed = str(found["seeds"][0])
-    phase1, plateau = found["phase_ends"][seed]
-    reference = found["reference_curve"]
+    seed = str(verdict["seeds"][0])
+    phase1, plateau = verdict["phase_ends"][seed]
+    reference = verdict["reference_curve"]
     from matplotlib import colormaps
 
-    arms = sorted(found["table"], key=lambda row: (row["start_step"], row["reference_step"]))
-    for place, row in enumerate(arms):
-        curve = found["curves"][f"{row['start_step']}/{row['reference_step']}"]
+    arms = sorted(verdict["table"], key=lambda row: (row["start_step"], row["reference_step"]))
+    for index, row in enumerate(arms):
+        curve = verdict["curves"][f"{row['start_step']}/{row['reference_step']}"]
         style = "-" if row["start_step"] == 0 else "--"
         start = f", from step {row['start_step']}" if row["start_step"] else ""
         label = f"patterns of step {row['reference_step']} ({row['patterns']}){start}"
@@ -188,28 +183,28 @@ def plot(found: dict[str, Any], path: Path) -> None:
             curve["step"],
             curve["attribute_loss"],
             style,
-            color=colormaps["viridis"](place / max(1, len(arms))),
+            color=colormaps["viridis"](index / max(1, len(arms))),
             lw=1.3,
             label=label,
         )
-    loss.plot(reference["step"], reference["attribute_loss"], color="black", lw=2, label="not patched")
-    loss.axhline(found["no_knowledge_loss"], color="black", lw=1, ls=":", label="no-knowledge loss")
-    loss.set_xlim(0, max(curve["step"][-1] for curve in found["curves"].values()))
-    loss.set_ylim(0, 2 * found["no_knowledge_loss"])
+    loss.plot(reference["step"], reference["attribute_loss"], color=BLACK, lw=2, label="not patched")
+    loss.axhline(verdict["no_knowledge_loss"], color=BLACK, lw=1, ls=":", label="no-knowledge loss")
+    loss.set_xlim(0, max(curve["step"][-1] for curve in verdict["curves"].values()))
+    loss.set_ylim(0, 2 * verdict["no_knowledge_loss"])
     loss.set_ylabel("attribute loss (nats per value)")
     loss.legend(frameon=False, fontsize=7)
-    signatures = found["signatures"][seed]
+    signatures = verdict["signatures"][seed]
     steps = [int(step) for step in signatures]
     for layer in range(len(next(iter(signatures.values()))["value_to_name"])):
         for key, color, what in (
-            ("value_to_name", "#1f4e79", "value to name"),
-            ("value_to_text", "#b9770e", "value to text"),
-            ("name_to_name", "#1e8449", "name to itself"),
+            ("value_to_name", BLUE, "value to name"),
+            ("value_to_text", ORANGE, "value to text"),
+            ("name_to_name", GREEN, "name to itself"),
         ):
             values = [signatures[str(step)][key][layer] for step in steps]
             attention.plot(steps, values, color=color, lw=1 + layer, alpha=0.8, label=f"{what}, layer {layer + 1}")
     for end in (end for end in (phase1, plateau) if end is not None):
-        attention.axvline(end, color="#7f8c8d", lw=1, ls="--")
+        attention.axvline(end, color=GRAY, lw=1, ls="--")
     attention.set_ylabel("share of attention")
     attention.set_ylim(0, 1)
     attention.legend(frameon=False, fontsize=8)
@@ -218,5 +213,20 @@ def plot(found: dict[str, Any], path: Path) -> None:
     save_figure(figure, path)
 
 
+CLAIM = Claim(
+    label="C3",
+    name="attention_patching",
+    title="It is the attention patterns that a model lacks on the plateau",
+    paper=(
+        "Given the attention patterns of a model after its plateau, a model trained from scratch has no plateau; the "
+        "patterns of very early models are worse than those of an untrained one. Attention from where a value is predicted "
+        "to the name rises through the plateau, to the text it falls (Fig. 3, App. D.2)."
+    ),
+    takes="Takes runs with given attention patterns; the reference runs are found by their recipes' source.",
+    score=score,
+    plot=plot,
+)
+
+
 if __name__ == "__main__":
-    analyse(__doc__ or "", CLAIM, score, plot, misses={})
+    run_analysis(CLAIM, __doc__)

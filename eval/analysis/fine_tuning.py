@@ -1,22 +1,19 @@
 """C7: fine-tuning on new people wrecks what was known before it teaches (paper Fig. 5, middle).
 
-  python eval/analysis/fine_tuning.py runs/paper-mini/fine_tuning-* --results eval/results/fine_tuning/mini.json
-
-Takes runs of fine-tuning without replay, on one or several numbers of new people.
+python eval/analysis/fine_tuning.py runs/paper-mini/fine_tuning-* --results eval/results/fine_tuning/mini.json
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runs import Run, check_alike, check_seeds, grouped
-from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure, save_figure
+from bio_facts.runs.curves import Run, check_alike, check_seeds, group_runs
 
-CLAIM = "fine_tuning"
-PAPER = (
-    "Fine-tuning on 1k to 16k new people, 4k steps at a constant learning rate: the loss on the people of pre-training jumps "
-    "within the first few hundred steps, while knowledge of the new ones comes slowly (Fig. 5, middle)."
-)
+sys.path.append(str(Path(__file__).parents[1]))  # eval/
+from claims import Claim, run_analysis
+from figures import BLACK, label_axes, new_figure, save_figure, with_colors
+from verdicts import Finding, check, curves_of
 
 FALL = 0.2  # of accuracy on people of pre-training
 MAX_SHARE = 0.1  # of fine-tuning, within which it has fallen so far
@@ -27,8 +24,8 @@ SPLITS = {"pretrain_validation": "people of pre-training", "validation": "new pe
 def fall(run: Run) -> tuple[int | None, float | None]:
     """First evaluated step at which accuracy on old people has fallen by FALL, and accuracy on the new ones then."""
     before, new = run.curve("pretrain_validation"), run.curve("validation")
-    place = before.place_of_fall("attribute_accuracy", FALL)
-    return (None, None) if place is None else (before["step"][place], new["attribute_accuracy"][place])
+    index = before.index_of_fall("attribute_accuracy", FALL)
+    return (None, None) if index is None else (before["step"][index], new["attribute_accuracy"][index])
 
 
 def check_fine_tuning(runs: Sequence[Run]) -> None:
@@ -45,14 +42,14 @@ def score(runs: Sequence[Run]) -> Finding:
     """Checks for each number of new people: the latest fall and the highest new accuracy of all seeds."""
     check_fine_tuning(runs)
     check_alike(runs, "source", "dataset", "dataset_parameters.num_fine_tuning_individuals")
-    by_number = grouped(runs, lambda run: int(run.data["num_fine_tuning_individuals"]))
+    by_number = group_runs(runs, lambda run: int(run.data["num_fine_tuning_individuals"]))
     check_seeds(by_number, "{} new people")
     checks, table = [], []
     for number, members in by_number.items():
-        found = [fall(run) for run in members]
-        steps = [step for step, _ in found if step is not None]
+        falls = [fall(run) for run in members]
+        steps = [step for step, _ in falls if step is not None]
         share = max(steps) / members[0].recipe["num_steps"] if len(steps) == len(members) else None
-        highest = max((accuracy for _, accuracy in found if accuracy is not None), default=None)
+        highest = max((accuracy for _, accuracy in falls if accuracy is not None), default=None)
         checks += [
             check(
                 f"{number} new people: share of fine-tuning until old accuracy has fallen by {FALL:g}",
@@ -66,8 +63,8 @@ def score(runs: Sequence[Run]) -> Finding:
             {
                 "num_fine_tuning_individuals": number,
                 "seeds": [run.seed for run in members],
-                "fall_steps": [step for step, _ in found],
-                "new_accuracies": [accuracy for _, accuracy in found],
+                "fall_steps": [step for step, _ in falls],
+                "new_accuracies": [accuracy for _, accuracy in falls],
                 "final_old_accuracies": [run.curve("pretrain_validation")["attribute_accuracy"][-1] for run in members],
                 "final_new_accuracies": [run.curve("validation")["attribute_accuracy"][-1] for run in members],
             }
@@ -80,22 +77,36 @@ def curves_by(groups: dict[Any, list[Run]]) -> dict[str, Any]:
     return {str(label): curves_of(members, SPLITS, "attribute_loss", "attribute_accuracy") for label, members in groups.items()}
 
 
-def plot(found: dict[str, Any], path: Path) -> None:
+def plot(verdict: dict[str, Any], path: Path) -> None:
     """Loss on people of pre-training, and accuracy on them and on new ones; a color for each number of new people."""
     figure, (loss, accuracy) = new_figure(2, "Fine-tuning on new people: what was known is lost before the new is learned")
-    for color, (number, seeds) in zip(("#1f4e79", "#b03a2e", "#1e8449", "#7d3c98"), found["curves"].items(), strict=False):
-        for place, curves in enumerate(seeds.values()):
+    for color, (number, seeds) in with_colors(verdict["curves"].items()):
+        for index, curves in enumerate(seeds.values()):
             old, new = curves["pretrain_validation"], curves["validation"]
-            label = f"{number} new people" if place == 0 else None
+            label = f"{number} new people" if index == 0 else None
             loss.plot(old["step"], old["attribute_loss"], color=color, lw=1.2, label=label)
             accuracy.plot(old["step"], old["attribute_accuracy"], color=color, lw=1.2)
             accuracy.plot(new["step"], new["attribute_accuracy"], color=color, lw=1.2, ls="--")
-    accuracy.plot([], [], color="black", label="people of pre-training")
-    accuracy.plot([], [], color="black", ls="--", label="new people")
+    accuracy.plot([], [], color=BLACK, label="people of pre-training")
+    accuracy.plot([], [], color=BLACK, ls="--", label="new people")
     label_axes(loss, "step of fine-tuning", "attribute loss on people of pre-training (nats per value)")
     label_axes(accuracy, "step of fine-tuning", "attribute accuracy", top=1)
     save_figure(figure, path)
 
 
+CLAIM = Claim(
+    label="C7",
+    name="fine_tuning",
+    title="Fine-tuning on new people wrecks what was known before it teaches",
+    paper=(
+        "Fine-tuning on 1k to 16k new people, 4k steps at a constant learning rate: the loss on the people of pre-training "
+        "jumps within the first few hundred steps, while knowledge of the new ones comes slowly (Fig. 5, middle)."
+    ),
+    takes="Takes runs of fine-tuning without replay, on one or several numbers of new people.",
+    score=score,
+    plot=plot,
+)
+
+
 if __name__ == "__main__":
-    analyse(__doc__ or "", CLAIM, score, plot, misses={})
+    run_analysis(CLAIM, __doc__)

@@ -1,33 +1,24 @@
 """C6: hallucination arrives with knowledge (paper Fig. 5, left).
 
-  python eval/analysis/hallucination.py runs/paper-mini/three_phases-s* --results eval/results/hallucination/mini.json
-
-Takes runs of pre-training, each judged by itself.
+python eval/analysis/hallucination.py runs/paper-mini/three_phases-s* --results eval/results/hallucination/mini.json
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runs import Run, check_alike, check_pretraining, grouped
-from verdicts import Finding, analyse, check, curves_of, new_figure, save_figure
-
+from bio_facts.runs.curves import Run, check_alike, check_distinct_seeds, check_pretraining
 from bio_facts.runs.phases import lasting_from
 
-CLAIM = "hallucination"
-PAPER = (
-    "On people never seen, the loss leaves the no-knowledge loss upwards as the knowledge phase begins: the model becomes "
-    "overconfident about strangers, though less confident than about people it has seen (Fig. 5, left)."
-)
+sys.path.append(str(Path(__file__).parents[1]))  # eval/
+from claims import Claim, run_analysis
+from figures import BLUE, GRAY, RED, draw_level, legend_below, new_figure, save_figure
+from verdicts import Finding, check, curves_of
 
 MIN_UNSEEN_EXCESS = 1.0  # nats per value above pool_no_knowledge_loss, at the end
 RISE_FACTOR = 1.05  # unseen loss has risen once it stays above this share of pool_no_knowledge_loss
 MIN_CONFIDENCE_GAP = 0.1  # mean probability of the top token at value tokens, seen minus unseen, at the end
-MISSES = {
-    "rise of unseen loss": "The order in time is not resolved. At mini scale the plateau is short and not flat: on it the "
-    "loss of seen people lies up to 5 % above its baseline and sinks, that of unseen ones lies at 1.05 x theirs, just "
-    "where the rule begins to call it risen. Both leave their levels within a few evaluations of one another."
-}
 
 
 def rise(run: Run) -> int | None:
@@ -43,7 +34,7 @@ def score(runs: Sequence[Run]) -> Finding:
     """Checks of each run."""
     check_pretraining(runs, "uniform")
     check_alike(runs)
-    grouped(runs, lambda run: CLAIM)
+    check_distinct_seeds(runs)
     checks, rises = [], {}
     for run in runs:
         validation, unseen, (_, plateau) = run.curve("validation"), run.curve("unseen"), run.phase_ends
@@ -73,25 +64,25 @@ def score(runs: Sequence[Run]) -> Finding:
     return Finding(checks, content)
 
 
-def plot(found: dict[str, Any], path: Path) -> None:
+def plot(verdict: dict[str, Any], path: Path) -> None:
     """Loss and top-token probability over steps, of people seen and unseen, all seeds; the plateau's end marked."""
     figure, (loss, confidence) = new_figure(
-        2, f"Hallucination arrives with knowledge: {found['num_individuals']:,} individuals, seeds {found['seeds']}"
+        2, f"Hallucination arrives with knowledge: {verdict['num_individuals']:,} individuals, seeds {verdict['seeds']}"
     )
-    for seed, curves in found["curves"].items():
+    for seed, curves in verdict["curves"].items():
         for split, color, label in (
-            ("validation", "#1f4e79", "individuals seen in training, new wording"),
-            ("unseen", "#b03a2e", "individuals never seen"),
+            ("validation", BLUE, "individuals seen in training, new wording"),
+            ("unseen", RED, "individuals never seen"),
         ):
-            first = label if seed == str(found["seeds"][0]) else None
+            first = label if seed == str(verdict["seeds"][0]) else None
             loss.plot(curves[split]["step"], curves[split]["attribute_loss"], color=color, lw=1.5, label=first)
             confidence.plot(curves[split]["step"], curves[split]["top_probability"], color=color, lw=1.5)
-        if found["plateau_ends"][seed] is not None:
+        if verdict["plateau_ends"][seed] is not None:
             for axes in (loss, confidence):
-                axes.axvline(found["plateau_ends"][seed], color="#7f8c8d", lw=1, ls="--")
-    baseline = found["pool_no_knowledge_loss"]
-    loss.axhline(baseline, color="black", lw=1, ls=":", label=f"pool no-knowledge loss, {baseline:.2f} nats per value")
-    loss.plot([], [], color="#7f8c8d", lw=1, ls="--", label="end of the plateau")
+                axes.axvline(verdict["plateau_ends"][seed], color=GRAY, lw=1, ls="--")
+    baseline = verdict["pool_no_knowledge_loss"]
+    draw_level(loss, baseline, "pool no-knowledge loss")
+    loss.plot([], [], color=GRAY, lw=1, ls="--", label="end of the plateau")
     loss.set_ylim(0, 3.5 * baseline)
     loss.set_ylabel("attribute loss (nats per value)")
     confidence.set_ylim(0, 1)
@@ -99,9 +90,30 @@ def plot(found: dict[str, Any], path: Path) -> None:
     for axes in (loss, confidence):
         axes.set_xlim(0)
         axes.set_xlabel("training step")
-    figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    legend_below(figure, loss, num_columns=4)
     save_figure(figure, path)
 
 
+CLAIM = Claim(
+    label="C6",
+    name="hallucination",
+    title="Hallucination arrives with knowledge",
+    paper=(
+        "On people never seen, the loss leaves the no-knowledge loss upwards as the knowledge phase begins: the model "
+        "becomes overconfident about strangers, though less confident than about people it has seen (Fig. 5, left)."
+    ),
+    takes="Takes runs of pre-training on uniform data, each judged by itself.",
+    score=score,
+    plot=plot,
+    misses={
+        "rise of unseen loss": (
+            "The order in time is not resolved. At mini scale the plateau is short and not flat: on it the loss of seen "
+            "people lies up to 5 % above its baseline and sinks, that of unseen ones lies at 1.05 x theirs, just where the "
+            "rule begins to call it risen. Both leave their levels within a few evaluations of one another."
+        ),
+    },
+)
+
+
 if __name__ == "__main__":
-    analyse(__doc__ or "", CLAIM, score, plot, MISSES)
+    run_analysis(CLAIM, __doc__)

@@ -1,23 +1,21 @@
 """C2: the plateau lasts longer the more people there are (paper Fig. 2, right).
 
-  python eval/analysis/population_size.py runs/paper-mini/population_size-* --results eval/results/population_size/mini.json
-
-Takes runs of pre-training that differ in the number of people and the seed.
+python eval/analysis/population_size.py runs/paper-mini/population_size-* --results eval/results/population_size/mini.json
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike, check_pretraining, check_seeds, grouped
-from verdicts import Finding, analyse, check, new_figure, save_figure
 
-CLAIM = "population_size"
-PAPER = (
-    "The plateau's end grows as 0.43 N^0.81 steps of 128 biographies, over populations from 4k to 256k (R2 0.998); the number "
-    "of biographies per person seen until then falls slowly with N (Fig. 2, right)."
-)
+from bio_facts.runs.curves import Run, check_alike, check_pretraining, check_seeds, group_runs
+
+sys.path.append(str(Path(__file__).parents[1]))  # eval/
+from claims import Claim, run_analysis
+from figures import BLUE, ORANGE, new_figure, save_figure
+from verdicts import Finding, check
 
 MIN_SIZES, MIN_RANGE = 5, 16  # how many populations, and how many times larger the largest is than the smallest
 MIN_R2 = 0.95
@@ -53,7 +51,7 @@ def score(runs: Sequence[Run]) -> Finding:
     """
     check_pretraining(runs, "uniform")
     check_alike(runs, "dataset", "dataset_parameters.num_individuals", "eval_every", "num_steps", "save_every")
-    by_size = grouped(runs, lambda run: int(run.data["num_individuals"]))
+    by_size = group_runs(runs, lambda run: int(run.data["num_individuals"]))
     sizes = list(by_size)
     if len(sizes) < MIN_SIZES or sizes[-1] < MIN_RANGE * sizes[0]:
         raise ValueError(
@@ -63,11 +61,11 @@ def score(runs: Sequence[Run]) -> Finding:
     check_seeds(by_size, "{} people")
     batch_size = runs[0].recipe["batch_size"]
     ends = {size: [run.phase_ends[1] for run in members] for size, members in by_size.items()}
-    known = [[float(end) for end in found if end is not None] for found in ends.values()]
+    known = [[float(end) for end in of_size if end is not None] for of_size in ends.values()]
     exponent = factor = r2 = slope = None
     interval: tuple[float, float] | None = None
-    if not any(None in found for found in ends.values()):
-        means = [float(np.mean(found)) for found in known]
+    if not any(None in of_size for of_size in ends.values()):
+        means = [float(np.mean(of_size)) for of_size in known]
         exponent, factor, r2 = fit(sizes, means)
         interval = exponent_interval(sizes, known)
         slope = fit(sizes, [mean * batch_size / size for mean, size in zip(means, sizes, strict=True)])[0]
@@ -97,28 +95,28 @@ def score(runs: Sequence[Run]) -> Finding:
     return Finding(checks, content)
 
 
-def plot(found: dict[str, Any], path: Path) -> None:
+def plot(verdict: dict[str, Any], path: Path) -> None:
     """Plateau end against population size on logarithmic axes, with the fit, and biographies per person at that moment."""
     figure, (length, exposures) = new_figure(2, "The plateau lasts longer the more individuals there are")
-    sizes = [row["num_individuals"] for row in found["table"]]
-    for row in found["table"]:
+    sizes = [row["num_individuals"] for row in verdict["table"]]
+    for row in verdict["table"]:
         for axes, key, style, color in (
-            (length, "plateau_ends", "o", "#1f4e79"),
-            (length, "phase1_ends", "x", "#b9770e"),
-            (exposures, "biographies_per_person", "o", "#1f4e79"),
+            (length, "plateau_ends", "o", BLUE),
+            (length, "phase1_ends", "x", ORANGE),
+            (exposures, "biographies_per_person", "o", BLUE),
         ):  # fmt: skip
             values = [value for value in row[key] if value is not None]
             axes.plot([row["num_individuals"]] * len(values), values, style, color=color, ms=5)
-    if found["exponent"] is not None:
-        low, high = found["exponent_interval_95"]
-        line = [found["factor"] * size ** found["exponent"] for size in sizes]
-        label = f"{found['factor']:.2f} N^{found['exponent']:.2f} (95 %: {low:.2f} to {high:.2f}), R2 {found['r2']:.3f}"
-        length.plot(sizes, line, color="#1f4e79", lw=1, label=label)
+    if verdict["exponent"] is not None:
+        low, high = verdict["exponent_interval_95"]
+        line = [verdict["factor"] * size ** verdict["exponent"] for size in sizes]
+        label = f"{verdict['factor']:.2f} N^{verdict['exponent']:.2f} (95 %: {low:.2f} to {high:.2f}), R2 {verdict['r2']:.3f}"
+        length.plot(sizes, line, color=BLUE, lw=1, label=label)
         exposures.plot(
-            sizes, [end * found["batch_size"] / size for end, size in zip(line, sizes, strict=True)], color="#1f4e79", lw=1
+            sizes, [end * verdict["batch_size"] / size for end, size in zip(line, sizes, strict=True)], color=BLUE, lw=1
         )
-    length.plot([], [], "o", color="#1f4e79", label="end of the plateau, one seed")
-    length.plot([], [], "x", color="#b9770e", label="end of phase 1, one seed")
+    length.plot([], [], "o", color=BLUE, label="end of the plateau, one seed")
+    length.plot([], [], "x", color=ORANGE, label="end of phase 1, one seed")
     length.set_ylabel("training step")
     length.legend(frameon=False, fontsize=9)
     exposures.set_ylabel("biographies per person at the plateau's end")
@@ -128,11 +126,25 @@ def plot(found: dict[str, Any], path: Path) -> None:
         axes.set_xlim(min(sizes) / 1.2, max(sizes) * 1.2)  # also those at which no phase ended
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes.set_xlabel("individuals")
-    ends = [end for row in found["table"] for key in ("plateau_ends", "phase1_ends") for end in row[key] if end]
+    ends = [end for row in verdict["table"] for key in ("plateau_ends", "phase1_ends") for end in row[key] if end]
     if ends:  # a logarithmic axis needs a number above 0
         length.set_yscale("log")
     save_figure(figure, path)
 
 
+CLAIM = Claim(
+    label="C2",
+    name="population_size",
+    title="The plateau lasts longer the more people there are",
+    paper=(
+        "The plateau's end grows as 0.43 N^0.81 steps of 128 biographies, over populations from 4k to 256k (R2 0.998); the "
+        "number of biographies per person seen until then falls slowly with N (Fig. 2, right)."
+    ),
+    takes="Takes runs of pre-training that differ in the number of people and the seed.",
+    score=score,
+    plot=plot,
+)
+
+
 if __name__ == "__main__":
-    analyse(__doc__ or "", CLAIM, score, plot, misses={})
+    run_analysis(CLAIM, __doc__)

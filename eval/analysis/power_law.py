@@ -1,32 +1,30 @@
 """C4: imbalance shortens the plateau, and too much of it hurts (paper Fig. 4, left and middle).
 
-  python eval/analysis/power_law.py runs/paper-mini/power_law-* --results eval/results/power_law/mini.json
-
-Takes runs of pre-training on uniform, power-law and celebrities data that differ in the distribution, the number of people,
-the number of steps and the seed.
+python eval/analysis/power_law.py runs/paper-mini/power_law-* --results eval/results/power_law/mini.json
 """
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike, check_pretraining, grouped
-from verdicts import Check, Finding, analyse, check, new_figure, save_figure
 
-CLAIM = "power_law"
-PAPER = (
-    "Of alpha in 0, 0.2, ..., 1, the plateau is shortest at 0.6 to 0.8 for every population; the alpha of the best final loss "
-    "is another one, and grows with the population and with shorter budgets; too high an alpha hurts. A few celebrities give "
-    "a comparable benefit (Fig. 4)."
-)
+from bio_facts.runs.curves import Run, all_seeds, check_alike, check_pretraining, complete_groups, group_runs
+
+sys.path.append(str(Path(__file__).parents[1]))  # eval/
+from claims import Claim, run_analysis
+from figures import BLACK, new_figure, save_figure, with_colors
+from verdicts import Check, Finding, check
+
+Arm = tuple[float, ...]
 
 MIN_SHORTENING = 0.15  # of the plateau, against uniform, mean over seeds
 
 
-def _arm(run: Run) -> tuple[float, ...]:
-    """What runs of several seeds have in common: people, steps, alpha, celebrities, weight.
+def _arm(run: Run) -> Arm:
+    """What runs of several seeds have in common: individuals, steps, alpha, celebrities, weight.
 
     alpha: 0 for uniform, infinite for celebrities, who are sorted last.
     """
@@ -43,14 +41,16 @@ def score(runs: Sequence[Run]) -> Finding:
     """
     check_pretraining(runs, "uniform", "power_law", "celebrities")
     check_alike(runs, "dataset", "dataset_parameters", "eval_every", "num_steps", "save_every", "keep_models_at")
-    table = [_row(arm, members) for arm, members in grouped(runs, _arm).items()]
+    arms = group_runs(runs, _arm)
+    table = {arm: _row(arm, members) for arm, members in arms.items()}
     checks: list[Check] = []
-    sizes = sorted({row["num_individuals"] for row in table})
+    sizes = sorted({row["num_individuals"] for row in table.values()})
     for size in sizes:
-        budgets = sorted({row["num_steps"] for row in table if row["num_individuals"] == size and row["alpha"] is not None})
+        alphas = [row for row in table.values() if row["num_individuals"] == size and row["alpha"] is not None]
+        budgets = sorted({row["num_steps"] for row in alphas})
         if len(budgets) < 2:
             raise ValueError(f"runs of {size} people have {budgets} steps; there must be a shorter and a longer budget")
-        grids = {steps: _grid(table, size, steps) for steps in budgets}
+        grids = {steps: [table[arm] for arm in _grid(arms, size, steps)] for steps in budgets}
         long = grids[budgets[-1]]
         inner = [row for row in long if 0 < row["alpha"] < 1]
         shortest = min(inner, key=_plateau)
@@ -68,16 +68,16 @@ def score(runs: Sequence[Run]) -> Finding:
         checks.append(
             check(f"{size} people: alpha of the best final loss, shorter minus longer budget", "is at least", 0, shift)
         )
-    return Finding(checks, {"table": table})
+    return Finding(checks, {"table": list(table.values())})
 
 
-def _row(arm: tuple[float, ...], members: list[Run]) -> dict[str, Any]:
-    people, steps, alpha, celebrities, weight = arm
+def _row(arm: Arm, members: list[Run]) -> dict[str, Any]:
+    num_individuals, steps, alpha, celebrities, weight = arm
     ends = [run.phase_ends[1] for run in members]
     finals = [run.curve("validation")["attribute_loss"][-1] for run in members]
     accuracies = [run.curve("validation")["attribute_accuracy"][-1] for run in members]
     return {
-        "num_individuals": int(people),
+        "num_individuals": int(num_individuals),
         "num_steps": int(steps),
         "alpha": None if math.isinf(alpha) else float(alpha),
         "num_celebrities": int(celebrities),
@@ -95,43 +95,42 @@ def _plateau(row: dict[str, Any], not_ended: float = math.inf) -> float:
     return float(np.mean([not_ended if end is None else end for end in row["plateau_ends"]]))
 
 
-def _grid(table: list[dict[str, Any]], size: int, steps: int) -> list[dict[str, Any]]:
-    """The rows of all seeds, by alpha; those of fewer seeds are for the picture."""
-    rows = [row for row in table if row["alpha"] is not None and (row["num_individuals"], row["num_steps"]) == (size, steps)]
-    seeds = {seed for row in rows for seed in row["seeds"]}
-    grid = sorted((row for row in rows if set(row["seeds"]) == seeds), key=lambda row: row["alpha"])
-    alphas = [row["alpha"] for row in grid]
+def _grid(arms: Mapping[Arm, Sequence[Run]], size: int, steps: int) -> list[Arm]:
+    """The arms of a population and a budget that have all seeds, by alpha; those of fewer seeds are for the picture."""
+    grid = {arm: members for arm, members in arms.items() if arm[:2] == (size, steps) and not math.isinf(arm[2])}
+    complete = sorted(complete_groups(grid), key=lambda arm: arm[2])
+    alphas = [float(arm[2]) for arm in complete]
     if len(alphas) < 3 or alphas[0] != 0 or alphas[-1] != 1:
         raise ValueError(
-            f"runs of {size} people and {steps} steps have alphas {alphas} with seeds {sorted(seeds)} each; there must "
+            f"runs of {size} people and {steps} steps have alphas {alphas} with seeds {all_seeds(grid)} each; there must "
             "be 0 (uniform), 1, and at least one between"
         )
-    return grid
+    return complete
 
 
-def plot(found: dict[str, Any], path: Path) -> None:
+def plot(verdict: dict[str, Any], path: Path) -> None:
     """Plateau end and final loss against alpha, means and seeds, for each number of people and budget; celebrities dotted."""
     figure, (plateau, loss) = new_figure(2, "Plateau and final loss, by how unequally people are seen")
-    rows = [row for row in found["table"] if row["alpha"] is not None]
-    colors = dict(zip(sorted({row["num_individuals"] for row in rows}), ("#1f4e79", "#b03a2e", "#1e8449"), strict=False))
+    rows = [row for row in verdict["table"] if row["alpha"] is not None]
+    colors = {size: color for color, size in with_colors(sorted({row["num_individuals"] for row in rows}))}
     for size, steps in sorted({(row["num_individuals"], row["num_steps"]) for row in rows}):
-        own = [row for row in rows if (row["num_individuals"], row["num_steps"]) == (size, steps)]
+        arms = [row for row in rows if (row["num_individuals"], row["num_steps"]) == (size, steps)]
         longest = steps == max(row["num_steps"] for row in rows if row["num_individuals"] == size)
-        style = {"color": colors.get(size, "black"), "ls": "-" if longest else "--", "marker": "o"}
+        style = {"color": colors[size], "ls": "-" if longest else "--", "marker": "o"}
         label = f"{size:,} people, {steps:,} steps"
         if longest:
-            plateau.plot([row["alpha"] for row in own], [_plateau(row, math.nan) for row in own], label=label, **style)
-        loss.plot([row["alpha"] for row in own], [row["final_loss"] for row in own], label=label, **style)
-        for row in own:  # a dot for each seed
+            plateau.plot([row["alpha"] for row in arms], [_plateau(row, math.nan) for row in arms], label=label, **style)
+        loss.plot([row["alpha"] for row in arms], [row["final_loss"] for row in arms], label=label, **style)
+        for row in arms:  # a dot for each seed
             dots = {"s": 12, "color": style["color"], "alpha": 0.4}
             loss.scatter([row["alpha"]] * len(row["seeds"]), row["final_losses"], **dots)
             if longest:
                 ends = [end for end in row["plateau_ends"] if end is not None]
                 plateau.scatter([row["alpha"]] * len(ends), ends, **dots)
-    for row in found["table"]:
+    for row in verdict["table"]:
         if row["alpha"] is None and None not in row["plateau_ends"]:
             label = f"{row['num_celebrities']} celebrities of {row['num_individuals']:,}, x {row['celebrity_weight']}"
-            plateau.axhline(_plateau(row), color=colors.get(row["num_individuals"], "black"), lw=1, ls=":")
+            plateau.axhline(_plateau(row), color=colors.get(row["num_individuals"], BLACK), lw=1, ls=":")
             plateau.annotate(label, (0.5, _plateau(row)), ha="center", va="bottom", fontsize=8)
     plateau.set_ylim(0)
     plateau.set_ylabel("plateau end (training step)")
@@ -143,5 +142,23 @@ def plot(found: dict[str, Any], path: Path) -> None:
     save_figure(figure, path)
 
 
+CLAIM = Claim(
+    label="C4",
+    name="power_law",
+    title="Imbalance shortens the plateau, and too much of it hurts",
+    paper=(
+        "Of alpha in 0, 0.2, ..., 1, the plateau is shortest at 0.6 to 0.8 for every population; the alpha of the best "
+        "final loss is another one, and grows with the population and with shorter budgets; too high an alpha hurts. A few "
+        "celebrities give a comparable benefit (Fig. 4)."
+    ),
+    takes=(
+        "Takes runs of pre-training on uniform, power-law and celebrities data that differ in the distribution, the number "
+        "of people, the number of steps and the seed."
+    ),
+    score=score,
+    plot=plot,
+)
+
+
 if __name__ == "__main__":
-    analyse(__doc__ or "", CLAIM, score, plot, misses={})
+    run_analysis(CLAIM, __doc__)

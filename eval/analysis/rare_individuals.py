@@ -1,24 +1,22 @@
-"""C9, rare people: fine-tuning on people who were seen, but rarely, helps them; frequent people are forgotten, though later
+"""C9c: fine-tuning on people who were seen, but rarely, helps them; frequent people are forgotten, though later
 than with new people (paper App. F.3).
 
   python eval/analysis/rare_individuals.py runs/paper-mini/rare_individuals-s* --results eval/results/rare_individuals/mini.json
-
-Takes runs of train/fine_tune.py on the second half of a population whose first half was likelier in pre-training.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike, grouped
-from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure, save_figure
 
-CLAIM = "rare_individuals"
-PAPER = (
-    "Fine-tuning on people who were rare in pre-training, but seen, raises what is known of them without the collapse that "
-    "new people bring (App. F.3)."
-)
+from bio_facts.runs.curves import Run, check_alike, check_distinct_seeds
+
+sys.path.append(str(Path(__file__).parents[1]))  # eval/
+from claims import Claim, run_analysis
+from figures import BLUE, GREEN, RED, label_axes, new_figure, save_figure
+from verdicts import Finding, check, curves_of
 
 EARLY = 0.1  # share of fine-tuning within which new people bring the collapse (fine_tuning)
 MAX_EARLY_FALL = 0.1  # of accuracy on frequent people within it
@@ -34,7 +32,7 @@ def score(runs: Sequence[Run]) -> Finding:
         ValueError: if a run does not fine-tune on the second of two groups.
     """
     check_alike(runs, "source")
-    grouped(runs, lambda run: CLAIM)
+    check_distinct_seeds(runs)
     for run in runs:
         if run.recipe.get("source") is None or run.data.get("num_groups") != 2 or run.data.get("first_group") != 1:
             raise ValueError(
@@ -49,8 +47,8 @@ def score(runs: Sequence[Run]) -> Finding:
             [curve[0] - min(value for step, value in zip(steps, curve, strict=True) if step <= early) for curve in frequent]
         )
     )
-    fallen = [run.curve("validation_group0").place_of_fall("attribute_accuracy", FALL) for run in runs]
-    gain = float(np.mean([curve[-1 if place is None else place] - curve[0] for curve, place in zip(rare, fallen, strict=True)]))
+    fallen = [run.curve("validation_group0").index_of_fall("attribute_accuracy", FALL) for run in runs]
+    gain = float(np.mean([curve[-1 if index is None else index] - curve[0] for curve, index in zip(rare, fallen, strict=True)]))
     checks = [
         check(
             f"fall of accuracy on frequent people in the first {EARLY:g} of fine-tuning",
@@ -76,17 +74,34 @@ def score(runs: Sequence[Run]) -> Finding:
     return Finding(checks, content)
 
 
-def plot(found: dict[str, Any], path: Path) -> None:
+def plot(verdict: dict[str, Any], path: Path) -> None:
     """Loss and accuracy on rare, frequent and unseen people over steps, a line for each seed."""
     figure, (loss, accuracy) = new_figure(2, "Fine-tuning on people who were seen, but rarely")
-    for (split, label), color in zip(SPLITS.items(), ("#1e8449", "#1f4e79", "#b03a2e"), strict=True):
-        for place, curves in enumerate(found["curves"].values()):
+    for (split, label), color in zip(SPLITS.items(), (GREEN, BLUE, RED), strict=True):
+        for index, curves in enumerate(verdict["curves"].values()):
             for axes, key in ((loss, "attribute_loss"), (accuracy, "attribute_accuracy")):
-                axes.plot(curves[split]["step"], curves[split][key], color=color, lw=1.3, label=label if place == 0 else None)
+                axes.plot(curves[split]["step"], curves[split][key], color=color, lw=1.3, label=label if index == 0 else None)
     label_axes(loss, "step of fine-tuning", "attribute loss (nats per value)")
     label_axes(accuracy, "step of fine-tuning", "attribute accuracy", top=1)
     save_figure(figure, path)
 
 
+CLAIM = Claim(
+    label="C9c",
+    name="rare_individuals",
+    title=(
+        "Fine-tuning on people who were seen, but rarely, helps them; frequent people are forgotten, though later than "
+        "with new people"
+    ),
+    paper=(
+        "Fine-tuning on people who were rare in pre-training, but seen, raises what is known of them without the collapse "
+        "that new people bring (App. F.3)."
+    ),
+    takes="Takes runs of fine-tuning on the second half of a population whose first half was likelier in pre-training.",
+    score=score,
+    plot=plot,
+)
+
+
 if __name__ == "__main__":
-    analyse(__doc__ or "", CLAIM, score, plot, misses={})
+    run_analysis(CLAIM, __doc__)

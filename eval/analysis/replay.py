@@ -3,24 +3,22 @@
 
   python eval/analysis/replay.py runs/paper-mini/replay-* runs/paper-mini/fine_tuning-new225-* \\
       --results eval/results/replay/mini.json
-
-Takes runs of fine-tuning on the same new people, with and without people of pre-training mixed in.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fine_tuning import check_fine_tuning, curves_by
-from runs import Run, check_alike, check_seeds, grouped
-from verdicts import Finding, analyse, check, label_axes, new_figure, save_figure
 
-CLAIM = "replay"
-PAPER = (
-    "People of pre-training mixed in, each with weight 2 to 1/32 against 1 for a new one: the final loss of old knowledge is "
-    "softened, the initial one is not removed (Fig. 5, right)."
-)
+from bio_facts.runs.curves import Run, check_alike, check_seeds, group_runs
+
+sys.path.append(str(Path(__file__).parents[1]))  # eval/
+from analysis.fine_tuning import check_fine_tuning, curves_by
+from claims import Claim, run_analysis
+from figures import GRAY, PALETTE, label_axes, new_figure, save_figure
+from verdicts import Finding, check
 
 MIN_PEAK_RATIO = 2.0  # early peak of the loss on people of pre-training, against its start
 EARLY = 0.5  # share of fine-tuning that counts as early
@@ -35,7 +33,7 @@ def score(runs: Sequence[Run]) -> Finding:
     """
     check_fine_tuning(runs)
     check_alike(runs, "source", "dataset", "dataset_parameters.replay_weight")
-    by_weight = grouped(runs, lambda run: float(run.data["replay_weight"]))
+    by_weight = group_runs(runs, lambda run: float(run.data["replay_weight"]))
     check_seeds(by_weight, "replay weight {:g}")
     if 0.0 not in by_weight or len(by_weight) < 2:
         raise ValueError(f"runs have replay weights {list(by_weight)}; there must be 0 and at least one more")
@@ -70,13 +68,12 @@ def _row(weight: float, members: list[Run]) -> dict[str, Any]:
     }
 
 
-def plot(found: dict[str, Any], path: Path) -> None:
+def plot(verdict: dict[str, Any], path: Path) -> None:
     """Loss on people of pre-training, and accuracy on new ones, over steps; a color for each replay weight."""
     figure, (loss, accuracy) = new_figure(2, "Replay softens the loss of old knowledge, in the end more than at the beginning")
-    colors = ("#7f8c8d", "#1f4e79", "#b03a2e", "#1e8449", "#7d3c98")
-    for color, (weight, seeds) in zip(colors, found["curves"].items(), strict=False):
-        for place, curves in enumerate(seeds.values()):
-            label = (f"replay weight {float(weight):g}" if float(weight) else "no replay") if place == 0 else None
+    for color, (weight, seeds) in zip((GRAY, *PALETTE), verdict["curves"].items(), strict=False):
+        for index, curves in enumerate(seeds.values()):
+            label = (f"replay weight {float(weight):g}" if float(weight) else "no replay") if index == 0 else None
             old, new = curves["pretrain_validation"], curves["validation"]
             loss.plot(old["step"], old["attribute_loss"], color=color, lw=1.2, label=label)
             accuracy.plot(new["step"], new["attribute_accuracy"], color=color, lw=1.2, label=label)
@@ -85,5 +82,19 @@ def plot(found: dict[str, Any], path: Path) -> None:
     save_figure(figure, path)
 
 
+CLAIM = Claim(
+    label="C8",
+    name="replay",
+    title=("Replay keeps much of the old knowledge; the early rise of its loss gets smaller but does not go away"),
+    paper=(
+        "People of pre-training mixed in, each with weight 2 to 1/32 against 1 for a new one: the final loss of old "
+        "knowledge is softened, the initial one is not removed (Fig. 5, right)."
+    ),
+    takes="Takes runs of fine-tuning on the same new people, with and without people of pre-training mixed in.",
+    score=score,
+    plot=plot,
+)
+
+
 if __name__ == "__main__":
-    analyse(__doc__ or "", CLAIM, score, plot, misses={})
+    run_analysis(CLAIM, __doc__)

@@ -1,24 +1,22 @@
-"""C9, groups: groups of people, one after another, are learned ever faster and forgotten faster still (paper App. F.5).
+"""C9a: groups of people, one after another, are learned ever faster and forgotten faster still (paper App. F.5).
 
   python eval/analysis/sequential_groups.py runs/paper-mini/sequential_groups-* \\
       --results eval/results/sequential_groups/mini.json
-
-Takes runs of pre-training on a groups config.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import Run, check_alike, grouped
-from verdicts import Finding, analyse, check, curves_of, label_axes, new_figure, save_figure
 
-CLAIM = "sequential_groups"
-PAPER = (
-    "Groups of people that are presented one after another are learned ever faster: the plateau is that of the first group "
-    "alone. What was known of the group before is forgotten faster than it was learned (App. F.5)."
-)
+from bio_facts.runs.curves import Run, check_alike, check_distinct_seeds
+
+sys.path.append(str(Path(__file__).parents[1]))  # eval/
+from claims import Claim, run_analysis
+from figures import label_axes, new_figure, save_figure, with_colors
+from verdicts import Finding, check, curves_of
 
 LEVEL = 0.5  # share of the highest accuracy on a group that counts as learned, and below which it counts as forgotten
 MAX_TIME_RATIO = 0.8  # steps until the last group is learned, against those for the first
@@ -32,7 +30,7 @@ def score(runs: Sequence[Run]) -> Finding:
         ValueError: if a run is not on groups that all had their turn.
     """
     check_alike(runs)
-    grouped(runs, lambda run: CLAIM)
+    check_distinct_seeds(runs)
     for run in runs:
         if run.data["distribution"] != "groups" or run.data["first_group"] or run.data["num_groups"] < 2:
             raise ValueError(
@@ -46,9 +44,10 @@ def score(runs: Sequence[Run]) -> Finding:
             f"run {runs[0].folder} has {runs[0].recipe['num_steps']} steps; each of {num_groups} groups must have its turn of "
             "num_group_biographies, whole steps of them"
         )
-    found = [[times(run, group, turn) for group in range(num_groups)] for run in runs]
-    learned = np.array([[one[0] for one in times_of_run] for times_of_run in found], dtype=float)  # None becomes NaN
-    forgotten = np.array([[one[1] for one in times_of_run[:-1]] for times_of_run in found], dtype=float)
+    steps = np.array(
+        [[times(run, group, turn) for group in range(num_groups)] for run in runs], dtype=float
+    )  # None becomes NaN
+    learned, forgotten = steps[..., 0], steps[:, :-1, 1]  # [runs, groups], [runs, groups - 1]
     ratio = float(np.mean(learned[:, -1] / learned[:, 0]))
     forgetting = float(np.mean(forgotten / learned[:, :-1]))
     checks = [
@@ -87,20 +86,33 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def plot(found: dict[str, Any], path: Path) -> None:
+def plot(verdict: dict[str, Any], path: Path) -> None:
     """Accuracy and loss on each group over steps, its turn shaded."""
     figure, (loss, accuracy) = new_figure(2, "Groups one after another: learned ever faster, forgotten faster still")
-    colors = ("#1f4e79", "#b03a2e", "#1e8449", "#7d3c98", "#b9770e", "#117a65")
-    seed = str(found["seeds"][0])
-    for (name, curve), color in zip(found["curves"][seed].items(), colors, strict=False):
+    seed = str(verdict["seeds"][0])
+    for color, (name, curve) in with_colors(verdict["curves"][seed].items()):
         group = int(name.removeprefix("validation_group"))
         for axes, key in ((loss, "attribute_loss"), (accuracy, "attribute_accuracy")):
             axes.plot(curve["step"], curve[key], color=color, lw=1.5, label=f"group {group}")
-            axes.axvspan(group * found["turn"], (group + 1) * found["turn"], color=color, alpha=0.08, lw=0)
+            axes.axvspan(group * verdict["turn"], (group + 1) * verdict["turn"], color=color, alpha=0.08, lw=0)
     label_axes(loss, "training step", "attribute loss (nats per value)")
     label_axes(accuracy, "training step", "attribute accuracy", top=1)
     save_figure(figure, path)
 
 
+CLAIM = Claim(
+    label="C9a",
+    name="sequential_groups",
+    title="Groups of people, one after another, are learned ever faster and forgotten faster still",
+    paper=(
+        "Groups of people that are presented one after another are learned ever faster: the plateau is that of the first "
+        "group alone. What was known of the group before is forgotten faster than it was learned (App. F.5)."
+    ),
+    takes="Takes runs of pre-training on a groups config.",
+    score=score,
+    plot=plot,
+)
+
+
 if __name__ == "__main__":
-    analyse(__doc__ or "", CLAIM, score, plot, misses={})
+    run_analysis(CLAIM, __doc__)

@@ -1,25 +1,21 @@
 """C1: language models learn facts in three phases (paper Fig. 2, left and middle).
 
-  python eval/analysis/three_phases.py runs/demo
-  python eval/analysis/three_phases.py runs/paper-mini/three_phases-s* --results eval/results/three_phases/mini.json
-
-Takes runs of pre-training, each judged by itself. Writes a verdict and a picture of the first; exit code 0 if every run
-passed, 1 if one did not, 2 if one cannot be judged or drawn.
+python eval/analysis/three_phases.py runs/demo
+python eval/analysis/three_phases.py runs/paper-mini/three_phases-s* --results eval/results/three_phases/mini.json
 """
 
 import itertools
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runs import Run, check_alike, check_pretraining, grouped
-from verdicts import Check, Finding, analyse, check, curves_of, new_figure, save_figure
+from bio_facts.runs.curves import Run, check_alike, check_distinct_seeds, check_pretraining
 
-CLAIM = "three_phases"
-PAPER = (
-    "Statistics of the values are learned first, within a few hundred steps; then the loss stands still at the no-knowledge "
-    "loss, with an accuracy near zero; then the individuals are learned, and accuracy rises towards 1 (Fig. 2, 64k people)."
-)
+sys.path.append(str(Path(__file__).parents[1]))  # eval/
+from claims import Claim, run_analysis
+from figures import BLUE, PHASE_COLORS, RED, draw_level, legend_below, new_figure, save_figure
+from verdicts import Check, Finding, check, curves_of
 
 MAX_ACCURACY_AT_PHASE1_END = 0.05  # statistics are learned without knowing anyone
 MIN_PLATEAU_RATIO = 2.0  # the plateau lasts at least as long as phase 1
@@ -34,8 +30,8 @@ def score(runs: Sequence[Run]) -> Finding:
     """Checks of each run."""
     check_pretraining(runs, "uniform")
     check_alike(runs)
-    grouped(runs, lambda run: CLAIM)
-    checks = [one for run in runs for one in score_run(run)]
+    check_distinct_seeds(runs)
+    checks = [item for run in runs for item in score_run(run)]
     first = runs[0]
     content = {
         "phase_ends": {str(run.seed): run.phase_ends for run in runs},
@@ -78,40 +74,52 @@ def score_run(run: Run) -> list[Check]:
     ]
 
 
-def plot(found: dict[str, Any], path: Path) -> None:
+def plot(verdict: dict[str, Any], path: Path) -> None:
     """Loss and accuracy over steps with the no-knowledge line, the three phases shaded, unseen individuals dashed."""
-    seed = str(found["seeds"][0])
-    curves, (phase1, plateau) = found["curves"][seed], found["phase_ends"][seed]
+    seed = str(verdict["seeds"][0])
+    curves, (phase1, plateau) = verdict["curves"][seed], verdict["phase_ends"][seed]
     validation, unseen = curves["validation"], curves["unseen"]
     last = validation["step"][-1]
     bounds = [0, *(step for step in (phase1, plateau) if step is not None), last]
     title = (
-        f"How a language model learns facts, in three phases\n{found['num_individuals']:,} individuals, {last:,} steps of "
-        f"{found['batch_size']} biographies, seed {seed}"
+        f"How a language model learns facts, in three phases\n{verdict['num_individuals']:,} individuals, {last:,} steps of "
+        f"{verdict['batch_size']} biographies, seed {seed}"
     )
     figure, (loss, accuracy) = new_figure(2, title)
-    labels = ("statistics", "plateau", "knowledge")
     for axes in (loss, accuracy):
-        for (start, end), color, label in zip(
-            itertools.pairwise(bounds), ("#fdebd0", "#eaecee", "#d5f5e3"), labels, strict=False
-        ):
+        for (start, end), (phase, color) in zip(itertools.pairwise(bounds), PHASE_COLORS.items(), strict=False):
             axes.axvspan(start, end, color=color, lw=0)
             middle = (start + end) / 2
-            axes.annotate(label, (middle, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9)
+            axes.annotate(phase, (middle, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9)
         axes.set_xlim(0, last)
         axes.set_xlabel("training step")
     for axes, key in ((loss, "attribute_loss"), (accuracy, "attribute_accuracy")):
-        axes.plot(validation["step"], validation[key], color="#1f4e79", lw=2, label="individuals seen in training, new wording")
-        axes.plot(unseen["step"], unseen[key], color="#b03a2e", lw=2, ls="--", label="individuals never seen")
-    baseline = found["no_knowledge_loss"]
-    loss.axhline(baseline, color="black", lw=1, ls=":", label=f"no-knowledge loss, {baseline:.2f} nats per value")
+        axes.plot(validation["step"], validation[key], color=BLUE, lw=2, label="individuals seen in training, new wording")
+        axes.plot(unseen["step"], unseen[key], color=RED, lw=2, ls="--", label="individuals never seen")
+    baseline = verdict["no_knowledge_loss"]
+    draw_level(loss, baseline)
     loss.set_ylim(0, max(unseen["attribute_loss"][-1], 2 * baseline) * 1.15)
     loss.set_ylabel("attribute loss (nats per value)")
     accuracy.set_ylim(0, 1)
     accuracy.set_ylabel("attribute accuracy (share of values)")
-    figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure, loss, num_columns=3)
     save_figure(figure, path)
 
 
+CLAIM = Claim(
+    label="C1",
+    name="three_phases",
+    title="Language models learn facts in three phases",
+    paper=(
+        "Statistics of the values are learned first, within a few hundred steps; then the loss stands still at the "
+        "no-knowledge loss, with an accuracy near zero; then the individuals are learned, and accuracy rises towards 1 "
+        "(Fig. 2, 64k people)."
+    ),
+    takes="Takes runs of pre-training on uniform data, each judged by itself; the figure shows the first.",
+    score=score,
+    plot=plot,
+)
+
+
 if __name__ == "__main__":
-    analyse(__doc__ or "", CLAIM, score, plot, misses={})
+    run_analysis(CLAIM, __doc__)

@@ -132,7 +132,7 @@ def values_apart(
 def _model_args(words: Sequence[str]) -> dict[str, Any]:
     """Arguments in the harness's spelling, `a=1,b=2` or `a=1 b=2`."""
     with needs("harness", "tokens_apart.py"):
-        from lm_eval.utils import simple_parse_args_string
+        from lm_eval.utils import simple_parse_args_string  # type: ignore[attr-defined]  # mypy looks in this folder
 
     arguments: dict[str, Any] = {}
     for word in words:
@@ -147,7 +147,7 @@ def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("tokenizer", help="bio_facts, a path, or the id of a Hub repository in the local cache")
     parser.add_argument("--model", default="hf", metavar="NAME", help="the harness's backend: hf, vllm, local-completions, ...")
-    parser.add_argument("--model_args", nargs="+", default=[], metavar="ARG=VALUE", help="as to lm_eval run")
+    parser.add_argument("--model-args", nargs="+", default=[], metavar="ARG=VALUE", help="as to lm_eval run")
     parser.add_argument("--config", default="n1k", help="default: n1k")
     parser.add_argument("--num", type=whole_number("num", 1), default=1000, metavar="K", help="of each split (default: 1000)")
     arguments = parser.parse_args()

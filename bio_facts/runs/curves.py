@@ -1,0 +1,237 @@
+"""Finished runs, read from the folders that the training scripts write: settings, curves, and groups of runs to compare."""
+
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE, read_metrics
+from bio_facts.runs.phases import ends_run, phase1_end, plateau_end
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One split of a run over its evaluated steps: `lines[k]` is the metrics.jsonl line of the k-th evaluation."""
+
+    lines: list[dict[str, Any]]
+
+    def __getitem__(self, key: str) -> list[Any]:
+        return [line[key] for line in self.lines]
+
+    def columns(self, *keys: str) -> dict[str, list[Any]]:
+        """Some metrics and their steps, floats rounded to five digits."""
+        return {
+            key: [float(f"{value:.5g}") if isinstance(value, float) else value for value in self[key]]
+            for key in ("step", *keys)
+        }
+
+    def index_of_fall(self, key: str, fall: float) -> int | None:
+        """Index of the first evaluation with a `key` at least `fall` below that of evaluation 0; None if there is none."""
+        values = self[key]
+        return next((index for index, value in enumerate(values) if value <= values[0] - fall), None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. config: its config.json; curves: split -> curve."""
+
+    folder: Path
+    config: dict[str, Any]
+    curves: dict[str, Curve]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the samples and of the initial weights."""
+        return int(self.recipe["seed"])
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The settings of the run, by recipe key."""
+        recipe: dict[str, Any] = self.config["recipe"]
+        return recipe
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The parameters of the dataset; ValueError if the run has no dataset of biographies."""
+        if "dataset_parameters" not in self.config:
+            raise ValueError(f"run {self.folder} has no dataset of biographies; this claim needs a run of its own recipe")
+        parameters: dict[str, Any] = self.config["dataset_parameters"]
+        return parameters
+
+    def curve(self, split: str) -> Curve:
+        """The curve of a split; ValueError if the run was not evaluated on it."""
+        if split not in self.curves:
+            raise ValueError(
+                f"run {self.folder} is evaluated on {', '.join(self.curves)}; this claim needs {split}, from a run of "
+                "its own recipe"
+            )
+        return self.curves[split]
+
+    @property
+    def seconds(self) -> float:
+        """How long the run took, evaluations included."""
+        return float(next(iter(self.curves.values())).lines[-1]["seconds"])
+
+    @property
+    def phase_ends(self) -> tuple[int | None, int | None]:
+        """Steps at which phase 1 and the plateau end, by validation attribute_loss; None where one does not end."""
+        validation = self.curve("validation")
+        losses = validation["step"], validation["attribute_loss"], validation["no_knowledge_loss"][0]
+        return phase1_end(*losses), plateau_end(*losses)
+
+
+def read_run(folder: Path) -> Run:
+    """Read the config.json and metrics.jsonl of a finished run.
+
+    Raises:
+        ValueError: if a file is missing or damaged, or the run is not finished; says what is missing.
+    """
+    for name in (CONFIG_FILE, METRICS_FILE):
+        if not (folder / name).is_file():
+            raise ValueError(f"run is {str(folder)!r}, which has no {name}; it must be the output_dir of a training script")
+    config = _read_config(folder / CONFIG_FILE)
+    if "dataset_parameters" in config and "data_digest" not in config:
+        raise ValueError(f"run {folder} has no data_digest: an earlier version of bio_facts made it; train it again")
+    lines = read_metrics(folder / METRICS_FILE)
+    try:
+        json.dumps(lines, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{folder / METRICS_FILE} holds NaN or an infinite number; it must hold finite ones") from error
+    splits = dict.fromkeys(line["split"] for line in lines)
+    run = Run(folder, config, {split: Curve([line for line in lines if line["split"] == split]) for split in splits})
+    _check_finished(run)
+    return run
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    text = path.read_text(encoding="utf-8")
+    try:
+        config: dict[str, Any] = json.loads(text)
+        config["recipe"]["num_steps"], config["recipe"]["seed"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} holds {text[:80]!r}; it must hold JSON with a 'recipe', as the training scripts write it ({error!r})"
+        ) from error
+    return config
+
+
+def _check_finished(run: Run) -> None:
+    """ValueError unless the run is evaluated on all its splits at the same steps, up to its end."""
+    num_steps, last_lines = run.recipe["num_steps"], {split: curve.lines[-1] for split, curve in run.curves.items()}
+    if not last_lines:
+        raise ValueError(f"run {run.folder} has no evaluations; it must be finished, up to step {num_steps}")
+    shortest = min(last_lines, key=lambda split: int(last_lines[split]["step"]))
+    step, last_step = int(last_lines[shortest]["step"]), max(int(line["step"]) for line in last_lines.values())
+    deciding = last_lines.get("validation", last_lines[shortest])
+    if step < last_step or not ends_run(deciding, num_steps, run.recipe.get("stop_below")):
+        raise ValueError(
+            f"run {run.folder} is evaluated on {shortest} up to step {step}; it must be finished, up to step "
+            f"{max(num_steps, last_step)}"
+        )
+    for step in sorted({step for curve in run.curves.values() for step in curve["step"]}):
+        for split, curve in run.curves.items():
+            if (count := curve["step"].count(step)) != 1:
+                raise ValueError(
+                    f"run {run.folder} is evaluated on {split} {count} times at step {step}; it must be evaluated once on "
+                    "each of its splits"
+                )
+
+
+def check_pretraining(runs: Sequence[Run], *distributions: str) -> None:
+    """ValueError unless all runs are pre-training, on data of one of these distributions."""
+    for run in runs:
+        if run.recipe.get("source") is not None:
+            raise ValueError(f"run {run.folder} starts from {run.recipe['source']}; it must be pre-training, for this claim")
+        if run.data["distribution"] not in distributions:
+            raise ValueError(
+                f"run {run.folder} has distribution {run.data['distribution']!r}; it must be "
+                f"{' or '.join(distributions)}, for this claim"
+            )
+
+
+def data_digests(runs: Sequence[Run]) -> dict[str, str]:
+    """Dataset fingerprint -> data_digest of runs; runs without biographies have none.
+
+    Raises:
+        ValueError: if two runs have one fingerprint and different rows.
+    """
+    digests: dict[str, str] = {}
+    for run in runs:
+        if "data_digest" in run.config:
+            fingerprint, digest = run.config["dataset_fingerprint"], run.config["data_digest"]
+            if digests.setdefault(fingerprint, digest) != digest:
+                raise ValueError(
+                    f"run {run.folder} has data_digest {digest}, another run with dataset_fingerprint {fingerprint} "
+                    f"{digests[fingerprint]}: they were trained on different rows; train them with one version"
+                )
+    return dict(sorted(digests.items()))
+
+
+def group_runs(runs: Sequence[Run], key: Callable[[Run], Key]) -> dict[Key, list[Run]]:
+    """Key -> its runs: keys in their order, the runs of each in the order of their seeds.
+
+    Raises:
+        ValueError: if two runs have the same key and seed.
+    """
+    groups: dict[Key, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.seed):
+        groups.setdefault(key(run), []).append(run)
+    for name, members in groups.items():
+        check_distinct_seeds(members, f"all {name!r}")
+    return dict(sorted(groups.items()))
+
+
+def check_distinct_seeds(runs: Sequence[Run], what: str = "of one recipe") -> None:
+    """ValueError if two runs, which are `what`, have the same seed."""
+    seeds = [run.seed for run in runs]
+    if len(set(seeds)) < len(seeds):
+        folders = ", ".join(str(run.folder) for run in runs)
+        raise ValueError(f"runs {folders} are {what}, with seeds {seeds}; give each once")
+
+
+def all_seeds(groups: Mapping[Any, Sequence[Run]]) -> list[int]:
+    """The seeds of the runs of all groups, sorted."""
+    return sorted({run.seed for members in groups.values() for run in members})
+
+
+def complete_groups(groups: Mapping[Key, Sequence[Run]]) -> dict[Key, Sequence[Run]]:
+    """The groups that have a run of every seed that any of them has; only these can be compared."""
+    seeds = set(all_seeds(groups))
+    return {key: members for key, members in groups.items() if {run.seed for run in members} == seeds}
+
+
+def check_seeds(groups: Mapping[Any, Sequence[Run]], name: str) -> None:
+    """ValueError if a group lacks a seed that another one has; `name` is how its key reads, as in "{} new pairs"."""
+    complete = complete_groups(groups)
+    for key in (key for key in groups if key not in complete):
+        seeds = all_seeds(groups)
+        missing = set(seeds) - {run.seed for run in groups[key]}
+        raise ValueError(f"runs of {name.format(key)} lack seed {min(missing)}; all must have {seeds}")
+
+
+def check_alike(runs: Sequence[Run], *but: str) -> None:
+    """ValueError naming a recipe key in which two runs differ, unless it is the seed or one of `but`.
+
+    A dot in a key reaches into a mapping; a mapping in `but` stands for all its keys.
+    """
+    settings = [flatten(run.recipe) for run in runs]
+    for run, flat in zip(runs, settings, strict=True):
+        for key in sorted(flat.keys() | settings[0].keys()):
+            varies = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in but)
+            if not varies and flat.get(key) != settings[0].get(key):
+                allowed = " and ".join(["seed", *but])
+                raise ValueError(
+                    f"runs {runs[0].folder} and {run.folder} differ in {key} ({settings[0].get(key)!r} and "
+                    f"{flat.get(key)!r}); they may differ in {allowed} alone"
+                )
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings with the keys of nested mappings joined by dots."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,62 @@
+"""One style for the figures of all claims: panels side by side, one palette, one way to label and save."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bio_facts.checks import needs
+from bio_facts.files import unfinished_file
+
+Item = TypeVar("Item")
+
+BLUE, RED, GREEN, PURPLE, ORANGE, TEAL = PALETTE = ("#1f4e79", "#b03a2e", "#1e8449", "#7d3c98", "#b9770e", "#117a65")
+GRAY, BLACK = "#7f8c8d", "black"
+PHASE_COLORS = {"statistics": "#fdebd0", "plateau": "#eaecee", "knowledge": "#d5f5e3"}  # light, for the background
+
+
+def new_figure(num_panels: int, title: str) -> tuple[Any, Any]:
+    """A matplotlib figure with panels side by side, and the axes of the panels."""
+    with needs("train", "the picture"):
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, num_panels, figsize=(6 * num_panels, 4.8), layout="constrained", squeeze=False)
+    for ax in axes[0]:
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=11)
+    return figure, axes[0]
+
+
+def with_colors(items: Iterable[Item]) -> Iterator[tuple[str, Item]]:
+    """(color, item): the colors of the palette in turn."""
+    return zip(itertools.cycle(PALETTE), items, strict=False)
+
+
+def label_axes(axes: Any, x: str, y: str, top: float | None = None) -> None:
+    """Labels, a y axis from 0 (to `top`), and a legend."""
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.set_ylim(0, top)
+    axes.legend(frameon=False, fontsize=9)
+
+
+def draw_level(axes: Any, loss: float, name: str = "no-knowledge loss") -> None:
+    """A dotted horizontal line at a loss in nats per value, for the legend with its value."""
+    axes.axhline(loss, color=BLACK, lw=1, ls=":", label=f"{name}, {loss:.2f} nats per value")
+
+
+def legend_below(figure: Any, axes: Any, num_columns: int) -> None:
+    """The legend of one panel, below all of them."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=num_columns, frameon=False)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all, and close it."""
+    from matplotlib import pyplot
+
+    with unfinished_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=130, format="png")
+    pyplot.close(figure)

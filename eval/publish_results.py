@@ -1,0 +1,163 @@
+"""Publish judged runs: verdicts and pictures go to eval/results/, from there into the tables of the READMEs and a page.
+
+  python eval/publish_results.py runs/paper-mini                    # what `run_all.py --scale mini` has judged
+  python eval/publish_results.py runs/paper-paper --scale paper     # what `run_all.py --scale paper` has judged
+  python eval/publish_results.py                                    # after a change of eval/results/, or of a claim's title
+  python eval/publish_results.py --check                            # write nothing; exit code 1 if something is out of date
+
+A published verdict is replaced only by one of the same seeds, unless --replace is given.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from claims import Claim, claims
+from report import Entry, number, read_entry, render
+
+from bio_facts.checks import Parser
+from bio_facts.files import unfinished_file, write_text
+
+ROOT = Path(__file__).parent.parent
+SCALES = ("mini", "paper")
+_TABLE = re.compile(r"(?<=<!-- verdict -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def judged_files(folder: Path, scale: str, results: Path, replace: bool) -> dict[Path, bytes]:
+    """Path below `results` -> its new content, for every claim that was judged in `folder`: verdict and picture.
+
+    Raises:
+        ValueError: if nothing was judged, a picture is missing, a file is not a verdict of this claim and scale, or it has
+            other seeds than the published one and not `replace`.
+    """
+    files: dict[Path, bytes] = {}
+    for claim in claims():
+        source, target = (base / claim.name / f"{scale}.json" for base in (folder, results))
+        if not source.is_file():
+            continue
+        verdict, picture = claim.read(source), source.with_suffix(".png")
+        if verdict["scale"] != scale:
+            raise ValueError(f"{source} has scale {verdict['scale']!r}; expected {scale!r}")
+        if not picture.is_file():
+            raise ValueError(_no_picture(claim, source))
+        if target.is_file() and (seeds := claim.read(target)["seeds"]) != verdict["seeds"]:
+            message = f"{source} has seeds {verdict['seeds']}, the published verdict {seeds}"
+            if not replace:
+                raise ValueError(f"{message}; expected the same seeds, or --replace")
+            print(f"replaced: {message}")
+        files |= {target: source.read_bytes(), target.with_suffix(".png"): picture.read_bytes()}
+    if not files:
+        raise ValueError(f"DIR is {str(folder)!r}, which has no CLAIM/{scale}.json; it must be the output of train/run_all.py")
+    return files
+
+
+def _no_picture(claim: Claim, verdict: Path) -> str:
+    return f"{verdict} has no picture beside it; draw it with: python eval/analysis/{claim.name}.py --results {verdict}"
+
+
+def recipe_text(entries: Mapping[str, Entry]) -> str:
+    """The measured results in the README of a recipe, as Markdown. entries: scale -> the claim of the recipe at that scale."""
+    measured = [_measured(scale, entry) for scale, entry in entries.items() if entry.verdict is not None]
+    return "\n".join(measured) or "**Measured**: not yet run on the reported seeds.\n"
+
+
+def _measured(scale: str, entry: Entry) -> str:
+    verdict = entry.verdict or {}
+    results = f"../../../eval/results/{entry.claim.name}/{scale}"
+    lines = [
+        f"**Measured** {'' if scale == 'mini' else f'at {scale} scale '}on seeds {', '.join(map(str, verdict['seeds']))} "
+        f"([{scale}.json]({results}.json), [picture]({results}.png)): **{entry.outcome}**. {verdict['num_runs']} runs, "
+        f"{entry.minutes} in all ({verdict['device']}), evaluations included.",
+        "",
+        "| check | threshold | measured | |",
+        "|---|---|---|---|",
+        *(
+            f"| {check['name']} | {number(check['threshold'])} | {number(check['value'])} | "
+            f"{'pass' if check['passed'] else '**fail**'} |"
+            for check in verdict["checks"]
+        ),
+    ]
+    if "explanation" in verdict:
+        lines += ["", f"**Why it did not pass.** {verdict['explanation']}"]
+    return "\n".join(lines) + "\n"
+
+
+def overview(claims_by_scale: Sequence[Mapping[str, Entry]]) -> str:
+    """The table of all claims in README.md, as Markdown. claims_by_scale: for each claim, scale -> the claim at that scale."""
+    rows = []
+    for entries in claims_by_scale:
+        claim = entries[SCALES[0]].claim
+        outcomes = [
+            entry.outcome if entry.verdict is None else f"[{entry.outcome}](eval/results/{claim.name}/{scale}.json)"
+            for scale, entry in entries.items()
+        ]
+        recipe = f"[{claim.name}](train/recipes/{claim.name})"
+        rows.append(f"| {claim.label} | {claim.title} | {recipe} | {' | '.join(outcomes)} |")
+    return "\n".join(["| claim | | recipe | mini, seeds 10-12 | paper scale |", "|---|---|---|---|---|", *rows]) + "\n"
+
+
+def readmes(root: Path) -> dict[Path, str]:
+    """README -> what it must read, of all READMEs with a table of results.
+
+    Raises:
+        ValueError: if a README has not exactly one place for its table, a published verdict cannot be read, or its picture
+            is missing.
+    """
+    results, tables = root / "eval" / "results", {}
+    claims_by_scale = [{scale: read_entry(claim, scale, results=results) for scale in SCALES} for claim in claims()]
+    for entries in claims_by_scale:
+        for scale, entry in entries.items():
+            if entry.verdict is not None and not entry.picture:
+                raise ValueError(_no_picture(entry.claim, results / entry.claim.name / f"{scale}.json"))
+        tables[root / "train" / "recipes" / entry.claim.name / "README.md"] = recipe_text(entries)
+    tables[root / "README.md"] = overview(claims_by_scale)
+    return {path: _with_table(path, table) for path, table in tables.items()}
+
+
+def _with_table(path: Path, table: str) -> str:
+    text, num_places = _TABLE.subn(lambda _: table, path.read_text(encoding="utf-8"))
+    if num_places != 1:
+        raise ValueError(f"{path} has {num_places} places between <!-- verdict --> and <!-- end -->; it must have one")
+    return text
+
+
+def publish(files: Mapping[Path, bytes], check: bool) -> list[Path]:
+    """Write the files whose content is another one, unless `check`; return them."""
+    stale = [path for path, content in files.items() if not path.is_file() or path.read_bytes() != content]
+    for path in [] if check else stale:
+        with unfinished_file(path) as unfinished:
+            unfinished.write_bytes(files[path])
+    return stale
+
+
+def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Publish, or check, below `root`. Exit code 1 if --check finds something out of date, 2 if a file cannot be used."""
+    parser = Parser(prog="publish_results.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="with CLAIM/SCALE.json, as run_all.py writes them")
+    parser.add_argument("--scale", default="mini", choices=SCALES, help="which results of DIR (default: mini)")
+    parser.add_argument("--replace", action="store_true", help="replace published verdicts of other seeds as well")
+    parser.add_argument("--check", action="store_true", help="name what is out of date and write nothing")
+    parser.add_argument("--output-file", type=Path, metavar="FILE", help="the page (default: runs/report.html)")
+    arguments = parser.parse_args(argv)
+    stale: list[Path] = []
+    try:
+        if arguments.folder is not None:
+            files = judged_files(arguments.folder, arguments.scale, root / "eval" / "results", arguments.replace)
+            stale += publish(files, arguments.check)
+        stale += publish({path: text.encode() for path, text in readmes(root).items()}, arguments.check)
+        if not arguments.check:
+            page: Path = arguments.output_file or root / "runs" / "report.html"
+            entries = [read_entry(claim, arguments.scale, results=root / "eval" / "results") for claim in claims()]
+            write_text(page, render(entries, arguments.scale))
+            print(f"page: {page}")
+    except ValueError as error:
+        parser.error(" ".join(str(error).split()))
+    names = ", ".join(str(path.relative_to(root)) for path in stale) or "none"
+    print(f"{'out of date' if arguments.check else 'updated'}: {names}")
+    return 1 if arguments.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""One page with every claim: its picture, verdict, thresholds, seeds, device and time, next to what the paper says.
+
+  python eval/report.py --output-file report.html                       # the committed results of eval/results/
+  python eval/report.py runs/paper-mini --output-file report.html       # those of run_all.py, and committed ones for the rest
+
+The page is one file that needs nothing else: the pictures are in it, and it has no script.
+"""
+
+import argparse
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from claims import Claim, claims
+
+from bio_facts.checks import Parser, needs
+from bio_facts.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim on the page. verdict: None if it was not judged; picture: a data URL; origin: where the verdict is from."""
+
+    claim: Claim
+    verdict: Mapping[str, Any] | None = None
+    picture: str = ""
+    origin: str = ""
+
+    @property
+    def outcome(self) -> str:
+        """The verdict in a few words: passed, not passed, or not yet run."""
+        return "not yet run" if self.verdict is None else "passed" if self.verdict["passed"] else "not passed"
+
+    @property
+    def minutes(self) -> str:
+        """The time of all runs, one after another, as text; "" if there is no verdict."""
+        seconds = 0 if self.verdict is None else self.verdict["seconds"]
+        return "" if self.verdict is None else f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def read_entry(claim: Claim, scale: str, folder: Path | None = None, results: Path = RESULTS) -> Entry:
+    """A claim with its verdict at a scale: that of `folder`, or, where that has none, the committed one of `results`.
+
+    Raises:
+        ValueError: if a file is there that is not a verdict on this claim.
+    """
+    for origin, base in (("these runs", folder), ("committed results", results)):
+        path = None if base is None else base / claim.name / f"{scale}.json"
+        if path is not None and path.is_file():
+            image = path.with_suffix(".png")
+            encoded = base64.b64encode(image.read_bytes()).decode() if image.is_file() else ""
+            return Entry(claim, claim.read(path), f"data:image/png;base64,{encoded}" if encoded else "", origin)
+    return Entry(claim)
+
+
+def number(value: float | None) -> str:
+    """A measured value or threshold with four digits; "none" if there is no value."""
+    return "none" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def render(entries: Sequence[Entry], scale: str) -> str:
+    """The HTML of the page."""
+    with needs("train", "the report"):
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment.get_template("report.html.jinja").render(entries=entries, scale=scale)
+
+
+def main() -> None:
+    """Write the page; exit code 2 if a verdict cannot be read."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="with CLAIM/SCALE.json, as run_all.py writes them")
+    parser.add_argument("--scale", default="mini", help="which results (default: mini)")
+    parser.add_argument("--output-file", type=Path, required=True, metavar="FILE", help="the page; a file there is replaced")
+    arguments = parser.parse_args()
+    if arguments.folder is not None and not arguments.folder.is_dir():
+        parser.error(f"DIR is {str(arguments.folder)!r}, which is no folder; it must be the output folder of train/run_all.py")
+    if arguments.output_file.is_dir():
+        parser.error(f"output-file is {str(arguments.output_file)!r}, a folder; it must be a file, such as report.html")
+    try:
+        entries = [read_entry(claim, arguments.scale, arguments.folder) for claim in claims()]
+        judged = [entry for entry in entries if entry.verdict is not None]
+        if arguments.folder is None and not judged:
+            raise ValueError(
+                f"scale is {arguments.scale!r}, of which there are no committed results; it must be mini, or paper"
+            )
+        write_text(arguments.output_file, render(entries, arguments.scale))
+    except ValueError as error:
+        parser.error(" ".join(str(error).split()))
+    num_passed = sum(entry.outcome == "passed" for entry in judged)
+    print(f"{num_passed} of {len(judged)} judged claims passed; page: {arguments.output_file}")
+
+
+if __name__ == "__main__":
+    main()

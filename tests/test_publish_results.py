@@ -1,0 +1,186 @@
+"""Judged runs on their way into the repository: results, tables of READMEs, page."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import publish_results
+import pytest
+import report
+from claims import claims
+from conftest import ROOT, run_script
+from test_claims import CLAIMS, hallucination
+from written_runs import write_run
+
+TITLE = "| C1 | Language models learn facts in three phases |"
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Mini results as run_all.py writes them: three_phases passed, hallucination did not, both on seed 10. Read only."""
+    folder = tmp_path_factory.mktemp("judged")
+    (quiet,) = hallucination(folder / "quiet", top=0.85)
+    for claim, run in (("three_phases", write_run(folder / "runs" / "one")), ("hallucination", quiet)):
+        done = run_script(f"eval/analysis/{claim}.py", run, "--results", folder / claim / "mini.json")
+        assert done.returncode in (0, 1), done.stderr
+    return folder
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository without results whose READMEs have places for their tables."""
+    root = tmp_path / "repository"
+    for path in (root / "README.md", *(root / "train/recipes" / claim.name / "README.md" for claim in claims())):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("Before.\n<!-- verdict -->\nold\n<!-- end -->\nAfter.\n")
+    return root
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def publish(root: Path, *arguments: object) -> int:
+    return publish_results.main([str(argument) for argument in arguments], root)
+
+
+def test_judged_runs_reach_results_readmes_and_page(judged: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert publish(repository, judged) == 0
+    for claim in ("three_phases", "hallucination"):
+        for name in ("mini.json", "mini.png"):
+            assert (repository / "eval/results" / claim / name).read_bytes() == (judged / claim / name).read_bytes()
+    readme = (repository / "README.md").read_text()
+    assert readme.startswith("Before.\n<!-- verdict -->\n| claim |")
+    assert readme.endswith("\n<!-- end -->\nAfter.\n")
+    recipe = "[three_phases](train/recipes/three_phases)"
+    assert f"{TITLE} {recipe} | [passed](eval/results/three_phases/mini.json) | not yet run |" in readme
+    assert "on seeds 10" in (repository / "train/recipes/three_phases/README.md").read_text()
+    assert "not yet run" in (repository / "train/recipes/replay/README.md").read_text()
+    assert "1 of 2 judged claims passed" in (repository / "runs/report.html").read_text()
+    printed = capsys.readouterr().out
+    assert "eval/results/three_phases/mini.json" in printed
+    assert "README.md" in printed
+
+
+def test_readme_of_a_recipe_names_every_check_and_why_one_failed(judged: Path) -> None:
+    verdict = json.loads((judged / "hallucination" / "mini.json").read_text())
+    text = publish_results.recipe_text({"mini": report.Entry(CLAIMS["hallucination"], verdict)})
+    assert "**not passed**" in text
+    assert [check["name"] in text for check in verdict["checks"]] == [True] * len(verdict["checks"])
+    assert text.count("**fail**") == 1
+    assert verdict["explanation"] in text
+
+
+def test_results_at_paper_scale_stand_beside_those_at_mini_scale(judged: Path, repository: Path, tmp_path: Path) -> None:
+    verdict = json.loads((judged / "three_phases" / "mini.json").read_text())
+    (tmp_path / "three_phases").mkdir()
+    (tmp_path / "three_phases" / "paper.json").write_text(json.dumps(verdict | {"scale": "paper"}))
+    shutil.copy(judged / "three_phases" / "mini.png", tmp_path / "three_phases" / "paper.png")
+    publish(repository, judged)
+    assert publish(repository, tmp_path, "--scale", "paper") == 0
+    text = (repository / "train/recipes/three_phases/README.md").read_text()
+    assert text.index("**Measured** on seeds 10 ([mini.json]") < text.index("**Measured** at paper scale on seeds 10")
+    assert "[passed](eval/results/three_phases/paper.json) |" in (repository / "README.md").read_text()
+
+
+def test_publishing_again_changes_nothing(judged: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    publish(repository, judged)
+    before = contents(repository)
+    assert publish(repository, judged) == publish(repository, judged, "--check") == publish(repository, "--check") == 0
+    assert contents(repository) == before
+    assert capsys.readouterr().out.endswith("out of date: none\n")
+
+
+def test_check_names_what_is_out_of_date_and_writes_nothing(
+    judged: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(repository, judged)
+    (repository / "README.md").write_text((repository / "README.md").read_text().replace("passed", "PASSED"))
+    (repository / "eval/results/three_phases/mini.png").write_bytes(b"another picture")
+    before = contents(repository)
+    capsys.readouterr()
+    assert publish(repository, judged, "--check") == 1
+    assert capsys.readouterr().out == "out of date: eval/results/three_phases/mini.png, README.md\n"
+    assert contents(repository) == before
+
+
+def test_results_of_other_seeds_are_replaced_only_on_request(
+    judged: Path, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(repository, judged)
+    before = contents(repository)
+    run = write_run(tmp_path / "other", seed=7)
+    run_script("eval/analysis/three_phases.py", run, "--results", tmp_path / "three_phases" / "mini.json")
+    with pytest.raises(SystemExit, match="2"):
+        publish(repository, tmp_path)
+    error = capsys.readouterr().err
+    assert "has seeds [7], the published verdict [10]" in error
+    assert "--replace" in error
+    assert contents(repository) == before
+    assert publish(repository, tmp_path, "--replace") == 0
+    assert "replaced: " in capsys.readouterr().out
+    assert json.loads((repository / "eval/results/three_phases/mini.json").read_text())["seeds"] == [7]
+
+
+def without_picture(folder: Path) -> None:
+    (folder / "three_phases" / "mini.png").unlink()
+
+
+def of_another_claim(folder: Path) -> None:
+    shutil.copy(folder / "hallucination" / "mini.json", folder / "three_phases" / "mini.json")
+
+
+def of_another_scale(folder: Path) -> None:
+    path = folder / "three_phases" / "mini.json"
+    path.write_text(path.read_text().replace('"scale": "mini"', '"scale": "smoke"'))
+
+
+def without_verdicts(folder: Path) -> None:
+    for path in folder.glob("*/mini.json"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "fragments"),
+    [
+        (without_picture, ["has no picture beside it", "eval/analysis/three_phases.py --results"]),
+        (of_another_claim, ["is the verdict on 'hallucination'", "'three_phases'"]),
+        (of_another_scale, ["has scale 'smoke'; expected 'mini'"]),
+        (without_verdicts, ["has no CLAIM/mini.json", "train/run_all.py"]),
+    ],
+)
+def test_folders_that_cannot_be_published_are_refused(
+    judged: Path, repository: Path, tmp_path: Path, change: Any, fragments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, before = shutil.copytree(judged, tmp_path / "changed"), contents(repository)
+    change(folder)
+    with pytest.raises(SystemExit, match="2"):
+        publish(repository, folder)
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert all(fragment in error for fragment in fragments), error
+    assert contents(repository) == before
+
+
+def test_published_verdict_without_its_picture_is_named(
+    judged: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(repository, judged)
+    (repository / "eval/results/three_phases/mini.png").unlink()
+    with pytest.raises(SystemExit, match="2"):
+        publish(repository, "--check")
+    assert "three_phases/mini.json has no picture beside it" in capsys.readouterr().err
+
+
+def test_readme_without_a_place_for_its_table_is_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository / "README.md").write_text("no place")
+    with pytest.raises(SystemExit, match="2"):
+        publish(repository)
+    assert "has 0 places between <!-- verdict --> and <!-- end -->; it must have one" in capsys.readouterr().err
+
+
+def test_readmes_of_this_repository_are_up_to_date() -> None:
+    done = run_script("eval/publish_results.py", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ROOT == publish_results.ROOT
