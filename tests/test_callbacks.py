@@ -8,7 +8,6 @@ import pytest
 import torch
 from kinds import model_of, tokenizer_of
 from plain_metric import NAMES
-from torch.utils.tensorboard import SummaryWriter
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
@@ -404,9 +403,11 @@ def test_all_texts_of_a_config_are_scored_as_score_does(tmp_path: Path) -> None:
     assert callback.history[0]["attribute_loss"] == pytest.approx(found.totals().summary(NAMES)["attribute_loss"], rel=1e-6)
 
 
+@pytest.mark.ecosystem
 @pytest.mark.parametrize("tracker_first", [True, False])
 def test_trackers_get_every_step_wherever_they_stand(tracker_first: bool, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from torch.utils.tensorboard import SummaryWriter
 
     trainer, callback = their_trainer(tmp_path), watch(steps=[0, 2], splits=["unseen"])
     callback.attach(trainer)

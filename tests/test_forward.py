@@ -15,7 +15,6 @@ import torch
 from accelerate import cpu_offload, disk_offload
 from conftest import ROOT, SCRIPT_ENVIRONMENT
 from kinds import model_of, tokenizer_of
-from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from bio_facts.generate.config import CONFIGS, Config
@@ -369,9 +368,12 @@ def test_settings_of_a_model_are_left_as_they_were() -> None:
     assert model.config.return_dict is False
 
 
+@pytest.mark.ecosystem
 @pytest.mark.parametrize("targets", [["embed_tokens"], ["q_proj"], ["lm_head"], ["embed_tokens", "lm_head", "v_proj"]])
 @pytest.mark.parametrize("use_dora", [False, True])
 def test_adapters_on_any_layer_are_scored(targets: list[str], use_dora: bool) -> None:
+    from peft import LoraConfig, get_peft_model
+
     torch.manual_seed(0)
     config = LoraConfig(task_type="CAUSAL_LM", target_modules=targets, r=2, use_dora=use_dora, init_lora_weights=False)
     model = get_peft_model(llama(), config)
@@ -380,20 +382,24 @@ def test_adapters_on_any_layer_are_scored(targets: list[str], use_dora: bool) ->
     assert scored(model).totals().loss_sum != pytest.approx(scored(llama()).totals().loss_sum, rel=1e-6)  # they are at work
 
 
+@pytest.mark.ecosystem
 @pytest.mark.parametrize(
-    "config",
+    ("kind", "settings"),
     [
-        LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"], modules_to_save=["embed_tokens", "lm_head"]),
-        LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"], trainable_token_indices=[3, 4]),
-        PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
-        PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
-        IA3Config(task_type="CAUSAL_LM", target_modules=["k_proj"], feedforward_modules=[]),
+        ("LoraConfig", {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head"]}),
+        ("LoraConfig", {"target_modules": ["q_proj"], "trainable_token_indices": [3, 4]}),
+        ("PromptTuningConfig", {"num_virtual_tokens": 3}),
+        ("PrefixTuningConfig", {"num_virtual_tokens": 3}),
+        ("IA3Config", {"target_modules": ["k_proj"], "feedforward_modules": []}),
     ],
     ids=["modules_to_save", "trainable_tokens", "prompt_tuning", "prefix_tuning", "ia3"],
 )
-def test_other_adapters_are_scored(config: Any) -> None:
+def test_other_adapters_are_scored(kind: str, settings: dict[str, Any]) -> None:
+    import peft
+
     torch.manual_seed(0)
-    assert_scored_by_its_own_logits(get_peft_model(llama(), config))
+    config = getattr(peft, kind)(task_type="CAUSAL_LM", **settings)
+    assert_scored_by_its_own_logits(peft.get_peft_model(llama(), config))
 
 
 def headless() -> Any:
