@@ -16,6 +16,13 @@ for folder in ("train", "eval"):  # scripts, not packages: their modules are imp
     sys.path.append(str(ROOT / folder))
 
 
+def ecosystem(*packages: str) -> Any:
+    """The mark of a file that `make test-ecosystem` runs. Where a package is missing, the file is skipped and says so."""
+    for package in packages:
+        pytest.importorskip(package, reason=f"{package} is not installed here: make test-ecosystem")
+    return pytest.mark.ecosystem
+
+
 def load_recipe(path: Path, overrides: dict[str, Any], arm: str | None = None) -> Any:
     from bio_facts.runs.recipe_files import read_recipe_file
 

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import datasets
-import duckdb
 import numpy as np
 import pandas as pd
-import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from kinds import KINDS, TEXTS, TOKENIZERS, tokenizer_of
@@ -307,15 +306,24 @@ def from_pandas(given: list[dict], path: Path) -> Any:
 
 
 def from_duckdb(given: list[dict], path: Path) -> Any:
+    import duckdb
+
     return duckdb.sql(f"select * from '{path}'").df().to_dict("records")
 
 
 def from_polars(given: list[dict], path: Path) -> Any:
+    import polars
+
     return polars.read_parquet(path).to_dicts()
 
 
 def in_format(name: str) -> Callable[[list[dict], Path], Any]:
-    return lambda given, path: list(datasets.Dataset.from_list(given).with_format(name))
+    def rows_of_datasets(given: list[dict], path: Path) -> Any:
+        import datasets
+
+        return list(datasets.Dataset.from_list(given).with_format(name))
+
+    return rows_of_datasets
 
 
 def with_scalars(scalar: Callable[[int], Any], collection: Callable[[list], Any]) -> Callable[[list[dict], Path], Any]:
@@ -331,11 +339,10 @@ def with_scalars(scalar: Callable[[int], Any], collection: Callable[[list], Any]
 @pytest.mark.parametrize(
     "make",
     [
-        from_pandas,
-        from_duckdb,
-        from_polars,
-        in_format("numpy"),
-        in_format("torch"),
+        *(
+            pytest.param(make, marks=pytest.mark.ecosystem)
+            for make in (from_pandas, from_duckdb, from_polars, in_format("numpy"), in_format("torch"))
+        ),
         with_scalars(np.uint16, tuple),
         with_scalars(np.array, lambda items: np.array(items, dtype=object)),
         with_scalars(torch.tensor, deque),
@@ -345,7 +352,7 @@ def with_scalars(scalar: Callable[[int], Any], collection: Callable[[list], Any]
 )
 def test_rows_of_other_libraries_have_the_tokens_of_plain_ones(make: Callable[[list[dict], Path], Any], tmp_path: Path) -> None:
     given = [dict(row) for row in ROWS[:4]]
-    datasets.Dataset.from_list(given).to_parquet(tmp_path / "rows.parquet")
+    pq.write_table(pa.Table.from_pylist(given), tmp_path / "rows.parquet")
     found, expected = (
         align(tokenizer_of("own"), make(given, tmp_path / "rows.parquet"), 0),
         align(tokenizer_of("own"), given, 0),

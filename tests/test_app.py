@@ -15,16 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import evaluate
 import numpy as np
 import pytest
 import yaml
-from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, load_recipe, run_script
+from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, ecosystem, load_recipe, run_script
 
 import bio_facts
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.measure.metrics import attribute_totals
 
+pytestmark = ecosystem("evaluate", "gradio")
+evaluate = pytest.importorskip("evaluate")
 FOLDER = ROOT / "eval" / "attribute_recall"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 EXAMPLE_TEXT = (FOLDER / "example.json").read_text(encoding="utf-8")
@@ -54,7 +55,6 @@ def loaded(path: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def app() -> Any:
-    pytest.importorskip("gradio")
     return loaded(FOLDER / "app.py")
 
 
@@ -345,7 +345,6 @@ def wait_until_served(url: str, server: subprocess.Popen[bytes], log: Path) -> N
 @pytest.fixture(scope="module")
 def url(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The app as a Space has it: a copy of the folder under another name, started from elsewhere, without bio_facts."""
-    pytest.importorskip("gradio")
     folder = tmp_path_factory.mktemp("space")
     shutil.copytree(FOLDER, folder / "app", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "absent").mkdir()

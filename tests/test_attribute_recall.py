@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import evaluate
 import numpy as np
 import pytest
 import torch
+from conftest import ecosystem
 from hypothesis import given, settings
 from plain_metric import (
     NAMES,
@@ -30,6 +30,8 @@ from plain_metric import (
 from bio_facts.generate.attributes import ATTRIBUTES, full_pool_sizes
 from bio_facts.measure.baseline import pool_no_knowledge_loss, pool_no_knowledge_losses
 
+pytestmark = ecosystem("evaluate")
+evaluate = pytest.importorskip("evaluate")
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "eval" / "attribute_recall"
 DEFAULT = ("predictions", "references", "nlls", "attribute_ids")

@@ -172,6 +172,24 @@ def test_import_against_the_direction_would_be_noticed(file: str, source: str) -
     assert forbidden(ROOT / "bio_facts" / file, source)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import random",
+        "from random import shuffle",
+        "from numpy.random import default_rng",
+        "import numpy as np\n\nnp.random.seed(1)",
+        "import numpy as np\n\nGENERATOR = np.random.default_rng(0)",
+    ],
+)
+@pytest.mark.parametrize(("file", "noticed"), [("bio_facts/generate/new.py", True), ("eval/analysis/new.py", False)])
+def test_ruff_refuses_random_generators_in_the_package(source: str, file: str, noticed: bool) -> None:
+    """`make lint` looks at every file; here, at a line that is planted in one."""
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "concise", "--stdin-filename", file, "-"]
+    result = subprocess.run(command, cwd=ROOT, input=source, capture_output=True, text=True)
+    assert ("TID251" in result.stdout) is noticed, result.stdout + result.stderr
+
+
 def test_every_public_name_is_there() -> None:
     import bio_facts
 

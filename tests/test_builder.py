@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
-from datasets import DatasetDict, IterableDatasetDict, Value
+from conftest import ecosystem
 from torch.utils.data import DataLoader
 
 import bio_facts
@@ -15,9 +14,15 @@ from bio_facts.generate.config import CONFIGS, get_config
 from bio_facts.generate.distributions import PowerLaw
 from bio_facts.generate.pools import read_lines
 from bio_facts.generate.population import Population
-from bio_facts.publish.builder import BioFacts, BioFactsConfig
 from bio_facts.publish.export import build
 from bio_facts.publish.tables import num_rows, record_batch
+
+pytestmark = ecosystem("datasets")
+
+import datasets  # noqa: E402
+from datasets import DatasetDict, IterableDatasetDict, Value  # noqa: E402
+
+from bio_facts.publish.builder import BioFacts, BioFactsConfig  # noqa: E402
 
 # 20,000 rows of train are two parts, which is what processes share.
 NAME = "n1k-alpha0.6"

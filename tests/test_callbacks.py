@@ -514,6 +514,7 @@ def test_all_texts_of_a_config_are_scored_as_score_does(tmp_path: Path) -> None:
     assert callback.history[0]["attribute_loss"] == pytest.approx(found.totals().summary(NAMES)["attribute_loss"], rel=1e-6)
 
 
+@pytest.mark.ecosystem
 @pytest.mark.parametrize("tracker_first", [True, False])
 def test_trackers_get_every_step_wherever_they_stand(
     tracker_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,15 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
-import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import other_process_holding
-from datasets import load_dataset
 from filelock import ReadWriteLock
 
 from bio_facts.cli import main
@@ -196,30 +192,41 @@ def plain(value: Any) -> Any:
 
 
 def with_datasets(folder: Path, config: str, split: str, cache: Path) -> list[dict[str, Any]]:
+    from datasets import load_dataset
+
     found: list[dict[str, Any]] = load_dataset(str(folder), config, split=split, cache_dir=str(cache)).to_list()
     return found
 
 
 def with_streaming(folder: Path, config: str, split: str, cache: Path) -> list[dict[str, Any]]:
+    from datasets import load_dataset
+
     return list(load_dataset(str(folder), config, split=split, cache_dir=str(cache), streaming=True))
 
 
 def with_pandas(folder: Path, config: str, split: str, cache: Path) -> list[dict[str, Any]]:
+    import pandas as pd
+
     frame = pd.concat([pd.read_parquet(path) for path in files_of(folder, config, split)])
     return [plain(row) for row in frame.to_dict("records")]
 
 
 def with_polars(folder: Path, config: str, split: str, cache: Path) -> list[dict[str, Any]]:
+    import polars as pl
+
     return pl.read_parquet(folder / "data" / config / f"{split}-*.parquet").to_dicts()
 
 
 def with_duckdb(folder: Path, config: str, split: str, cache: Path) -> list[dict[str, Any]]:
+    import duckdb
+
     with duckdb.connect() as connection:
         found = connection.execute("select * from read_parquet(?)", [f"{folder}/data/{config}/{split}-*.parquet"])
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
+@pytest.mark.ecosystem
 @pytest.mark.parametrize("read", [with_datasets, with_streaming, with_pandas, with_polars, with_duckdb])
 @pytest.mark.parametrize(("config", "split"), [("small", "train"), ("people", "pretrain"), ("templates", "train")])
 def test_every_reader_gives_the_same_rows(read: Callable, config: str, split: str, built: Path, tmp_path: Path) -> None:
@@ -227,14 +234,20 @@ def test_every_reader_gives_the_same_rows(read: Callable, config: str, split: st
     assert read(built, config, split, tmp_path) == wanted
 
 
+@pytest.mark.ecosystem
 @pytest.mark.parametrize(("config", "split"), SPLITS_OF_BUILT)
 def test_load_dataset_finds_every_split_in_full(config: str, split: str, built: Path, tmp_path: Path) -> None:
     manifest = json.loads((built / "manifest.json").read_text(encoding="utf-8"))
+    from datasets import load_dataset
+
     data = load_dataset(str(built), config, split=split, cache_dir=str(tmp_path))
     assert data.num_rows == manifest["configs"][config]["splits"][split]["num_rows"]
 
 
+@pytest.mark.ecosystem
 def test_load_dataset_without_a_config_takes_the_biographies(built: Path, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
     assert load_dataset(str(built), split="train", cache_dir=str(tmp_path)).num_rows == SMALL.num_biographies
 
 

@@ -22,7 +22,8 @@ from written_runs import write_run
 
 import bio_facts
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, GROUPS = PYPROJECT["project"], PYPROJECT["dependency-groups"]
 DISTRIBUTIONS = {"yaml": "pyyaml", "google": "protobuf"}  # of imports that are named otherwise
 FOLDERS = ("train", "eval", "eval/analysis", "eval/attribute_recall", "eval/lm_eval", "tests")
 LAZY = bio_facts._LAZY
@@ -43,7 +44,21 @@ PARTS = {
     ],
     "eval": ["eval/*.py", "eval/attribute_recall/*.py", "eval/analysis/*.py"],
     "harness": ["eval/lm_eval/*.py"],
-    "test": ["tests/*.py", "benchmarks/*.py", "bio_facts/**/*.py"],
+}
+# What the tests and benchmarks are made of, all environments together.
+EVERYTHING = ["tests/*.py", "benchmarks/*.py", "bio_facts/**/*.py", ".ci/*.py"]
+# Packages that make demo and make paper do without.
+NOT_FOR_TRAINING = {
+    "gradio",
+    "playwright",
+    "lm-eval",
+    "datatrove",
+    "evaluate",
+    "datasets",
+    "polars",
+    "duckdb",
+    "pandas",
+    "peft",
 }
 
 
@@ -78,6 +93,12 @@ def imported(file: Path) -> Iterator[str]:
             yield f"bio_facts.{LAZY.get(node.attr, node.attr)}"
 
 
+def provided_to_tests() -> set[str]:
+    """Distributions that .venv-ecosystem asks for by name."""
+    grouped = {canonicalize_name(Requirement(text).name) for texts in GROUPS.values() for text in texts}
+    return grouped | provided(*PROJECT["optional-dependencies"])
+
+
 def needed(files: list[Path]) -> set[str]:
     """Distributions that these files import, and the files of this repository that they import, and so on."""
     local = {file.stem: file for folder in FOLDERS for file in (ROOT / folder).glob("*.py")}
@@ -90,13 +111,25 @@ def needed(files: list[Path]) -> set[str]:
         for name in imported(file):
             top = name.partition(".")[0]
             if top in PACKAGES:
-                module = PACKAGES[top] / f"{name.replace('.', '/')}.py"
-                left += [module] if module.is_file() else []
+                left += modules_of(name)
             elif (file.parent / f"{top}.py").is_file() or (top in local and file.parent.name in ("tests", "analysis")):
                 left.append(file.parent / f"{top}.py" if (file.parent / f"{top}.py").is_file() else local[top])
             elif top not in sys.stdlib_module_names and top not in ("__main__", "app", "utils"):
                 found.add(canonicalize_name(DISTRIBUTIONS.get(top, top)))
     return found
+
+
+def modules_of(name: str) -> list[Path]:
+    """Files of the package that importing `name`, a module or something in one, loads."""
+    parts = name.split(".")
+    folder = PACKAGES[parts[0]]
+    paths = [folder.joinpath(*parts[:length]) for length in range(1, len(parts) + 1)]
+    return [file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+
+
+def test_imports_are_followed_into_the_layers_of_the_package() -> None:
+    files = {str(file.relative_to(ROOT)) for file in modules_of("bio_facts.publish.tables.rows")}
+    assert files == {"bio_facts/__init__.py", "bio_facts/publish/tables.py"}
 
 
 def test_lazy_names_are_those_of_the_package() -> None:
@@ -107,6 +140,16 @@ def test_lazy_names_are_those_of_the_package() -> None:
 
 def test_every_extra_is_looked_at() -> None:
     assert set(PROJECT["optional-dependencies"]) == {*PARTS, "paper"}
+
+
+def test_tests_have_what_they_import() -> None:
+    files = [file for pattern in EVERYTHING for file in sorted(ROOT.glob(pattern))]
+    assert needed(files) - provided_to_tests() == set()
+
+
+def test_training_installs_no_package_that_only_tests_and_other_extras_need() -> None:
+    assert not provided("train") & NOT_FOR_TRAINING
+    assert provided_to_tests() >= NOT_FOR_TRAINING
 
 
 @pytest.mark.parametrize("extra", PARTS)
@@ -143,17 +186,46 @@ PINS = dict(
 )
 
 
-@pytest.mark.parametrize("text", sorted({text for texts in PROJECT["optional-dependencies"].values() for text in texts}))
-def test_pin_is_in_the_range_of_the_extra(text: str) -> None:
-    requirement = Requirement(text)
-    assert requirement.name not in PINS or requirement.specifier.contains(PINS[requirement.name])
+REQUIREMENTS = [
+    *PROJECT["dependencies"],
+    *(text for texts in (*PROJECT["optional-dependencies"].values(), *GROUPS.values()) for text in texts),
+]
+
+
+def test_pins_are_in_the_ranges_that_are_declared() -> None:
+    """And every declared package has one."""
+    requirements = [Requirement(text) for text in REQUIREMENTS if not text.startswith("bio-facts")]
+    assert len(requirements) > 30
+    misfits = [str(one) for one in requirements if not one.specifier.contains(PINS.get(canonicalize_name(one.name), "0"))]
+    assert misfits == []
+
+
+def test_pins_have_no_local_version() -> None:
+    """torch==2.13.0 holds for 2.13.0+cpu, the build for CUDA and that of PyPI."""
+    assert PINS["torch"] == "2.13.0"
+    assert not [pin for pin in PINS.values() if "+" in pin]
+
+
+def test_what_pinned_packages_require_is_pinned_too() -> None:
+    """As far as they are installed."""
+    checked, unpinned = 0, []
+    for name in PINS:
+        try:
+            requirements = [Requirement(text) for text in requires(name) or []]
+        except PackageNotFoundError:
+            continue
+        needed_here = [one for one in requirements if one.marker is None or one.marker.evaluate({"extra": ""})]
+        checked += len(needed_here)
+        # The wheel of PyPI's torch requires the libraries of CUDA, in one version of each.
+        unpinned += [f"{name}: {one}" for one in needed_here if canonicalize_name(one.name) not in PINS and name != "torch"]
+    assert checked > 50
+    assert unpinned == []
 
 
 def test_pins_fit_one_another() -> None:
     """As far as they are installed: what a package at its pin requires of another one, the other one's pin is."""
     checked, misfits = 0, []
-    pins = {canonicalize_name(name): pin for name, pin in PINS.items()}
-    for name, pin in pins.items():
+    for name, pin in PINS.items():
         try:
             if Version(version(name)).public != pin:
                 continue
@@ -161,10 +233,10 @@ def test_pins_fit_one_another() -> None:
             continue
         for requirement in map(Requirement, requires(name) or []):
             other = canonicalize_name(requirement.name)
-            if other in pins and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            if other in PINS and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
                 checked += 1
-                if not requirement.specifier.contains(pins[other]):
-                    misfits.append(f"{name} {pin} requires {requirement}, pinned to {pins[other]}")
+                if not requirement.specifier.contains(PINS[other]):
+                    misfits.append(f"{name} {pin} requires {requirement}, pinned to {PINS[other]}")
     assert checked > 20
     assert misfits == []
 
@@ -201,7 +273,7 @@ def run_script_without(packages: tuple[str, ...], script: str, *arguments: objec
         ("datasets", "import bio_facts; bio_facts.load_dataset('n1k')", "hub"),
         ("datasets", "from bio_facts import load_dataset", "hub"),
         ("datasets", "import bio_facts.publish.builder", "hub"),
-        ("dill", "import bio_facts; bio_facts.load_dataset('n1k')", "hub"),  # of datasets
+        pytest.param("dill", "import bio_facts; bio_facts.load_dataset('n1k')", "hub", marks=pytest.mark.ecosystem),
         ("datatrove", "from bio_facts.publish.datatrove_steps import WriteShards", "datatrove"),
         ("transformers", "from bio_facts.measure.callbacks import AttributeEvaluation", "train"),
         ("accelerate", "import bio_facts.measure.callbacks", "train"),
@@ -253,7 +325,7 @@ def test_function_without_its_package_names_the_extra(package: str, program: str
         ("torch", "eval/make_example.py", ["{tmp}"], "eval"),
         ("jinja2", "eval/report.py", ["--output-file", "{tmp}/report.html"], "train"),
         ("transformers", "eval/lm_eval/tokens_apart.py", ["bio_facts"], "train"),
-        ("gradio", "eval/attribute_recall/app.py", [], "eval"),
+        pytest.param("gradio", "eval/attribute_recall/app.py", [], "eval", marks=pytest.mark.ecosystem),  # after evaluate
         ("evaluate", "eval/attribute_recall/app.py", [], "eval"),
     ],
 )

@@ -15,7 +15,6 @@ import torch
 from accelerate import cpu_offload, disk_offload
 from conftest import ROOT, SCRIPT_ENVIRONMENT
 from kinds import model_of, tokenizer_of
-from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from plain_metric import NAMES
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, RobertaConfig, RobertaForCausalLM
 
@@ -335,8 +334,10 @@ def test_longer_texts_than_a_model_was_tried_on_are_tried(prove_first: bool) -> 
 
 
 def test_fingerprint_tells_weights_and_adapters_apart() -> None:
-    model = get_peft_model(
-        llama(), LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"], init_lora_weights=False)
+    import peft
+
+    model = peft.get_peft_model(
+        llama(), peft.LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"], init_lora_weights=False)
     ).eval()
     found = [fingerprint(model)]
     with model.disable_adapter():
@@ -443,9 +444,12 @@ def test_settings_of_a_model_are_left_as_they_were() -> None:
     assert model.config.return_dict is False
 
 
+@pytest.mark.ecosystem
 @pytest.mark.parametrize("targets", [["embed_tokens"], ["q_proj"], ["lm_head"], ["embed_tokens", "lm_head", "v_proj"]])
 @pytest.mark.parametrize("use_dora", [False, True])
 def test_adapters_on_any_layer_are_scored(targets: list[str], use_dora: bool) -> None:
+    from peft import LoraConfig, get_peft_model
+
     torch.manual_seed(0)
     config = LoraConfig(task_type="CAUSAL_LM", target_modules=targets, r=2, use_dora=use_dora, init_lora_weights=False)
     model = get_peft_model(llama(), config)
@@ -454,26 +458,32 @@ def test_adapters_on_any_layer_are_scored(targets: list[str], use_dora: bool) ->
     assert scored(model).totals().loss_sum != pytest.approx(scored(llama()).totals().loss_sum, rel=1e-6)  # they are at work
 
 
+@pytest.mark.ecosystem
 @pytest.mark.parametrize(
-    "config",
+    ("kind", "settings"),
     [
-        LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"], modules_to_save=["embed_tokens", "lm_head"]),
-        LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"], trainable_token_indices=[3, 4]),
-        PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
-        PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
-        IA3Config(task_type="CAUSAL_LM", target_modules=["k_proj"], feedforward_modules=[]),
+        ("LoraConfig", {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head"]}),
+        ("LoraConfig", {"target_modules": ["q_proj"], "trainable_token_indices": [3, 4]}),
+        ("PromptTuningConfig", {"num_virtual_tokens": 3}),
+        ("PrefixTuningConfig", {"num_virtual_tokens": 3}),
+        ("IA3Config", {"target_modules": ["k_proj"], "feedforward_modules": []}),
     ],
     ids=["modules_to_save", "trainable_tokens", "prompt_tuning", "prefix_tuning", "ia3"],
 )
-def test_other_adapters_are_scored(config: Any) -> None:
+def test_other_adapters_are_scored(kind: str, settings: dict[str, Any]) -> None:
+    import peft
+
     torch.manual_seed(0)
-    assert_scored_by_its_own_logits(get_peft_model(llama(), config))
+    config = getattr(peft, kind)(task_type="CAUSAL_LM", **settings)
+    assert_scored_by_its_own_logits(peft.get_peft_model(llama(), config))
 
 
 @pytest.mark.parametrize("form", ["tensor", "mapping", "tuple"])
 def test_adapters_around_a_plain_module_are_scored(form: str) -> None:
+    import peft
+
     torch.manual_seed(0)
-    model = get_peft_model(ByName(form), LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
+    model = peft.get_peft_model(ByName(form), peft.LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
     assert_scored_by_its_own_logits(model)
     assert scored(model).totals().loss_sum != pytest.approx(scored(llama()).totals().loss_sum, rel=1e-6)
 
@@ -481,17 +491,19 @@ def test_adapters_around_a_plain_module_are_scored(form: str) -> None:
 SIZES = {"vocab_size": 99, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
 
-def prompted(kind: Any) -> Any:
+def adapted(kind: str, **settings: Any) -> Any:
+    import peft
+
     model = LlamaForCausalLM(LlamaConfig(**SIZES, max_position_embeddings=20))
-    return get_peft_model(model, kind(task_type="CAUSAL_LM", num_virtual_tokens=6))
+    return peft.get_peft_model(model, getattr(peft, kind)(task_type="CAUSAL_LM", **settings))
 
 
 @pytest.mark.parametrize(
     ("make", "length"),
     [
-        (lambda: prompted(PromptTuningConfig), 14),
-        (lambda: prompted(PrefixTuningConfig), 14),
-        (lambda: prompted(lambda **fields: LoraConfig(task_type="CAUSAL_LM")), 20),
+        (lambda: adapted("PromptTuningConfig", num_virtual_tokens=6), 14),
+        (lambda: adapted("PrefixTuningConfig", num_virtual_tokens=6), 14),
+        (lambda: adapted("LoraConfig"), 20),
         (lambda: RobertaForCausalLM(RobertaConfig(**SIZES, max_position_embeddings=20, is_decoder=True)), 18),
         (lambda: RobertaForCausalLM(RobertaConfig(**SIZES, max_position_embeddings=9, pad_token_id=3, is_decoder=True)), 5),
         (lambda: GPT2LMHeadModel(GPT2Config(vocab_size=99, n_embd=16, n_layer=1, n_head=2, n_positions=3)), 3),

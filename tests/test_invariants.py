@@ -2,13 +2,11 @@
 
 import json
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -91,20 +89,6 @@ def digests_elsewhere() -> list[dict[str, str]]:
 def test_columns_are_those_of_the_schema(batch: pa.RecordBatch, config: Any) -> None:
     assert batch.schema.equals(SCHEMAS[config.table])
     batch.validate(full=True)
-
-
-def test_rows_do_not_depend_on_global_random_state(config: Any, split: str, batch: pa.RecordBatch) -> None:
-    random.seed(2)
-    np.random.seed(2)
-    assert record_batch(config, split, range(NUM_ROWS)).equals(batch)
-
-
-def test_rows_leave_global_random_state_alone(config: Any, split: str) -> None:
-    random.seed(1)
-    np.random.seed(1)
-    before = random.getstate(), np.random.get_state()[1].tolist()
-    record_batch(config, split, range(NUM_ROWS))
-    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
 
 
 def test_rows_are_the_same_in_another_process(

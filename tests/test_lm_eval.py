@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from chi_square import p_uniform
-from conftest import ROOT, SMOKE, run_script
+from conftest import ROOT, SMOKE, ecosystem, run_script
 from hub_server import HubServer
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -30,6 +30,7 @@ from bio_facts.measure.tokens import load_tokenizer
 from bio_facts.publish.export import build
 from bio_facts.publish.tables import rows
 
+pytestmark = ecosystem("lm_eval", "datasets")
 FOLDER = ROOT / "eval" / "lm_eval"
 SIZES = {"cities": 4, "universities": 4, "majors": 4, "companies": 4, "years": 4}  # those of the smoke recipe
 CONFIG = CONFIGS["n1k"].replace(num_individuals=20, num_biographies=20, pool_sizes=SIZES)

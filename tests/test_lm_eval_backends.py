@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from completions_server import CompletionsServer
+from conftest import ecosystem
 from test_lm_eval import FOLDER, start_harness, tokens_apart
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
@@ -21,7 +22,7 @@ from bio_facts.measure.tokens import load_tokenizer
 from bio_facts.publish.export import build
 from bio_facts.publish.tables import rows
 
-pytest.importorskip("tenacity", reason="the harness's API backends need lm-eval[api]")
+pytestmark = ecosystem("tenacity")  # of lm-eval[api], for backends that ask a server
 
 CONFIG = CONFIGS["n1k"].replace(num_individuals=20, num_biographies=20)
 NAME, SPLIT, LIMIT = "n1k-small", "validation", 4

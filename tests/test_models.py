@@ -216,8 +216,10 @@ def test_damaged_folder_is_one_line(folders: dict[str, Path], tmp_path: Path, da
     assert "which cannot be loaded: " in refusal(folder)
 
 
+@pytest.mark.ecosystem
 def test_adapter_is_loaded_with_its_base(folders: dict[str, Path], tmp_path: Path) -> None:
-    peft = pytest.importorskip("peft")
+    import peft
+
     base = shutil.copytree(folders["neox"], tmp_path / "base")
     adapted = peft.get_peft_model(
         load_model(base), peft.LoraConfig(r=2, target_modules=["query_key_value"], init_lora_weights=False)

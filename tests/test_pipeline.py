@@ -10,18 +10,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import other_process_holding
-from datatrove.data import Document
-from datatrove.executor import LocalPipelineExecutor
-from datatrove.pipeline.filters import LambdaFilter
-from datatrove.pipeline.writers.jsonl import JsonlWriter
+from conftest import ecosystem, other_process_holding
 
 from bio_facts.generate.config import CONFIGS, TemplatesConfig
 from bio_facts.generate.splits import draw
-from bio_facts.publish import datatrove_steps as pipeline
 from bio_facts.publish import export, shards
-from bio_facts.publish.datatrove_steps import ReadBiographies, WriteShards
 from bio_facts.publish.tables import rows
+
+pytestmark = ecosystem("datatrove")
+
+from datatrove.data import Document  # noqa: E402
+from datatrove.executor import LocalPipelineExecutor  # noqa: E402
+from datatrove.pipeline.filters import LambdaFilter  # noqa: E402
+from datatrove.pipeline.writers.jsonl import JsonlWriter  # noqa: E402
+
+from bio_facts.publish import datatrove_steps as pipeline  # noqa: E402
+from bio_facts.publish.datatrove_steps import ReadBiographies, WriteShards  # noqa: E402
 
 SMALL = CONFIGS["n1k"].replace(num_individuals=40, num_biographies=100)
 BUILT = {"small": SMALL, "templates": TemplatesConfig()}  # four shards

@@ -326,6 +326,7 @@ def test_compiled_run_in_bfloat16_resumes_and_saves_plain_weights(smoke_run: Pat
             assert {saved.get_tensor(name).dtype for name in names} == {torch.float32}
 
 
+@pytest.mark.ecosystem
 def test_trackers_get_the_numbers_of_the_metrics(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import assert_refused
+from conftest import assert_refused, ecosystem
 from hub_server import HubServer, Reply, Repo, Request
 
 from bio_facts.generate.config import CONFIGS
@@ -20,6 +20,7 @@ from bio_facts.generate.splits import draw
 from bio_facts.publish.export import build
 from bio_facts.publish.tables import rows
 
+pytestmark = ecosystem("datasets")
 BIO_FACTS = str(Path(sys.executable).parent / "bio-facts")
 REPO, TAG = "me/bio_facts", "v1.0.0"
 SMALL = CONFIGS["n1k"].replace(num_individuals=50, num_biographies=300, seed=3)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, load_recipe
 from hub_server import HubServer
@@ -60,6 +59,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
         yield server
 
 
+@pytest.mark.ecosystem
 @pytest.mark.parametrize("block", PYTHON_BLOCKS)
 def test_python_blocks_run(block: str, hub: HubServer, tmp_path: Path) -> None:
     home = {"HF_HOME": str(tmp_path / "home")}
@@ -144,6 +144,7 @@ def local_block() -> str:
     return block
 
 
+@pytest.mark.ecosystem
 def test_cluster_example_fits_the_executors_and_the_command_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from datatrove import executor
 
@@ -171,8 +172,10 @@ def test_cluster_example_fits_the_executors_and_the_command_after_it(monkeypatch
     assert built == [(step.configs, step.out)]
 
 
-@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) < 4, reason="runs there, which make compat tests")
+@pytest.mark.ecosystem
 def test_loading_script_is_refused_by_this_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
     (call,) = documented(r"load_dataset\(\"loading_script/")
     assert "With `datasets` 3" in DOCUMENTS["README.md"]
     monkeypatch.chdir(ROOT)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import datasets
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -211,7 +210,15 @@ def test_text_that_begins_with_a_value_needs_a_token_before_it(model: Any) -> No
     assert found.nlls[0][1] == pytest.approx(naive_scores(model, tokenizer(row["text"]).input_ids)["nlls"][1], rel=1e-5)
 
 
-@pytest.mark.parametrize("make", [iter, datasets.Dataset.from_list, lambda given: (row for row in given), tuple])
+def dataset_of(given: list[dict]) -> Any:
+    import datasets
+
+    return datasets.Dataset.from_list(given)
+
+
+@pytest.mark.parametrize(
+    "make", [iter, lambda given: (row for row in given), tuple, pytest.param(dataset_of, marks=pytest.mark.ecosystem)]
+)
 def test_rows_may_come_from_anywhere(model: Any, scores: Scores, make: Any) -> None:
     assert_scores_equal(score(model, tokenizer_of("own"), make(ROWS), batch_size=4), scores)
 
