@@ -86,16 +86,18 @@ def _measured(scale: str, entry: Entry) -> str:
 
 def overview(claims_by_scale: Sequence[Mapping[str, Entry]]) -> str:
     """The table of all claims in README.md, as Markdown. claims_by_scale: for each claim, scale -> the claim at that scale."""
-    rows = []
+    rows, links = [], []
     for entries in claims_by_scale:
         claim = entries[SCALES[0]].claim
-        outcomes = [
-            entry.outcome if entry.verdict is None else f"[{entry.outcome}](eval/results/{claim.name}/{scale}.json)"
-            for scale, entry in entries.items()
-        ]
-        recipe = f"[{claim.name}](train/recipes/{claim.name})"
-        rows.append(f"| {claim.label} | {claim.title} | {recipe} | {' | '.join(outcomes)} |")
-    return "\n".join(["| claim | | recipe | mini, seeds 10-12 | paper scale |", "|---|---|---|---|---|", *rows]) + "\n"
+        links.append(f"[{claim.label}]: train/recipes/{claim.name}")
+        cells = [f"[{claim.label}]", claim.title]
+        for scale, entry in entries.items():
+            reference = f"[{claim.label} {scale}]"
+            cells.append(entry.outcome if entry.verdict is None else f"[{entry.outcome}]{reference}")
+            links += [] if entry.verdict is None else [f"{reference}: eval/results/{claim.name}/{scale}.json"]
+        rows.append(f"| {' | '.join(cells)} |")
+    header = ["| recipe | claim | mini, seeds 10-12 | paper scale |", "|---|---|---|---|"]
+    return "\n".join([*header, *rows, "", *links]) + "\n"
 
 
 def readmes(root: Path) -> dict[Path, str]:

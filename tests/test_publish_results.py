@@ -13,7 +13,7 @@ from conftest import ROOT, run_script
 from test_claims import CLAIMS, hallucination
 from written_runs import write_run
 
-TITLE = "| C1 | Language models learn facts in three phases |"
+TITLE = "| [C1] | Language models learn facts in three phases |"
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,10 @@ def test_judged_runs_reach_results_readmes_and_page(judged: Path, repository: Pa
         for name in ("mini.json", "mini.png"):
             assert (repository / "eval/results" / claim / name).read_bytes() == (judged / claim / name).read_bytes()
     readme = (repository / "README.md").read_text()
-    assert readme.startswith("Before.\n<!-- verdict -->\n| claim |")
+    assert readme.startswith("Before.\n<!-- verdict -->\n| recipe | claim |")
     assert readme.endswith("\n<!-- end -->\nAfter.\n")
-    recipe = "[three_phases](train/recipes/three_phases)"
-    assert f"{TITLE} {recipe} | [passed](eval/results/three_phases/mini.json) | not yet run |" in readme
+    assert f"{TITLE} [passed][C1 mini] | not yet run |" in readme
+    assert "[C1]: train/recipes/three_phases\n[C1 mini]: eval/results/three_phases/mini.json\n" in readme
     assert "on seeds 10" in (repository / "train/recipes/three_phases/README.md").read_text()
     assert "not yet run" in (repository / "train/recipes/replay/README.md").read_text()
     assert "1 of 2 judged claims passed" in (repository / "runs/report.html").read_text()
@@ -81,7 +81,7 @@ def test_results_at_paper_scale_stand_beside_those_at_mini_scale(judged: Path, r
     assert publish(repository, tmp_path, "--scale", "paper") == 0
     text = (repository / "train/recipes/three_phases/README.md").read_text()
     assert text.index("**Measured** on seeds 10 ([mini.json]") < text.index("**Measured** at paper scale on seeds 10")
-    assert "[passed](eval/results/three_phases/paper.json) |" in (repository / "README.md").read_text()
+    assert "[C1 paper]: eval/results/three_phases/paper.json\n" in (repository / "README.md").read_text()
 
 
 def test_publishing_again_changes_nothing(judged: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,7 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
 CLAIM = Claim(
     label="C9b",
     name="associative_memory",
-    title="A perceptron that stores pairs loses them when it is taught new ones, as a language model does",
+    title="A key-value memory forgets old pairs when it learns new ones",
     paper=(
         "A perceptron with one hidden layer of ReLU units, used as a key-value memory, shows the same picture as "
         "fine-tuning on new people (App. F.4)."

@@ -216,7 +216,7 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
 CLAIM = Claim(
     label="C3",
     name="attention_patching",
-    title="It is the attention patterns that a model lacks on the plateau",
+    title="The attention patterns that recall needs form during the plateau",
     paper=(
         "Given the attention patterns of a model after its plateau, a model trained from scratch has no plateau; the "
         "patterns of very early models are worse than those of an untrained one. Attention from where a value is predicted "

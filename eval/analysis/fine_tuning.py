@@ -97,7 +97,7 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
 CLAIM = Claim(
     label="C7",
     name="fine_tuning",
-    title="Fine-tuning on new people wrecks what was known before it teaches",
+    title="Fine-tuning on new individuals destroys old knowledge before it teaches new",
     paper=(
         "Fine-tuning on 1k to 16k new people, 4k steps at a constant learning rate: the loss on the people of pre-training "
         "jumps within the first few hundred steps, while knowledge of the new ones comes slowly (Fig. 5, middle)."

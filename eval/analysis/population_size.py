@@ -135,7 +135,7 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
 CLAIM = Claim(
     label="C2",
     name="population_size",
-    title="The plateau lasts longer the more people there are",
+    title="The plateau lasts longer with more individuals",
     paper=(
         "The plateau's end grows as 0.43 N^0.81 steps of 128 biographies, over populations from 4k to 256k (R2 0.998); the "
         "number of biographies per person seen until then falls slowly with N (Fig. 2, right)."

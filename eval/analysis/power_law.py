@@ -145,7 +145,7 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
 CLAIM = Claim(
     label="C4",
     name="power_law",
-    title="Imbalance shortens the plateau, and too much of it hurts",
+    title="Imbalanced data shortens the plateau; too much imbalance hurts",
     paper=(
         "Of alpha in 0, 0.2, ..., 1, the plateau is shortest at 0.6 to 0.8 for every population; the alpha of the best "
         "final loss is another one, and grows with the population and with shorter budgets; too high an alpha hurts. A few "

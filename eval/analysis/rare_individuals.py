@@ -89,10 +89,7 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
 CLAIM = Claim(
     label="C9c",
     name="rare_individuals",
-    title=(
-        "Fine-tuning on people who were seen, but rarely, helps them; frequent people are forgotten, though later than "
-        "with new people"
-    ),
+    title="Rare individuals gain from fine-tuning; others are forgotten later",
     paper=(
         "Fine-tuning on people who were rare in pre-training, but seen, raises what is known of them without the collapse "
         "that new people bring (App. F.3)."

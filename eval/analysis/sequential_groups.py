@@ -103,7 +103,7 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
 CLAIM = Claim(
     label="C9a",
     name="sequential_groups",
-    title="Groups of people, one after another, are learned ever faster and forgotten faster still",
+    title="Groups in sequence are learned ever faster and forgotten faster still",
     paper=(
         "Groups of people that are presented one after another are learned ever faster: the plateau is that of the first "
         "group alone. What was known of the group before is forgotten faster than it was learned (App. F.5)."

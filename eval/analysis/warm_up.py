@@ -109,7 +109,7 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
 CLAIM = Claim(
     label="C5",
     name="warm_up",
-    title="A warm-up on a few people beats every fixed distribution that was tried, when the budget is short",
+    title="A warm-up on few individuals beats fixed distributions on a short budget",
     paper=(
         "Uniform on a subset of people for a few epochs, then uniform on all, beats every fixed distribution when the "
         "budget is short: with 64k people and 8k steps accuracy goes from about a third to about 98 % (8k people for 1.5k "
