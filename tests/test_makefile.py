@@ -1,6 +1,7 @@
 """The Makefile: which build of PyTorch it installs, what it asks of whom, and what it does not do twice."""
 
 import http.server
+import importlib.util
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, UNIT
 
 TORCH = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
 VERSION = TORCH.partition("==")[2]
@@ -192,6 +193,19 @@ def test_help_lists_every_target_with_its_time() -> None:
         assert " min" in lines[target] or "(hours" in lines[target]
 
 
+def test_files_of_make_test_fast_exist() -> None:
+    assert {file.stem for file in (ROOT / "tests").glob("test_*.py")} >= UNIT
+
+
+@pytest.mark.ecosystem
+@pytest.mark.parametrize(
+    "package", ["datasets", "datatrove", "duckdb", "evaluate", "gradio", "lm_eval", "pandas", "peft", "polars"]
+)
+def test_packages_of_make_test_ecosystem_are_there(package: str) -> None:
+    """Elsewhere, files that need them are skipped."""
+    assert importlib.util.find_spec(package) is not None
+
+
 # .ci/run with steps that end at once
 
 
@@ -201,7 +215,8 @@ def continuous_integration(tmp_path: Path, failing: str) -> subprocess.Completed
     (tmp_path / ".ci" / "run").write_text((ROOT / ".ci" / "run").read_text())
     (tmp_path / ".ci" / "paper_recipes").write_text("true\n")
     commands = {
-        "make": f'case $1 in {failing}) echo "== 1 failed in 3s =="; exit 2;; test*) echo "== 5 passed, 1 skipped in 3s =="; esac',
+        "make": f"case $1 in {failing}) echo '== 1 failed in 3s =='; exit 2;; "
+        "test*) echo '== 5 passed, 1 skipped in 3s =='; esac",
         "chromium": "true",
         "python3": "true",
         "../.venv/bin/python": "true",
