@@ -12,8 +12,23 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SMOKE = ROOT / "train" / "recipes" / "three_phases" / "smoke.yaml"
 
+# Files that start no training and take seconds: make test-fast.
+UNIT = {
+    *("test_alignment", "test_attention", "test_baseline", "test_boundaries", "test_card", "test_chi_square", "test_cli"),
+    *("test_committed_results", "test_config", "test_distributions", "test_goldens", "test_invariants", "test_metrics"),
+    *("test_models", "test_order", "test_phases", "test_population", "test_recipes", "test_records", "test_resources"),
+    *("test_runs", "test_seeding", "test_shards", "test_splits", "test_templates"),
+}
+
 for folder in ("train", "eval"):  # scripts, not packages: their modules are imported as the scripts do
     sys.path.append(str(ROOT / folder))
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in UNIT:
+            item.add_marker(pytest.mark.unit)
 
 
 def ecosystem(*packages: str) -> Any:

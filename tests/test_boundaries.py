@@ -94,7 +94,7 @@ def test_importing_every_module_loads_nothing_heavy() -> None:
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("module", ["tokenizers", "matplotlib", "datasets"])
+@pytest.mark.parametrize("module", ["tokenizers", "matplotlib", pytest.param("datasets", marks=pytest.mark.ecosystem)])
 def test_heavy_import_would_be_noticed(module: str) -> None:
     assert module in loaded_by(f"{IMPORT_ALL}\nimport {module}\n") & HEAVY
 
@@ -107,7 +107,12 @@ def test_drawing_biographies_loads_no_library_of_tables() -> None:
 
 
 @pytest.mark.parametrize(
-    ("use", "library"), [("bio_facts.rows", "pyarrow"), ("bio_facts.load_dataset", "datasets"), ("import yaml", "yaml")]
+    ("use", "library"),
+    [
+        ("bio_facts.rows", "pyarrow"),
+        pytest.param("bio_facts.load_dataset", "datasets", marks=pytest.mark.ecosystem),
+        ("import yaml", "yaml"),
+    ],
 )
 def test_library_of_tables_would_be_noticed(use: str, library: str) -> None:
     assert library in loaded_by(f"{WHAT_TRAINING_NEEDS}\n{use}\n") & (HEAVY | TABLES)
@@ -117,10 +122,16 @@ def test_names_that_load_a_library_are_there_when_asked_for() -> None:
     import bio_facts
 
     assert bio_facts.rows.__module__ == "bio_facts.publish.tables"
-    assert bio_facts.load_dataset.__module__ == "bio_facts.publish.builder"
     assert bio_facts.score.__module__ == bio_facts.Scores.__module__ == "bio_facts.measure.scoring"
     with pytest.raises(AttributeError, match=r"^module 'bio_facts' has no attribute 'row'$"):
         bio_facts.row  # noqa: B018
+
+
+@pytest.mark.ecosystem
+def test_load_dataset_is_there_when_asked_for() -> None:
+    import bio_facts
+
+    assert bio_facts.load_dataset.__module__ == "bio_facts.publish.builder"
 
 
 def test_no_public_name_hides_a_module() -> None:
@@ -190,6 +201,7 @@ def test_ruff_refuses_random_generators_in_the_package(source: str, file: str, n
     assert ("TID251" in result.stdout) is noticed, result.stdout + result.stderr
 
 
+@pytest.mark.ecosystem
 def test_every_public_name_is_there() -> None:
     import bio_facts
 

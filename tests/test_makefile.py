@@ -1,6 +1,7 @@
 """The Makefile: which build of PyTorch it installs, what it asks of whom, and what it does not do twice."""
 
 import http.server
+import importlib.util
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, UNIT
 
 TORCH = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
 VERSION = TORCH.partition("==")[2]
@@ -190,6 +191,19 @@ def test_help_lists_every_target_with_its_time() -> None:
     assert set(lines) == set(phony.split()[1:]) - {"help", "force"}
     for target in set(lines) - {"clean"}:
         assert " min" in lines[target] or "(hours" in lines[target]
+
+
+def test_files_of_make_test_fast_exist() -> None:
+    assert {file.stem for file in (ROOT / "tests").glob("test_*.py")} >= UNIT
+
+
+@pytest.mark.ecosystem
+@pytest.mark.parametrize(
+    "package", ["datasets", "datatrove", "duckdb", "evaluate", "gradio", "lm_eval", "pandas", "peft", "polars"]
+)
+def test_packages_of_make_test_ecosystem_are_there(package: str) -> None:
+    """Elsewhere, files that need them are skipped."""
+    assert importlib.util.find_spec(package) is not None
 
 
 # .ci/run with steps that end at once

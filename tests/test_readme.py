@@ -183,9 +183,9 @@ def test_loading_script_is_refused_by_this_datasets(monkeypatch: pytest.MonkeyPa
         eval(call, {"load_dataset": datasets.load_dataset})
 
 
-@pytest.mark.parametrize("command", documented(r"(\w+=\S+ )?make "))
+@pytest.mark.parametrize("command", documented("make "))
 def test_documented_make_targets_exist(command: str) -> None:
-    subprocess.run(["make", "--dry-run", command.split()[-1]], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(["make", "--dry-run", *shlex.split(command)[1:]], cwd=ROOT, check=True, capture_output=True)
 
 
 def test_linked_files_exist() -> None:
