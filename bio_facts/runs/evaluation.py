@@ -1,7 +1,6 @@
 """What a recipe's run notes beside the metrics of AttributeEvaluation: metrics.jsonl, resumable, with tokens and seconds."""
 
 import math
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from accelerate import PartialState
 from bio_facts.generate.splits import draw
 from bio_facts.measure.callbacks import AttributeEvaluation
 from bio_facts.measure.tokens import BiographyTokenizer
-from bio_facts.runs.folder import MODELS_FOLDER
-from bio_facts.runs.phases import is_decided
+from bio_facts.runs.checkpoints import keep_model
+from bio_facts.runs.early_stopping import is_decided
 from bio_facts.runs.recipe import Recipe
 
 _COUNTED_ROWS = 10_000  # biographies whose tokens are counted at a time
@@ -72,14 +71,3 @@ class RecipeEvaluation(AttributeEvaluation):
             self._num_tokens += int(self.tokenizer.lengths(draw(self.data, "train", rows)).sum())
         self._tokens_until = step
         return {"num_tokens": self._num_tokens, "seconds": round(time.perf_counter() - self._started, 3)}
-
-
-def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> None:
-    """Save the model and its tokenizer, without optimiser, as models/step-K."""
-    folder = output_dir / MODELS_FOLDER / f"step-{step}"
-    unfinished = folder.with_name(f"{folder.name}.partial")
-    for stale in (unfinished, folder):
-        shutil.rmtree(stale, ignore_errors=True)
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(folder)

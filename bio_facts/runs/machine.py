@@ -30,7 +30,7 @@ def join_processes() -> Any:
     """accelerate's PartialState of this run, on the CPU if ACCELERATE_USE_CPU says so.
 
     Raises:
-        ValueError: if the launcher started more processes than have found each other, or the device cannot be used.
+        ValueError: if fewer processes joined than the launcher started, or the device cannot be used.
     """
     with needs("train", "training"):
         import torch
@@ -41,10 +41,10 @@ def join_processes() -> Any:
         processes = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
         torch.ones(1, device=processes.device).item()
     except (RuntimeError, ValueError, AssertionError) as error:  # PyTorch has no error of its own for it
-        if (named := os.environ.get(_DEVICE_VARIABLE)) is None:
+        if (device := os.environ.get(_DEVICE_VARIABLE)) is None:
             raise
         raise ValueError(
-            f"{_DEVICE_VARIABLE} is {named!r}, a device that cannot be used here ({reason(error)}); "
+            f"{_DEVICE_VARIABLE} is {device!r}, a device that cannot be used here ({reason(error)}); "
             "it must be one that can, such as cpu, or be left out"
         ) from error
     started = int(os.environ.get("WORLD_SIZE", 1))
@@ -67,11 +67,11 @@ def use_cpu() -> None:
 
 def check_machine(config_file: Path) -> None:
     """ValueError if the run of a config.json was last trained on a machine or with versions that give other last digits."""
-    different = other_machine(json.loads(config_file.read_text(encoding="utf-8")), described_machine())
+    different = other_machine(json.loads(config_file.read_text(encoding="utf-8")), this_machine())
     if different is not None:
         raise ValueError(
             f"output_dir {config_file.parent} holds a run with {different}; its numbers would go on differently: "
-            "resume it where it began, or pass --allow_other_machine"
+            "resume it where it began, or pass --allow-other-machine"
         )
 
 
@@ -82,7 +82,7 @@ def other_machine(config: dict[str, Any], here: dict[str, Any]) -> str | None:
     """
     last = config.get("resumed_on", [config])[-1]
     for name in _COMPARED:
-        before, now = ({**described, **described["versions"]}.get(name) for described in (last, here))
+        before, now = ({**machine, **machine["versions"]}.get(name) for machine in (last, here))
         if name == "cpu_capability" and not here["device"].startswith("CPU"):
             continue
         if before is not None and before != now:
@@ -90,7 +90,7 @@ def other_machine(config: dict[str, Any], here: dict[str, Any]) -> str | None:
     return None
 
 
-def described_machine() -> dict[str, Any]:
+def this_machine() -> dict[str, Any]:
     """What config.json says of the machine and the versions."""
     import torch
     from accelerate import PartialState

@@ -1,6 +1,6 @@
 """Trackers of experiments that transformers logs to: which can be used here, and how a run is called there.
 
-Imports transformers, and thereby torch.
+Imports transformers, and thereby torch, when a tracker is asked for.
 """
 
 import importlib.util
@@ -27,12 +27,12 @@ def usable_trackers(names: Sequence[str]) -> list[str]:
     Raises:
         ValueError: for a tracker that transformers does not know, whose package is not installed, or that is not set up.
     """
+    if list(names) in ([], ["none"]):
+        return []
     with needs("train", "report_to"):
         from transformers.integrations import get_reporting_integration_callbacks
         from transformers.integrations.integration_utils import get_available_reporting_integrations
 
-    if list(names) in ([], ["none"]):
-        return []
     available = get_available_reporting_integrations()
     if list(names) == ["all"]:
         return [name for name in available if _is_installed(name)]
@@ -59,10 +59,10 @@ def _is_installed(name: str) -> bool:
 def _is_package(name: str) -> bool:
     """Whether there is code to import: a folder that only has the name, such as wandb's own ./wandb, is no package."""
     try:
-        found = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(name)
     except ImportError:  # of the package that it is part of
         return False
-    return found is not None and found.origin is not None
+    return spec is not None and spec.origin is not None
 
 
 def name_project() -> None:
