@@ -44,7 +44,7 @@ def main() -> None:
         processes = join_processes()
         use_full_precision()
 
-        # Folder: new, or of this very run, which goes on from its last complete checkpoint.
+        # Folder: a new one, or that of this run, which then resumes from its last complete checkpoint.
         source = source_model(recipe)
         if processes.is_main_process:
             config = recipe.as_config()

@@ -120,7 +120,7 @@ def main() -> int:
     if not arguments.launcher or shutil.which(arguments.launcher[0]) is None:
         parser.error(f"launcher is {shlex.join(arguments.launcher)!r}, which does not begin with a command of this machine")
     if (output_dir / CONFIG_FILE).exists():
-        parser.error(f"output_dir is {str(output_dir)!r}, which holds a run; it must be a folder of its own")
+        parser.error(f"output_dir is {str(output_dir)!r}, which holds a run; it must be a folder for several runs")
     try:
         known = claims_of(arguments.scale)
         claims = known if arguments.claims is None else list(dict.fromkeys(arguments.claims.replace(" ", "").split(",")))

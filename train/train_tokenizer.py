@@ -1,4 +1,4 @@
-"""Make the tokenizer that bio_facts ships from the words of its own text, the same bytes every time.
+"""Make the tokenizer of bio_facts from the words of its biographies; every time the same bytes.
 
   python train/train_tokenizer.py --output-file tokenizer.json
 

@@ -1,4 +1,4 @@
-"""The machine that a run trains on: its processes and device, and what of it changes the last digits of a run."""
+"""The machine that a run trains on: its processes, its device, and what changes the last digits of a run."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _VARIABLES = (
     "TORCH_BLAS_PREFER_CUBLASLT", "TORCH_BLAS_PREFER_HIPBLASLT", "DISABLE_ADDMM_CUDA_LT", "PYTORCH_MPS_FAST_MATH",
     "PYTORCH_MPS_PREFER_METAL",
 )  # fmt: skip
-_THREADS = ("MKL_NUM_THREADS",)  # as OMP_NUM_THREADS, which is in the device, unless it says something else
+_THREADS = ("MKL_NUM_THREADS",)  # recorded if it differs from the number of threads, which is recorded with the device
 _DEVICE_VARIABLE = "ACCELERATE_TORCH_DEVICE"
 
 
@@ -40,7 +40,7 @@ def join_processes() -> Any:
     try:
         processes = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
         torch.ones(1, device=processes.device).item()
-    except (RuntimeError, ValueError, AssertionError) as error:  # PyTorch has no error of its own for it
+    except (RuntimeError, ValueError, AssertionError) as error:  # PyTorch has no specific error
         if (device := os.environ.get(_DEVICE_VARIABLE)) is None:
             raise
         raise ValueError(
@@ -57,7 +57,7 @@ def join_processes() -> Any:
 
 
 def use_cpu() -> None:
-    """Compute on the CPU, in this process alone, whatever the environment says."""
+    """Compute on the CPU in one process, whatever the environment asks for."""
     with needs("train", "training"):
         from accelerate import PartialState
 
@@ -70,15 +70,15 @@ def check_machine(config_file: Path) -> None:
     different = other_machine(json.loads(config_file.read_text(encoding="utf-8")), this_machine())
     if different is not None:
         raise ValueError(
-            f"output_dir {config_file.parent} holds a run with {different}; its numbers would go on differently: "
+            f"output_dir {config_file.parent} holds a run with {different}; its last digits would differ: "
             "resume it where it began, or pass --allow-other-machine"
         )
 
 
 def other_machine(config: dict[str, Any], here: dict[str, Any]) -> str | None:
-    """What differs between the machine that a run was last trained on and this one, as text; None if nothing does.
+    """The first difference between the machine that a run was last trained on and this one, as text; None if there is none.
 
-    What the config.json of an earlier version does not say is not compared.
+    Only what the config.json records is compared; earlier versions recorded less.
     """
     last = config.get("resumed_on", [config])[-1]
     for name in _COMPARED:
@@ -91,7 +91,7 @@ def other_machine(config: dict[str, Any], here: dict[str, Any]) -> str | None:
 
 
 def this_machine() -> dict[str, Any]:
-    """What config.json says of the machine and the versions."""
+    """What config.json records of the machine and the versions."""
     import torch
     from accelerate import PartialState
 

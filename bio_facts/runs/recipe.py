@@ -1,4 +1,4 @@
-"""A recipe: every setting of a run, checked before anything heavy loads."""
+"""A recipe: every setting of a run, checked before heavy libraries are imported."""
 
 import itertools
 import json
@@ -24,8 +24,8 @@ _SCHEDULES = ("cosine", "constant")
 class Recipe:
     """Settings of one run; defaults are the paper's (section 1.4, Table 1).
 
-    dataset: a named config (bio-facts configs). dataset_parameters: parameters in place of its own, such as num_individuals,
-    pool_sizes, alpha. tokenizer: "bio_facts", a path, or a cached Hub id.
+    dataset: a named config (bio-facts configs). dataset_parameters: parameters that replace those of the config, such as
+    num_individuals, pool_sizes, alpha. tokenizer: "bio_facts", a path, or a cached Hub id.
     model_config: model_type and further fields of a transformers config; vocab_size is the tokenizer's unless given.
     source: the folder of a finished run, in place of model_config: its last model is what fine-tuning starts from; attention
     patching starts from its model of step attention.start_step (0: the untrained one) and is given the attention patterns of
@@ -125,10 +125,10 @@ class Recipe:
             check_integer("attention.start_step", self.attention["start_step"], minimum=0, maximum=self.num_steps - 1)
 
     def _check_schedule(self) -> None:
-        parts = self.eval_every if isinstance(self.eval_every, list | tuple) else [None]
+        spans = self.eval_every if isinstance(self.eval_every, list | tuple) else [None]
         well_formed = all(
-            isinstance(part, list | tuple) and len(part) == 2 and all(type(x) is int and x > 0 for x in part) for part in parts
-        ) and all(earlier[1] < later[1] for earlier, later in itertools.pairwise(parts))
+            isinstance(span, list | tuple) and len(span) == 2 and all(type(x) is int and x > 0 for x in span) for span in spans
+        ) and all(earlier[1] < later[1] for earlier, later in itertools.pairwise(spans))
         if not well_formed:
             raise ValueError(
                 f"eval_every is {self.eval_every!r}; it must be a list of [interval, until step] with growing steps, "
