@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
@@ -62,6 +63,12 @@ def needs(extra: str, what: str) -> Iterator[None]:
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise MissingExtraError(f'{what} needs pip install "bio-facts[{extra}]": {reason}', name=error.name) from error
+
+
+def exit_with_error(error: object, code: int = 2) -> NoReturn:
+    """End the program with an exit code and one line on stderr, which names the script."""
+    sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}\n")
+    sys.exit(code)
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,12 +1,16 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and locks."""
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written
+FOLDER_LOCKS = (".lock", ".soft-lock")  # files in a folder that lock_folder has locked
 
 
 @contextlib.contextmanager
@@ -43,3 +47,28 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, UTF-8, whole or not at all."""
     with unfinished_file(path) as unfinished:
         unfinished.write_bytes(text.encode())
+
+
+def lock_folder(name: str, folder: Path) -> BaseFileLock:
+    """Lock a folder for this process, and create it if it does not exist; the lock ends with the process, however that ends.
+
+    `name` is what errors call the folder.
+
+    Raises:
+        ValueError: if another process holds the lock, or the folder cannot be written.
+    """
+    lock: BaseFileLock = FileLock(folder / FOLDER_LOCKS[0], timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except OSError as error:  # Timeout is one
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+                raise
+            lock = SoftFileLock(folder / FOLDER_LOCKS[1], timeout=0)  # for a network file system without locks
+            lock.acquire()
+    except Timeout as error:
+        raise ValueError(f"{name} {folder} is in use by another process; wait for it or choose another folder") from error
+    except OSError as error:
+        raise ValueError(f"{name} is {str(folder)!r}, which cannot be written ({error.strerror})") from error
+    return lock

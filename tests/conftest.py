@@ -98,6 +98,6 @@ def browser() -> Iterator[Any]:
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished, unbroken run of the smoke recipe. Read only."""
     folder = tmp_path_factory.mktemp("smoke") / "run"
-    result = run_script("train/pretrain.py", "--config", SMOKE, "--output_dir", folder)
+    result = run_script("train/pretrain.py", "--config", SMOKE, "--output-dir", folder)
     assert result.returncode == 0, result.stderr
     return folder

@@ -104,7 +104,7 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from bio_facts.runs.training import build_model
 
     folder, recipe, tokenizer = tmp_path_factory.mktemp("run"), load_recipe(SMOKE, {}), load_tokenizer("bio_facts")
-    write_config(folder, recipe)
+    write_config(folder, recipe.as_config())
     for saved in (build_model(recipe, tokenizer, BiographyTokenizer(tokenizer).max_length), tokenizer):
         saved.save_pretrained(folder / f"checkpoint-{recipe.num_steps}")
     return folder

@@ -31,7 +31,7 @@ MODULES = [
 ]
 RECIPES = ROOT / "train" / "recipes"
 READMES = [ROOT / "README.md", ROOT / "dataset_card.md", *sorted((ROOT / "eval").glob("*/README.md"))]
-TRAINING = ("pretrain.py", "fine_tune.py", "patch_attention.py", "train_memory.py")
+TRAINING = ("pretrain.py", "train_memory.py")
 
 
 def commands_in(text: str) -> Iterator[str]:
@@ -121,8 +121,9 @@ def claims() -> tuple[str, ...]:
 def test_training_command_is_read_and_its_recipe_is_for_that_script(
     source: str, command: str, tmp_path: Path, smoke_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import train_memory
+
     from bio_facts.runs.arguments import parse_arguments
-    from bio_facts.runs.recipe import MemoryRecipe, Recipe
     from bio_facts.runs.recipe_files import read_recipe_file
 
     monkeypatch.chdir(tmp_path)
@@ -131,11 +132,11 @@ def test_training_command_is_read_and_its_recipe_is_for_that_script(
     (tmp_path / "runs" / "demo").symlink_to(smoke_run)  # whose config.json is repeated
     script = Path(script_of(source, command)).name
     argv = [str(SMOKE) if word == "RECIPE.yaml" else word for word in arguments_of(command)]
-    arguments = parse_arguments("", argv, MemoryRecipe if script == "train_memory.py" else Recipe)
-    assert str(arguments.output_dir).startswith("runs/")
-    file = Path(argv[argv.index("--config") + 1])
-    assert file.suffix == ".json" or read_recipe_file(file).script == script
-    assert ("--source" in argv) == (script in ("fine_tune.py", "patch_attention.py"))
+    is_memory = script == "train_memory.py"
+    output_dir = train_memory.parse_arguments(argv)[1] if is_memory else parse_arguments("", argv).output_dir
+    assert str(output_dir).startswith("runs/")
+    file = read_recipe_file(Path(argv[argv.index("--config") + 1]))
+    assert is_memory or ("--source" in argv) == any(file.source_of(arm) is not None for arm in file.arms)
 
 
 @of_script(r"train/run_all\.py")
@@ -162,7 +163,7 @@ OPTIONS = sorted(
 def test_options_in_the_text_of_a_recipe_are_its_keys(claim: str, options: str, tmp_path: Path) -> None:
     from bio_facts.runs.arguments import parse_arguments
 
-    parse_arguments("", ["--config", str(RECIPES / claim / "mini.yaml"), "--output_dir", str(tmp_path), *shlex.split(options)])
+    parse_arguments("", ["--config", str(RECIPES / claim / "mini.yaml"), "--output-dir", str(tmp_path), *shlex.split(options)])
 
 
 # Analyses, on runs that are written under the names that run_all.py gives
@@ -170,7 +171,7 @@ def test_options_in_the_text_of_a_recipe_are_its_keys(claim: str, options: str, 
 
 def curves_of(job: Any) -> dict[str, list[dict[str, Any]]]:
     """Curves on which every claim can be judged: statistics, a plateau that is longer the more people there are, knowledge."""
-    from bio_facts.runs.recipe import MemoryRecipe
+    from train_memory import MemoryRecipe
 
     recipe = job.recipe
     if isinstance(recipe, MemoryRecipe):
@@ -193,10 +194,10 @@ def curves_of(job: Any) -> dict[str, list[dict[str, Any]]]:
 def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as after `make paper` and `make demo`, with written runs of all claims, beside the scripts."""
     from run_all import plan_claims
+    from train_memory import MemoryRecipe
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
     from bio_facts.measure.tokens import load_tokenizer
-    from bio_facts.runs.recipe import MemoryRecipe
 
     folder = tmp_path_factory.mktemp("laid_out")
     for path in ("train", "bio_facts"):

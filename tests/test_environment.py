@@ -14,7 +14,7 @@ from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recip
 from safetensors.torch import load_file
 
 from bio_facts.runs.environment import _DECIDED_BY_RECIPE, apply_recipe, use_full_precision
-from bio_facts.runs.machine import check_machine, described_machine, other_machine
+from bio_facts.runs.machine import check_machine, other_machine, this_machine
 
 MEMORY = ROOT / "train" / "recipes" / "associative_memory" / "smoke.yaml"
 SHORT = ("--num_steps", 4, "--eval_every", "[[2, 4]]", "--save_every", 2, "--keep_models_at", "[]", "--num_eval_biographies", 5)
@@ -35,7 +35,7 @@ HOSTILE = {  # values that ask for something else than the smoke recipe does
 
 
 def train(folder: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = script_command("train/pretrain.py", "--config", SMOKE, "--output_dir", folder, *SHORT, *arguments)
+    command = script_command("train/pretrain.py", "--config", SMOKE, "--output-dir", folder, *SHORT, *arguments)
     return subprocess.run(command, env=SCRIPT_ENVIRONMENT | environment, capture_output=True, text=True, timeout=300)
 
 
@@ -155,9 +155,9 @@ def test_other_number_of_threads_is_refused_or_noted(cut: Path) -> None:
     two = {"OMP_NUM_THREADS": "2"}
     before = (cut / "config.json").read_bytes()
     difference = "device 'CPU, 1 thread a run', here 'CPU, 2 threads a run'"
-    assert_refused(train(cut, **two), difference, "--allow_other_machine")
+    assert_refused(train(cut, **two), difference, "--allow-other-machine")
     assert (cut / "config.json").read_bytes() == before
-    done = train(cut, "--allow_other_machine", **two)
+    done = train(cut, "--allow-other-machine", **two)
     assert done.returncode == 0, done.stderr
     (resumed,) = config(cut)["resumed_on"]
     assert (resumed["step"], resumed["device"]) == (2, "CPU, 2 threads a run")
@@ -168,8 +168,8 @@ def test_other_number_of_threads_is_refused_or_noted(cut: Path) -> None:
 
 @pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="this CPU has no other instructions")
 def test_other_instructions_are_refused_or_noted(plain: Path, cut: Path) -> None:
-    assert_refused(train(cut, ATEN_CPU_CAPABILITY="default"), "cpu_capability", "here 'DEFAULT'", "--allow_other_machine")
-    done = train(cut, "--allow_other_machine", ATEN_CPU_CAPABILITY="default")
+    assert_refused(train(cut, ATEN_CPU_CAPABILITY="default"), "cpu_capability", "here 'DEFAULT'", "--allow-other-machine")
+    done = train(cut, "--allow-other-machine", ATEN_CPU_CAPABILITY="default")
     assert done.returncode == 0, done.stderr
     (resumed,) = config(cut)["resumed_on"]
     assert (resumed["cpu_capability"], resumed["environment"]) == ("DEFAULT", {"ATEN_CPU_CAPABILITY": "default"})
@@ -194,7 +194,7 @@ def test_variable_of_numeric_libraries_is_compared(
 ) -> None:
     check_machine(plain / "config.json")
     monkeypatch.setenv(name, "7")
-    with pytest.raises(ValueError, match=rf"environment \{{\}}, here \{{'{name}': '7'\}}; .* --allow_other_machine$"):
+    with pytest.raises(ValueError, match=rf"environment \{{\}}, here \{{'{name}': '7'\}}; .* --allow-other-machine$"):
         check_machine(plain / "config.json")
 
 
@@ -219,11 +219,11 @@ def test_other_device_processes_and_versions_are_refused(
     with pytest.raises(ValueError) as refused:
         check_machine(cut / "config.json")
     assert difference in str(refused.value)
-    assert "--allow_other_machine" in str(refused.value)
+    assert "--allow-other-machine" in str(refused.value)
 
 
 def test_instructions_of_the_cpu_do_not_matter_to_a_gpu() -> None:
-    here = described_machine() | {"device": "NVIDIA H100 80GB HBM3"}
+    here = this_machine() | {"device": "NVIDIA H100 80GB HBM3"}
     assert other_machine(here | {"cpu_capability": "Z900"}, here) is None
 
 
@@ -247,7 +247,7 @@ def test_device_that_cannot_be_used_is_refused(device: str, tmp_path: Path) -> N
 
 
 def test_memory_learns_on_the_cpu_whatever_the_device(tmp_path: Path) -> None:
-    command = script_command("train/train_memory.py", "--config", MEMORY, "--arm", "new8", "--output_dir", tmp_path / "run")
+    command = script_command("train/train_memory.py", "--config", MEMORY, "--arm", "new8", "--output-dir", tmp_path / "run")
     environment = SCRIPT_ENVIRONMENT | {"ACCELERATE_TORCH_DEVICE": "meta", "ACCELERATE_USE_CPU": "false"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

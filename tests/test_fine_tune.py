@@ -17,8 +17,8 @@ from bio_facts.measure.tokens import load_tokenizer
 RECIPES = ROOT / "train" / "recipes"
 
 
-def run(script: str, claim: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return run_script(f"train/{script}.py", "--config", RECIPES / claim / "smoke.yaml", "--output_dir", folder, *arguments)
+def run(claim: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return run_script("train/pretrain.py", "--config", RECIPES / claim / "smoke.yaml", "--output-dir", folder, *arguments)
 
 
 def losses(folder: Path, split: str) -> dict[int, float]:
@@ -28,17 +28,17 @@ def losses(folder: Path, split: str) -> dict[int, float]:
 
 @pytest.fixture(scope="module")
 def tuned(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _trained("fine_tune", "fine_tuning", "new4", smoke_run, tmp_path_factory)
+    return _trained("fine_tuning", "new4", smoke_run, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def patched(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _trained("patch_attention", "attention_patching", "frozen10", smoke_run, tmp_path_factory)
+    return _trained("attention_patching", "frozen10", smoke_run, tmp_path_factory)
 
 
-def _trained(script: str, claim: str, arm: str, source: Path, factory: pytest.TempPathFactory) -> Path:
+def _trained(claim: str, arm: str, source: Path, factory: pytest.TempPathFactory) -> Path:
     folder = factory.mktemp(arm) / "run"
-    done = run(script, claim, folder, "--arm", arm, "--source", source)
+    done = run(claim, folder, "--arm", arm, "--source", source)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -49,7 +49,7 @@ def test_fine_tuning_starts_from_the_last_model_of_its_source(smoke_run: Path, t
     assert losses(tuned, "unseen")[0] == pytest.approx(losses(smoke_run, "unseen")[30], rel=1e-5)
 
 
-def test_fine_tuning_begins_with_a_fresh_optimiser(tuned: Path) -> None:
+def test_fine_tuning_begins_with_a_fresh_optimizer(tuned: Path) -> None:
     state = torch.load(tuned / "checkpoint-30" / "optimizer.pt", weights_only=True)["state"]
     assert {int(item["step"]) for item in state.values()} == {30}
 
@@ -58,15 +58,20 @@ def test_every_checkpoint_and_kept_model_loads_with_its_tokenizer(
     smoke_run: Path, tuned: Path, patched: Path, tmp_path: Path
 ) -> None:
     kept = tmp_path / "run"
-    done = run("fine_tune", "fine_tuning", kept, "--arm", "new4", "--source", smoke_run, "--keep_models_at", "[0, 10]")
+    done = run("fine_tuning", kept, "--arm", "new4", "--source", smoke_run, "--keep_models_at", "[0, 10]")
     assert done.returncode == 0, done.stderr
     text = "Grace Wendy Wallace works for Blue Acorn Hotels."
     expected = load_tokenizer("bio_facts")(text)["input_ids"]
     runs = (smoke_run, tuned, patched, kept)
-    folders = [folder for one in runs for kind in ("models/step-*", "checkpoint-*", "start-*") for folder in one.glob(kind)]
-    kept_steps = [[folder.name for folder in folders if folder.parent == one / "models"] for one in runs]
+    folders = [
+        folder
+        for run_folder in runs
+        for kind in ("models/step-*", "checkpoint-*", "start-*")
+        for folder in run_folder.glob(kind)
+    ]
+    kept_steps = [[folder.name for folder in folders if folder.parent == run_folder / "models"] for run_folder in runs]
     assert [len(names) for names in kept_steps] == [5, 0, 0, 2]
-    assert {patched / "start-10", *(one / "checkpoint-30" for one in runs)} <= set(folders)
+    assert {patched / "start-10", *(run_folder / "checkpoint-30" for run_folder in runs)} <= set(folders)
     for folder in folders:
         assert AutoTokenizer.from_pretrained(folder)(text)["input_ids"] == expected, folder
         AutoModelForCausalLM.from_pretrained(folder)
@@ -80,7 +85,7 @@ def test_constant_learning_rate_stays(tuned: Path) -> None:
 def test_fine_tuning_that_was_cut_ends_the_same(smoke_run: Path, tuned: Path, tmp_path: Path) -> None:
     cut = shutil.copytree(tuned, tmp_path / "run")
     shutil.rmtree(cut / "checkpoint-30")
-    done = run("fine_tune", "fine_tuning", cut, "--arm", "new4", "--source", smoke_run)
+    done = run("fine_tuning", cut, "--arm", "new4", "--source", smoke_run)
     assert done.returncode == 0, done.stderr
     ours, theirs = (load_file(folder / "checkpoint-30" / "model.safetensors") for folder in (cut, tuned))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -93,7 +98,7 @@ def test_patched_run_starts_at_its_step_with_the_model_of_that_step(smoke_run: P
     assert losses(patched, "validation")[10] == pytest.approx(kept, rel=1e-5)
 
 
-def test_patched_run_has_a_fresh_optimiser_and_the_schedule_of_its_step(patched: Path) -> None:
+def test_patched_run_has_a_fresh_optimizer_and_the_schedule_of_its_step(patched: Path) -> None:
     state = torch.load(patched / "checkpoint-30" / "optimizer.pt", weights_only=True)["state"]
     assert {int(item["step"]) for item in state.values()} == {20}
     assert torch.load(patched / "checkpoint-30" / "scheduler.pt", weights_only=True)["last_epoch"] == 30
@@ -103,7 +108,7 @@ def test_patched_run_saves_as_often_as_its_recipe_says(smoke_run: Path, patched:
     assert sorted(folder.name for folder in patched.glob("checkpoint-*")) == ["checkpoint-20", "checkpoint-30"]
     cut = shutil.copytree(patched, tmp_path / "run")
     shutil.rmtree(cut / "checkpoint-30")
-    done = run("patch_attention", "attention_patching", cut, "--arm", "frozen10", "--source", smoke_run)
+    done = run("attention_patching", cut, "--arm", "frozen10", "--source", smoke_run)
     assert done.returncode == 0, done.stderr
     ours, theirs = (load_file(folder / "checkpoint-30" / "model.safetensors") for folder in (cut, patched))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -124,7 +129,7 @@ def test_queries_and_keys_of_a_patched_run_stay_but_for_weight_decay(smoke_run: 
 def test_patched_run_sees_the_samples_of_the_steps_it_takes(
     smoke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import run_recipe
+    import pretrain
 
     from bio_facts.runs import training
 
@@ -138,15 +143,15 @@ def test_patched_run_sees_the_samples_of_the_steps_it_takes(
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     monkeypatch.setattr(training.BiographyDataset, "__getitems__", noted)
     arguments = ["--config", RECIPES / "attention_patching/smoke.yaml", "--arm", "frozen10", "--source", smoke_run]
-    monkeypatch.setattr("sys.argv", ["patch_attention.py", *map(str, arguments), "--output_dir", str(tmp_path / "run")])
-    run_recipe.main("")
+    monkeypatch.setattr("sys.argv", ["pretrain.py", *map(str, arguments), "--output-dir", str(tmp_path / "run")])
+    pretrain.main()
     assert sorted(set(seen)) == list(range(10 * 4, 30 * 4))
 
 
 def test_patched_run_that_was_cut_ends_the_same(smoke_run: Path, patched: Path, tmp_path: Path) -> None:
     cut = shutil.copytree(patched, tmp_path / "run")
     shutil.rmtree(cut / "checkpoint-30")
-    done = run("patch_attention", "attention_patching", cut, "--arm", "frozen10", "--source", smoke_run)
+    done = run("attention_patching", cut, "--arm", "frozen10", "--source", smoke_run)
     assert done.returncode == 0, done.stderr
     assert losses(cut, "validation") == losses(patched, "validation")
 
@@ -154,7 +159,7 @@ def test_patched_run_that_was_cut_ends_the_same(smoke_run: Path, patched: Path, 
 def test_source_that_is_not_finished_is_refused_and_left_as_it_is(smoke_run: Path, tmp_path: Path) -> None:
     source = shutil.copytree(smoke_run, tmp_path / "source")
     (source / "checkpoint-30" / "trainer_state.json").unlink()  # as while it is written
-    result = run("fine_tune", "fine_tuning", tmp_path / "run", "--arm", "new4", "--source", source)
+    result = run("fine_tuning", tmp_path / "run", "--arm", "new4", "--source", source)
     assert_refused(result, "is at step 20 of 30", "a finished run")
     assert (source / "checkpoint-30").exists()
 
@@ -167,18 +172,18 @@ def drop_layer(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "claim", "arm", "damaged"),
+    ("claim", "arm", "damaged"),
     [
-        ("fine_tune", "fine_tuning", "new4", "checkpoint-30"),
-        ("patch_attention", "attention_patching", "frozen10", "models/step-10"),
+        ("fine_tuning", "new4", "checkpoint-30"),
+        ("attention_patching", "frozen10", "models/step-10"),
     ],
 )
 def test_source_whose_model_lacks_a_layer_is_refused(
-    smoke_run: Path, tmp_path: Path, script: str, claim: str, arm: str, damaged: str
+    smoke_run: Path, tmp_path: Path, claim: str, arm: str, damaged: str
 ) -> None:
     source = shutil.copytree(smoke_run, tmp_path / "source")
     drop_layer(source / damaged)
-    result = run(script, claim, tmp_path / "run", "--arm", arm, "--source", source)
+    result = run(claim, tmp_path / "run", "--arm", arm, "--source", source)
     assert_refused(result, f"{source / damaged}'", "lacks weights of a GPTNeoXForCausalLM", "gpt_neox.layers.0.")
 
 
@@ -186,7 +191,7 @@ def test_attention_reference_that_lacks_a_layer_is_refused(smoke_run: Path, tmp_
     source = shutil.copytree(smoke_run, tmp_path / "source")
     drop_layer(source / "models" / "step-30")
     result = run(
-        "patch_attention", "attention_patching", tmp_path / "run", "--arm", "frozen10", "--source", source,
+        "attention_patching", tmp_path / "run", "--arm", "frozen10", "--source", source,
         "--attention.reference_step", 30,
     )  # fmt: skip
     assert_refused(result, "models/step-30'", "lacks weights of a GPTNeoXForCausalLM")
@@ -196,22 +201,21 @@ def test_checkpoint_that_lacks_a_layer_is_not_resumed(smoke_run: Path, tmp_path:
     folder = shutil.copytree(smoke_run, tmp_path / "run")
     shutil.rmtree(folder / "checkpoint-30")
     drop_layer(folder / "checkpoint-20")
-    result = run("pretrain", "three_phases", folder)
+    result = run("three_phases", folder)
     assert_refused(result, "checkpoint-20 lacks gpt_neox.layers.0.", "use the recipe it was made with")
 
 
 def test_model_that_was_not_kept_is_refused_and_those_kept_are_named(smoke_run: Path, tmp_path: Path) -> None:
     result = run(
-        "patch_attention", "attention_patching", tmp_path, "--arm", "last", "--source", smoke_run,
+        "attention_patching", tmp_path, "--arm", "last", "--source", smoke_run,
         "--attention.reference_step", 7,
     )  # fmt: skip
     assert_refused(result, "keeps no model of step 7", "0, 5, 10, 20, 30", "keep_models_at")
 
 
-@pytest.mark.parametrize(("script", "claim"), [("fine_tune", "fine_tuning"), ("patch_attention", "attention_patching")])
-def test_source_of_another_seed_is_refused(smoke_run: Path, tmp_path: Path, script: str, claim: str) -> None:
-    arm = {"fine_tune": "new4", "patch_attention": "frozen10"}[script]
-    result = run(script, claim, tmp_path / "run", "--arm", arm, "--seed", 11, "--source", smoke_run)
+@pytest.mark.parametrize(("claim", "arm"), [("fine_tuning", "new4"), ("attention_patching", "frozen10")])
+def test_source_of_another_seed_is_refused(smoke_run: Path, tmp_path: Path, claim: str, arm: str) -> None:
+    result = run(claim, tmp_path / "run", "--arm", arm, "--seed", 11, "--source", smoke_run)
     assert_refused(result, "has seed", "this run seed 11")
 
 
@@ -225,5 +229,5 @@ def test_source_of_another_seed_is_refused(smoke_run: Path, tmp_path: Path, scri
     ],
 )
 def test_bad_sources_and_arms_are_refused(tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
-    assert_refused(run("fine_tune", "fine_tuning", tmp_path / "run", *arguments), *fragments)
+    assert_refused(run("fine_tuning", tmp_path / "run", *arguments), *fragments)
     assert not (tmp_path / "run").exists()

@@ -28,7 +28,7 @@ def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> t
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     from transformers import TrainerCallback
 
-    from bio_facts.runs.training import build_model, build_trainer
+    from bio_facts.runs.training import build_dataset, build_model, build_trainer
 
     recipe = load_recipe(SMOKE, PLAIN | settings)
     tokenizer = load_tokenizer("bio_facts")
@@ -46,7 +46,7 @@ def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> t
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
             noted[-1]["weights"] = copy.deepcopy(model.state_dict())
 
-    trainer = build_trainer(recipe, folder, model, tokenizer, biographies)
+    trainer = build_trainer(recipe, folder, model, tokenizer, build_dataset(recipe, biographies))
     trainer.add_callback(Notes())
     trainer.train()
     return recipe, noted

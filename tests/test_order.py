@@ -103,12 +103,13 @@ def test_individual_is_whom_the_text_is_about() -> None:
 
 
 def test_pretraining_feeds_the_biographies_in_this_order(tmp_path: Path) -> None:
-    from bio_facts.runs.training import build_model, build_trainer
+    from bio_facts.runs.training import build_dataset, build_model, build_trainer
 
     recipe = load_recipe(SMOKE, {"batch_size": 6})
     tokenizer = load_tokenizer(recipe.tokenizer)
     tokenize = BiographyTokenizer(tokenizer)
-    trainer = build_trainer(recipe, tmp_path, build_model(recipe, tokenizer, tokenize.max_length), tokenizer, tokenize)
+    model = build_model(recipe, tokenizer, tokenize.max_length)
+    trainer = build_trainer(recipe, tmp_path, model, tokenizer, build_dataset(recipe, tokenize))
     wanted = table(recipe.data.replace(num_biographies=recipe.num_steps * recipe.batch_size), recipe.batch_size).to_pylist()
     fed = [batch["input_ids"].tolist() for batch in trainer.get_train_dataloader()]
     assert len(fed) == recipe.num_steps == wanted[-1]["step"]

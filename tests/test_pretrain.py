@@ -15,10 +15,12 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recipe, run_script, script_command
+from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from bio_facts.files import lock_folder
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.splits import draw
 from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
@@ -42,13 +44,13 @@ def assert_same_run(run: Path, unbroken: Path) -> None:
 
 
 def train(folder: Path, *overrides: object) -> subprocess.CompletedProcess[str]:
-    return run_script("train/pretrain.py", "--config", SMOKE, "--output_dir", folder, *overrides)
+    return run_script("train/pretrain.py", "--config", SMOKE, "--output-dir", folder, *overrides)
 
 
 def kill_when(folder: Path, reached: Callable[[], bool]) -> None:
     """Start training and kill it, with no chance to clean up, as soon as `reached`."""
     process = subprocess.Popen(
-        script_command("train/pretrain.py", "--config", SMOKE, "--output_dir", folder),
+        script_command("train/pretrain.py", "--config", SMOKE, "--output-dir", folder),
         env=SCRIPT_ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -145,7 +147,7 @@ def test_config_json_repeats_the_run_and_the_launcher_gives_the_same(smoke_run: 
         str(ROOT / "train/pretrain.py"),
         "--config",
         str(smoke_run / "config.json"),
-        "--output_dir",
+        "--output-dir",
         str(tmp_path / "run"),
     ]
     subprocess.run(launch + script, env=SCRIPT_ENVIRONMENT, check=True, capture_output=True, timeout=300)
@@ -155,7 +157,7 @@ def test_config_json_repeats_the_run_and_the_launcher_gives_the_same(smoke_run: 
 def test_two_processes_give_the_curve_of_one(smoke_run: Path, tmp_path: Path) -> None:
     config = ROOT / "train" / "accelerate_configs" / "two_cpus.yaml"
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port", "29577"]
-    script = [str(ROOT / "train/pretrain.py"), "--config", str(SMOKE), "--output_dir", str(tmp_path / "run")]
+    script = [str(ROOT / "train/pretrain.py"), "--config", str(SMOKE), "--output-dir", str(tmp_path / "run")]
     subprocess.run(launch + script, env=SCRIPT_ENVIRONMENT, check=True, capture_output=True, timeout=300)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["num_processes"] == 2
     assert json.loads((smoke_run / "config.json").read_text())["num_processes"] == 1
@@ -165,7 +167,7 @@ def test_two_processes_give_the_curve_of_one(smoke_run: Path, tmp_path: Path) ->
 
 
 def test_processes_that_do_not_join_are_refused(tmp_path: Path) -> None:
-    command = script_command("train/pretrain.py", "--config", SMOKE, "--output_dir", tmp_path / "run")
+    command = script_command("train/pretrain.py", "--config", SMOKE, "--output-dir", tmp_path / "run")
     environment = SCRIPT_ENVIRONMENT | {"WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "false"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert_refused(result, "WORLD_SIZE is 2", "1 process(es) joined", "ACCELERATE_USE_CPU=true")
@@ -224,7 +226,7 @@ def test_seconds_never_fall_over_a_resumption(smoke_run: Path, tmp_path: Path) -
 def test_incomplete_checkpoint_is_removed_and_the_one_before_is_used(
     smoke_run: Path, tmp_path: Path, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bio_facts.runs.folder import latest_checkpoint
+    from bio_facts.runs.checkpoints import latest_checkpoint
 
     run = shutil.copytree(smoke_run, tmp_path / "run")
     damage(run / LAST)
@@ -277,7 +279,7 @@ def test_run_resumes_though_its_kept_models_have_no_tokenizer(smoke_run: Path, t
 
 
 def test_older_checkpoint_that_was_half_removed_is_removed(smoke_run: Path, tmp_path: Path) -> None:
-    from bio_facts.runs.folder import latest_checkpoint
+    from bio_facts.runs.checkpoints import latest_checkpoint
 
     run = shutil.copytree(smoke_run, tmp_path / "run")
     (run / "checkpoint-10").mkdir()
@@ -330,7 +332,7 @@ def test_compiled_run_in_bfloat16_resumes_and_saves_plain_weights(smoke_run: Pat
 def test_trackers_get_the_numbers_of_the_metrics(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    short = ("--num_steps", 5, "--save_every", 5, "--report_to", "tensorboard")
+    short = ("--num_steps", 5, "--save_every", 5, "--report-to", "tensorboard")
     assert train(tmp_path, *short).returncode == 0
     (events,) = tmp_path.rglob("events.out.tfevents.*")
     logged = EventAccumulator(str(events)).Reload()
@@ -355,7 +357,7 @@ def test_config_json_that_is_none_of_ours_is_refused(tmp_path: Path, text: str) 
 
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"config\.json is not the config\.json of a run"):
-        check_folder(tmp_path, load_recipe(SMOKE, {}))
+        check_folder(tmp_path, load_recipe(SMOKE, {}).as_config())
 
 
 @pytest.mark.parametrize(
@@ -381,29 +383,27 @@ def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_folder_in_use_is_refused(tmp_path: Path) -> None:
-    from bio_facts.runs.folder import lock
-
-    held = lock(tmp_path)
-    with pytest.raises(ValueError, match="in use by another process"):
-        lock(tmp_path)
+    held = lock_folder("output_dir", tmp_path)
+    with pytest.raises(ValueError, match=r"^output_dir .* is in use by another process"):
+        lock_folder("output_dir", tmp_path)
     held.release()
-    lock(tmp_path).release()
+    lock_folder("output_dir", tmp_path).release()
 
 
 def test_folder_in_use_on_a_disk_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for such a disk: it refuses what the disk refuses."""
-    from bio_facts.runs.folder import FileLock, check_folder, lock
+    from bio_facts.runs.folder import check_folder
 
     def no_locks(*args: object, **options: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(FileLock, "acquire", no_locks)
-    held = lock(tmp_path)
-    check_folder(tmp_path, load_recipe(SMOKE, {}))
+    held = lock_folder("output_dir", tmp_path)
+    check_folder(tmp_path, load_recipe(SMOKE, {}).as_config())
     with pytest.raises(ValueError, match="in use by another process"):
-        lock(tmp_path)
+        lock_folder("output_dir", tmp_path)
     held.release()
-    lock(tmp_path).release()
+    lock_folder("output_dir", tmp_path).release()
 
 
 def test_trains_without_fcntl(smoke_run: Path, tmp_path: Path) -> None:
@@ -413,7 +413,7 @@ def test_trains_without_fcntl(smoke_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(smoke_run, tmp_path / "run")
     shutil.rmtree(run / LAST)
     (run / ".lock").unlink()  # of a system with fcntl; without, it would say that the folder is held
-    command = script_command("train/pretrain.py", "--config", SMOKE, "--output_dir", run)
+    command = script_command("train/pretrain.py", "--config", SMOKE, "--output-dir", run)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "only soft file lock is available" in done.stderr  # else the test shows nothing
@@ -435,7 +435,7 @@ def test_checkpoint_of_other_shape_is_refused(smoke_run: Path, tmp_path: Path) -
     [(2, "checkpoint-20 lacks gpt_neox.layers.1."), (0, "checkpoint-20 has gpt_neox.layers.0.")],
 )
 def test_checkpoint_of_another_depth_is_refused(smoke_run: Path, num_layers: int, fragment: str) -> None:
-    from bio_facts.runs.folder import load_weights
+    from bio_facts.runs.checkpoints import load_weights
 
     config = AutoConfig.from_pretrained(smoke_run / "checkpoint-20", num_hidden_layers=num_layers)
     with pytest.raises(ValueError, match=fragment):
@@ -467,7 +467,7 @@ def test_model_whose_saved_weights_have_other_names_resumes(kind: str, tmp_path:
     shutil.rmtree(cut / "checkpoint-4")
     done = train(cut, *arguments)
     assert done.returncode == 0, done.stderr
-    found = load_file(cut / "checkpoint-4" / "model.safetensors")
-    assert found.keys() == whole.keys()
-    assert {name for name in found if not torch.equal(found[name], whole[name])} == set()
+    resumed = load_file(cut / "checkpoint-4" / "model.safetensors")
+    assert resumed.keys() == whole.keys()
+    assert {name for name in resumed if not torch.equal(resumed[name], whole[name])} == set()
     assert metrics(cut, without=("seconds",)) == metrics(tmp_path / "whole", without=("seconds",))

@@ -128,7 +128,7 @@ def test_documented_recipe_options_are_recipe_keys(options: str, tmp_path: Path)
     own = load_recipe(SMOKE, {}).as_dict()
     changed = parse_arguments("", ["--config", str(SMOKE), "--output_dir", str(tmp_path), *given]).recipe.as_dict()
     for option, value in zip(given[::2], given[1::2], strict=True):
-        *folders, key = option.removeprefix("--").split(".")
+        *folders, key = option.removeprefix("--").replace("-", "_").split(".")
         before, after = (functools.reduce(dict.__getitem__, folders, recipe) for recipe in (own, changed))
         assert key in before
         assert after[key] == float(value)

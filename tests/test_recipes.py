@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMOKE, assert_refused, load_recipe, run_script
+from conftest import SMOKE, load_recipe
 
 from bio_facts.measure.tokens import load_tokenizer
 
@@ -50,7 +50,7 @@ def test_bad_arguments_are_refused_before_anything_is_written(
     from bio_facts.runs.arguments import parse_arguments
 
     with pytest.raises(SystemExit) as stopped:
-        parse_arguments("", ["--config", str(SMOKE), "--output_dir", str(tmp_path / "run"), *arguments])
+        parse_arguments("", ["--config", str(SMOKE), "--output-dir", str(tmp_path / "run"), *arguments])
     error = capsys.readouterr().err
     assert stopped.value.code == 2
     assert len(error.splitlines()) == 1
@@ -96,7 +96,7 @@ def test_models_that_cannot_be_are_refused(overrides: dict, fragments: list[str]
 
     recipe = load_recipe(SMOKE, {f"model_config.{key}": value for key, value in overrides.items()})
     with pytest.raises(ValueError) as refused:
-        build_model(recipe, load_tokenizer("bio_facts"), longest=172)
+        build_model(recipe, load_tokenizer("bio_facts"), max_length=172)
     assert all(fragment in str(refused.value) for fragment in fragments), refused.value
 
 
@@ -112,7 +112,7 @@ def test_models_that_cannot_be_are_refused(overrides: dict, fragments: list[str]
 def test_other_causal_models_are_built_from_their_own_fields(fields: dict) -> None:
     from bio_facts.runs.training import build_model
 
-    config = build_model(load_recipe(SMOKE, {"model_config": fields}), load_tokenizer("bio_facts"), longest=172).config
+    config = build_model(load_recipe(SMOKE, {"model_config": fields}), load_tokenizer("bio_facts"), max_length=172).config
     assert {key: getattr(config, key) for key in fields} == fields
 
 
@@ -123,7 +123,7 @@ def test_model_that_sees_later_tokens_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"model is a Bert\w+, whose logits at a position depend on later tokens; it must be a causal one"
     ):
-        build_model(load_recipe(SMOKE, {"model_config": fields}), load_tokenizer("bio_facts"), longest=172)
+        build_model(load_recipe(SMOKE, {"model_config": fields}), load_tokenizer("bio_facts"), max_length=172)
 
 
 def recipe_file(folder: Path, text: str, name: str = "recipe.yaml") -> Any:
@@ -210,8 +210,6 @@ def test_source_takes_the_place_of_the_model_and_is_found_beside_the_file(tmp_pa
         ("base: base.yaml", None, {"dataset": "templates"}, ["'templates'", "no biographies"]),
         ("base: base.yaml", None, {"tokenizer": "nobody:x.model"}, ["no package 'nobody' is installed"]),
         ("base: base.yaml", None, {"tokenizer": "bio_facts:x.model"}, ["has no such file"]),
-        ("script: train_memory.py", None, {}, ["lacks num_new_pairs"]),
-        ("script: train_memory.py", None, {"num_new_pairs": 0}, ["num_new_pairs is 0"]),
     ],
 )
 def test_bad_arms_bases_and_sources_are_refused(
@@ -227,9 +225,71 @@ def test_tokenizer_can_be_a_file_of_an_installed_package(tmp_path: Path) -> None
     assert len(load_tokenizer(recipe.tokenizer)) == 32_000
 
 
-def test_memory_recipe_is_refused_by_other_scripts_and_they_by_it(tmp_path: Path) -> None:
-    memory = SMOKE.parent.parent / "associative_memory" / "smoke.yaml"
-    assert_refused(run_script("train/pretrain.py", "--config", memory, "--output_dir", tmp_path), "train/train_memory.py")
+def test_dashes_and_underscores_in_recipe_keys_are_the_same(tmp_path: Path) -> None:
+    from bio_facts.runs.arguments import parse_arguments
+
+    beginning = ["--config", str(SMOKE), "--output-dir", str(tmp_path)]
+    settings = [
+        ("--learning_rate", "1e-3"),
+        ("--model_config.hidden_size", "64"),
+        ("--dataset_parameters.pool_sizes.cities", "3"),
+    ]
+    underscores = parse_arguments("", [*beginning, *(word for setting in settings for word in setting)]).recipe
+    dashes = parse_arguments("", [*beginning, *(f"{flag.replace('_', '-')}={value}" for flag, value in settings)]).recipe
+    assert dashes == underscores
+    assert (dashes.learning_rate, dashes.model_config["hidden_size"], dashes.data.parameters["pool_sizes"]["cities"]) == (
+        0.001,
+        64,
+        3,
+    )
+
+
+MEMORY = SMOKE.parent.parent / "associative_memory" / "smoke.yaml"
+
+
+def test_memory_recipe_is_refused_by_pretrain_and_others_by_train_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import train_memory
+
+    from bio_facts.runs.arguments import parse_arguments
+
+    for parse, recipe, fragment in (
+        (lambda argv: parse_arguments("", argv), MEMORY, "is for train_memory.py; run it with train/train_memory.py"),
+        (train_memory.parse_arguments, SMOKE, "unknown recipe key 'dataset'"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            parse(["--config", str(recipe), "--output-dir", str(tmp_path / "run")])
+        assert stopped.value.code == 2
+        assert fragment in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "fragments"),
+    [
+        ("seed: 1", [], ["lacks num_new_pairs"]),
+        ("num_new_pairs: 8", ["--num-new-pairs", "0"], ["num_new_pairs is 0"]),
+        ("num_new_pairs: 8", ["--learning_rate", "0"], ["learning_rate is 0"]),
+        ("num_new_pairs: 8", ["--weight-decay", "-1"], ["weight_decay is -1"]),
+        ("num_new_pairs: 8", ["--num-steps", "0"], ["num_steps is 0"]),
+        ("num_new_pairs: 8", ["--num-values", "1"], ["num_values is 1"]),
+        ("num_new_pairs: 8", ["--report-to", "tensorboard"], ["--report-to"]),
+        ("num_new_pairs: 8\ndataset: n1k", [], ["unknown recipe key 'dataset'", "num_new_pairs"]),
+        ("arms: {a: {}, b: {}}", [], ["several arms", "--arm: a, b"]),
+        ("script: pretrain.py", [], ["train/pretrain.py"]),
+    ],
+)
+def test_bad_memory_recipes_are_refused(
+    tmp_path: Path, text: str, arguments: list[str], fragments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    import train_memory
+
+    (tmp_path / "memory.yaml").write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        train_memory.parse_arguments(["--config", str(tmp_path / "memory.yaml"), "--output-dir", str(tmp_path), *arguments])
+    error = capsys.readouterr().err
+    assert (stopped.value.code, len(error.splitlines())) == (2, 1)
+    assert all(fragment in error for fragment in fragments), error
 
 
 def test_eval_steps_follow_the_schedule_and_hold_the_first_and_last() -> None:
@@ -242,7 +302,7 @@ def test_the_model_is_the_stock_class_of_the_protocol() -> None:
 
     from bio_facts.runs.training import build_model
 
-    model = build_model(load_recipe(SMOKE, {}), load_tokenizer("bio_facts"), longest=172)
+    model = build_model(load_recipe(SMOKE, {}), load_tokenizer("bio_facts"), max_length=172)
     assert type(model) is GPTNeoXForCausalLM
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     assert not model.config.use_parallel_residual

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, assert_refused, run_script
-from run_all import SCALES, claims_of, plan_claims
+from run_all import claims_of, plan_claims
 
+from bio_facts.runs.plan import SCALES
 from bio_facts.runs.recipe_files import read_recipe_file
 
 ARGUMENTS = ("--scale", "smoke", "--claims", "three_phases,hallucination,replay,associative_memory", "--jobs", 2)
@@ -21,7 +22,7 @@ RUNS = {"three_phases-s10", "fine_tuning-new8-s10", "replay-eighth-s10", "replay
 
 
 def run_all(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return run_script("train/run_all.py", *(arguments or ARGUMENTS), "--output_dir", folder)
+    return run_script("train/run_all.py", *(arguments or ARGUMENTS), "--output-dir", folder)
 
 
 def runs_in(folder: Path) -> set[str]:
@@ -49,10 +50,10 @@ def test_claims_share_the_runs_that_they_have_in_common(finished: Path) -> None:
 def test_every_claim_has_verdict_picture_and_place_in_the_report(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     for claim in ("three_phases", "hallucination", "replay", "associative_memory"):
-        found = json.loads((finished / claim / "smoke.json").read_text())
-        assert (found["claim"], found["scale"], found["seeds"]) == (claim, "smoke", [10])
+        verdict = json.loads((finished / claim / "smoke.json").read_text())
+        assert (verdict["claim"], verdict["scale"], verdict["seeds"]) == (claim, "smoke", [10])
         assert (finished / claim / "smoke.png").exists()
-        assert found["fingerprint"] in page
+        assert verdict["fingerprint"] in page
 
 
 def test_again_it_runs_nothing_and_judges_anew(finished: Path, tmp_path: Path) -> None:
@@ -125,8 +126,8 @@ def test_reference_run_is_that_of_three_phases_everywhere(tmp_path: Path) -> Non
 def test_launcher_of_several_processes_is_not_for_memories(tmp_path: Path) -> None:
     launcher = ["accelerate", "launch", "--num_processes", "4"]
     plan = plan_claims(["three_phases", "associative_memory"], "smoke", tmp_path)
-    found = {job.name: job.command(tmp_path, launcher)[:4] == launcher for job in plan.jobs}
-    assert found == {"three_phases-s10": True, "associative_memory-new8-s10": False, "associative_memory-new16-s10": False}
+    launched = {job.name: job.command(tmp_path, launcher)[:4] == launcher for job in plan.jobs}
+    assert launched == {"three_phases-s10": True, "associative_memory-new8-s10": False, "associative_memory-new16-s10": False}
 
 
 @pytest.mark.parametrize("scale", ["mini", "paper"])
@@ -158,7 +159,7 @@ def test_folder_of_one_run_is_refused(finished: Path) -> None:
     assert_refused(result, "output_dir is", "which holds a run")
 
 
-def test_killed_command_stops_its_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_terminated_command_stops_its_runs_and_says_how_to_resume(tmp_path: Path) -> None:
     command = [
         sys.executable,
         ROOT / "train" / "run_all.py",
@@ -166,7 +167,7 @@ def test_killed_command_stops_its_runs_and_says_how_to_go_on(tmp_path: Path) -> 
         "three_phases",
         "--jobs",
         "1",
-        "--output_dir",
+        "--output-dir",
         tmp_path,
     ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -176,7 +177,7 @@ def test_killed_command_stops_its_runs_and_says_how_to_go_on(tmp_path: Path) -> 
         process.terminate()
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "run_all.py: stopped, and the runs with it; the same command goes on from here"
+    assert errors.splitlines()[-1] == "run_all.py: stopped, and the runs with it; rerun the same command to resume"
     running = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout
     assert running == ""
 

@@ -1,4 +1,4 @@
-"""--report_to: which trackers are refused, and what those that can be used are told. Of them TensorBoard is installed."""
+"""--report-to: which trackers are refused, and what those that can be used are told. Of them TensorBoard is installed."""
 
 import importlib.util
 import json
@@ -44,7 +44,7 @@ def test_unknown_trackers_are_refused_with_the_known_ones(names: list[str]) -> N
 
 
 def test_folder_of_the_name_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if (found := importlib.util.find_spec("wandb")) is not None and found.origin is not None:
+    if (spec := importlib.util.find_spec("wandb")) is not None and spec.origin is not None:
         pytest.skip("wandb is installed")
     (tmp_path / "wandb" / "run-1").mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path)
@@ -54,19 +54,19 @@ def test_folder_of_the_name_is_no_package(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_refused_tracker_leaves_no_folder(tmp_path: Path) -> None:
-    arguments = ("--config", SMOKE, "--output_dir", tmp_path / "run", "--report_to", "tensorboard", "telepathy")
+    arguments = ("--config", SMOKE, "--output-dir", tmp_path / "run", "--report-to", "tensorboard", "telepathy")
     assert_refused(run_script("train/pretrain.py", *arguments), "report_to is 'telepathy'")
     assert not (tmp_path / "run").exists()
 
 
 def trainer_of(folder: Path, report_to: list[str]) -> Any:
     from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
-    from bio_facts.runs.training import build_model, build_trainer
+    from bio_facts.runs.training import build_dataset, build_model, build_trainer
 
     recipe, tokenizer = load_recipe(SMOKE, {}), load_tokenizer("bio_facts")
     biographies = BiographyTokenizer(tokenizer)
     model = build_model(recipe, tokenizer, biographies.max_length)
-    return build_trainer(recipe, folder, model, tokenizer, biographies, report_to)
+    return build_trainer(recipe, folder, model, tokenizer, build_dataset(recipe, biographies), report_to)
 
 
 def test_project_and_name_are_ours_unless_the_user_names_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,14 +86,14 @@ def test_project_and_name_are_ours_unless_the_user_names_others(tmp_path: Path, 
     assert run_name(["tensorboard"], "run") == "run"
 
 
-@pytest.mark.parametrize("flag", [["--report_to", "tensorboard"], ["--allow_other_machine"]])
+@pytest.mark.parametrize("flag", [["--report-to", "tensorboard"], ["--allow-other-machine"]])
 def test_memory_refuses_flags_that_would_have_no_effect(tmp_path: Path, flag: list[str]) -> None:
-    arguments = ("--config", MEMORY, "--arm", "new8", "--output_dir", tmp_path / "run", *flag)
-    assert_refused(run_script("train/train_memory.py", *arguments), f"unknown argument {flag[0]!r}")
+    arguments = ("--config", MEMORY, "--arm", "new8", "--output-dir", tmp_path / "run", *flag)
+    assert_refused(run_script("train/train_memory.py", *arguments), f"unrecognized arguments: {flag[0]}")
 
 
 def test_run_all_gives_a_memory_no_such_flag(tmp_path: Path) -> None:
-    arguments = ("--scale", "smoke", "--claims", "associative_memory", "--allow_other_machine", "--output_dir", tmp_path)
+    arguments = ("--scale", "smoke", "--claims", "associative_memory", "--allow-other-machine", "--output-dir", tmp_path)
     done = run_script("train/run_all.py", *arguments)
     assert (done.returncode, "2/2 runs" in done.stderr) == (0, True), done.stderr
     assert json.loads((tmp_path / "associative_memory" / "smoke.json").read_text())["claim"] == "associative_memory"

@@ -1,16 +1,96 @@
-"""Pre-train a language model on biographies made on the fly, and score what it knows as it learns.
+"""Train a language model on biographies that are made on the fly, and measure what it knows as it learns.
 
-  python train/pretrain.py --config train/recipes/three_phases/mini.yaml --output_dir runs/demo --seed 10
-  python train/pretrain.py --config train/recipes/three_phases/smoke.yaml --output_dir runs/smoke      # seconds
-  accelerate launch --num_processes 2 train/pretrain.py --config RECIPE.yaml --output_dir runs/two     # two GPUs
-  python train/pretrain.py --config runs/demo/config.json --output_dir runs/again                      # repeat a run
+Pre-training: a fresh model.
+  python train/pretrain.py --config train/recipes/three_phases/mini.yaml --output-dir runs/demo --seed 10
+  python train/pretrain.py --config train/recipes/three_phases/smoke.yaml --output-dir runs/smoke      # seconds
+  accelerate launch --num_processes 2 train/pretrain.py --config RECIPE.yaml --output-dir runs/two     # two GPUs
+  python train/pretrain.py --config runs/demo/config.json --output-dir runs/again                      # repeat a run
 
-The same command again resumes a run that was cut, and exits at once if it is complete. The folder then holds
-config.json, metrics.jsonl (one line per evaluated step and split) and the last two checkpoints, each of which loads
-with AutoModelForCausalLM and AutoTokenizer. A GPU is used if there is one; ACCELERATE_USE_CPU=true keeps to the CPU.
+Fine-tuning: the last model of a finished run (--source), on other biographies.
+  python train/pretrain.py --config train/recipes/fine_tuning/mini.yaml --arm new112 --seed 10 \\
+      --source runs/three_phases-10 --output-dir runs/fine_tuning-10
+
+Attention patching (paper section 3.1, Fig. 3): the model that --source kept at step attention.start_step, trained on the same
+samples as the source; in each forward pass it is given the attention patterns of the model of step attention.reference_step.
+  python train/pretrain.py --config train/recipes/attention_patching/mini.yaml --arm after --seed 10 \\
+      --source runs/three_phases-10 --output-dir runs/patching-10
+
+Rerunning a command resumes an interrupted run, and does nothing if the run is complete. The folder then holds config.json,
+metrics.jsonl (one line per evaluated step and split) and the last two checkpoints, each of which loads with
+AutoModelForCausalLM and AutoTokenizer. A GPU is used if there is one; ACCELERATE_USE_CPU=true selects the CPU.
 """
 
-from run_recipe import main
+from bio_facts.checks import exit_with_error
+from bio_facts.runs.arguments import parse_arguments
+from bio_facts.runs.environment import apply_recipe, use_full_precision
+
+
+def main() -> None:
+    """Run the recipe. Exit code 2 and one line on stderr for wrong input, 1 if the training diverges."""
+    arguments = parse_arguments(__doc__ or "")
+    recipe, output_dir = arguments.recipe, arguments.output_dir
+    try:
+        # Setup. The environment is settled before torch and transformers are imported, which read it once.
+        apply_recipe(recipe)
+        from bio_facts.files import lock_folder
+        from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
+        from bio_facts.runs.checkpoints import checkpoint_step, is_finished, latest_checkpoint, load_weights, source_model
+        from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE, check_folder, check_metrics, read_metrics, write_config
+        from bio_facts.runs.machine import check_machine, join_processes
+        from bio_facts.runs.trackers import usable_trackers
+        from bio_facts.runs.training import build_dataset, build_model, build_trainer, keep_freed_memory, place_to_start
+
+        report_to = usable_trackers(arguments.report_to)
+        processes = join_processes()
+        use_full_precision()
+
+        # Folder: a new one, or that of this run, which then resumes from its last complete checkpoint.
+        source = source_model(recipe)
+        if processes.is_main_process:
+            config = recipe.as_config()
+            check_folder(output_dir, config)
+            lock = lock_folder("output_dir", output_dir)  # noqa: F841 - released when the process ends
+            latest_checkpoint(output_dir)  # removes incomplete ones before the other processes look
+        processes.wait_for_everyone()
+        checkpoint = latest_checkpoint(output_dir)
+        resumed_step = None if checkpoint is None else checkpoint_step(checkpoint)
+        if resumed_step is not None:
+            metrics = read_metrics(output_dir / METRICS_FILE)
+            check_metrics(output_dir, metrics, recipe, resumed_step)
+            if is_finished(metrics, resumed_step, recipe.num_steps, recipe.stop_below):
+                print(f"{output_dir} is complete: {checkpoint}")
+                return
+            if processes.is_main_process and not arguments.allow_other_machine:
+                check_machine(output_dir / CONFIG_FILE)
+
+        # Data
+        tokenizer = load_tokenizer(recipe.tokenizer)
+        biographies = BiographyTokenizer(tokenizer)
+        dataset = build_dataset(recipe, biographies)
+
+        # Model
+        model = build_model(recipe, tokenizer, biographies.max_length, source)
+        if checkpoint is not None:
+            load_weights(checkpoint, model)
+
+        # Trainer, with the evaluation that writes metrics.jsonl
+        trainer = build_trainer(recipe, output_dir, model, tokenizer, dataset, report_to)
+        if processes.is_main_process:
+            write_config(output_dir, config, resumed_step)
+    except ValueError as error:
+        exit_with_error(error)
+
+    # Train
+    keep_freed_memory()
+    start = checkpoint or place_to_start(recipe, output_dir, trainer, source)
+    try:
+        trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    except FloatingPointError as error:
+        last = latest_checkpoint(output_dir)
+        advice = "there is no checkpoint before it" if last is None else f"the last good checkpoint is {last}"
+        exit_with_error(f"{error}; {advice}; a lower learning_rate may help", code=1)
+    print(f"{output_dir} is complete: checkpoint-{trainer.state.global_step}")
+
 
 if __name__ == "__main__":
-    main(__doc__ or "")
+    main()

@@ -1,65 +1,127 @@
 """Fine-tune a key-value memory on new pairs: the collapse of fine-tuning, without language (paper App. F.4).
 
   python train/train_memory.py --config train/recipes/associative_memory/mini.yaml --arm new128 --seed 10 \\
-      --output_dir runs/memory
+      --output-dir runs/memory
 
 A perceptron with one hidden layer of ReLU units learns which of a few values belongs to each random key; then it is trained on
-new pairs alone. A matter of seconds on a CPU, so a run that was cut begins anew. Writes config.json and metrics.jsonl like the
-other scripts; its steps are those of fine-tuning, its splits pretrain (the pairs learned first) and new.
+new pairs alone. This takes seconds on a CPU, so an interrupted run starts again. Writes config.json and metrics.jsonl like
+pretrain.py; the steps are those of fine-tuning, the splits pretrain (the pairs learned first) and new.
 """
 
+import argparse
+import dataclasses
 import json
-import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bio_facts.checks import needs
+from bio_facts.checks import Parser, check_integer, check_number, exit_with_error, needs
+from bio_facts.files import lock_folder, write_text
 from bio_facts.generate.seeding import integers
-from bio_facts.runs.arguments import parse_arguments
 from bio_facts.runs.environment import apply_recipe
-from bio_facts.runs.folder import METRICS_FILE, check_folder, lock, read_metrics, write_config
+from bio_facts.runs.folder import METRICS_FILE, check_folder, read_metrics, write_config
 from bio_facts.runs.machine import use_cpu
-from bio_facts.runs.recipe import MemoryRecipe
+from bio_facts.runs.recipe_files import parse_value, read_recipe_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRecipe:
+    """Settings of a run; defaults are the paper's (App. F.4).
+
+    num_pairs: key-value pairs of pre-training; num_new_pairs: those of fine-tuning. num_values: how many values there are.
+    dimension: of keys and values. num_units: hidden ones. batch_size: pairs per optimizer step. num_pretraining_steps, then
+    num_steps of fine-tuning; learning_rate: of fine-tuning, constant; pretraining_learning_rate: the peak, cosine to 0.
+    eval_every: steps of fine-tuning between evaluations. seed: of pairs, samples and initial weights.
+    """
+
+    num_pairs: int = 8_192
+    num_new_pairs: int
+    num_values: int = 30
+    dimension: int = 64
+    num_units: int = 256
+    batch_size: int = 128
+    num_pretraining_steps: int = 16_000
+    num_steps: int = 4_000
+    pretraining_learning_rate: float = 0.03
+    learning_rate: float = 0.001
+    weight_decay: float = 0.01
+    eval_every: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_integer("seed", self.seed, minimum=0, maximum=2**32 - 1)
+        check_integer("num_values", self.num_values, minimum=2)
+        check_integer("num_steps", self.num_steps, minimum=1, maximum=10_000_000)
+        sizes = ("num_pairs", "num_new_pairs", "dimension", "num_units", "batch_size")
+        for name in (*sizes, "num_pretraining_steps", "eval_every"):
+            check_integer(name, getattr(self, name), minimum=1)
+        for name in ("pretraining_learning_rate", "learning_rate"):
+            check_number(name, getattr(self, name), minimum=1e-12, maximum=1e3)
+        check_number("weight_decay", self.weight_decay, minimum=0, maximum=1e3)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All settings."""
+        return dataclasses.asdict(self)
+
+    def as_config(self) -> dict[str, Any]:
+        """What config.json records of a run, but for the machine."""
+        return {"recipe": self.as_dict()}
 
 
 def main() -> None:
-    """Run the recipe; exit code 2 and one line on stderr for input that cannot be used."""
-    arguments = parse_arguments(__doc__ or "", kind=MemoryRecipe)
-    recipe, output_dir = arguments.recipe, arguments.output_dir
+    """Run the recipe; exit code 2 and one line on stderr for wrong input."""
+    recipe, output_dir = parse_arguments()
     apply_recipe(recipe)
     try:
-        check_folder(output_dir, recipe)
-        held = lock(output_dir)  # noqa: F841 - released when the process ends
+        check_folder(output_dir, recipe.as_config())
+        lock = lock_folder("output_dir", output_dir)  # noqa: F841 - released when the process ends
         lines = read_metrics(output_dir / METRICS_FILE)
         with needs("train", "training"):
-            import torch  # noqa: F401 - fine_tune needs it, and config.json says its version
+            import torch  # noqa: F401 - fine_tune needs it, and config.json records its version
         use_cpu()
     except ValueError as error:
-        print(f"train_memory.py: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    if lines and lines[-1]["step"] == recipe.num_steps:
-        print(f"{output_dir} is complete")
-        return
-    write_config(output_dir, recipe)
-    lines = fine_tune(recipe)
-    partial = output_dir / f"{METRICS_FILE}.partial"
-    partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    partial.replace(output_dir / METRICS_FILE)
+        exit_with_error(error)
+    if not lines or lines[-1]["step"] != recipe.num_steps:
+        write_config(output_dir, recipe.as_config())
+        write_text(output_dir / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in fine_tune(recipe)))
     print(f"{output_dir} is complete")
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> tuple[MemoryRecipe, Path]:
+    """Recipe and output folder from the command line; wrong input ends the program with one line and exit code 2."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="recipe (YAML), or a run's config.json")
+    parser.add_argument("--arm", metavar="NAME", help="which of the arms of the recipe file, where it has several")
+    parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="folder of the run")
+    recipe_keys = parser.add_argument_group("recipe keys", MemoryRecipe.__doc__)
+    for field in dataclasses.fields(MemoryRecipe):
+        default = "" if field.default is dataclasses.MISSING else f"default: {field.default}"
+        recipe_keys.add_argument(f"--{field.name.replace('_', '-')}", metavar="VALUE", help=default)
+    arguments = vars(parser.parse_args(argv))
+    texts = {field.name: arguments[field.name] for field in dataclasses.fields(MemoryRecipe)}
+    try:
+        overrides = {key: parse_value(key, text) for key, text in texts.items() if text is not None}
+        file = read_recipe_file(arguments["config"], script="train_memory.py")
+        file.check_script("train_memory.py")
+        return MemoryRecipe(**file.settings_of(arguments["arm"], overrides, MemoryRecipe)), arguments["output_dir"]
+    except ValueError as error:
+        parser.error(" ".join(str(error).split()))
 
 
 def unit_vectors(seed: int, stream: str, count: int, dimension: int) -> NDArray[np.float32]:
     """Uniform on the unit sphere, float32 [count, dimension]: normal draws (Box and Muller), divided by their length."""
     numbers = [
-        (integers(2**32, seed, f"{stream}/{part}", np.arange(count)[:, None], np.arange(dimension)) + 0.5) / 2**32
-        for part in ("radius", "angle")
+        (integers(2**32, seed, f"{stream}/{name}", np.arange(count)[:, None], np.arange(dimension)) + 0.5) / 2**32
+        for name in ("radius", "angle")
     ]
     normal = np.sqrt(-2 * np.log(numbers[0])) * np.cos(2 * np.pi * numbers[1])
-    found: NDArray[np.float32] = (normal / np.linalg.norm(normal, axis=1, keepdims=True)).astype(np.float32)
-    return found
+    vectors: NDArray[np.float32] = (normal / np.linalg.norm(normal, axis=1, keepdims=True)).astype(np.float32)
+    return vectors
 
 
 def fine_tune(recipe: MemoryRecipe) -> list[dict[str, Any]]:

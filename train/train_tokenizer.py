@@ -1,6 +1,6 @@
-"""Make the tokenizer that bio_facts ships from the words of its own text, the same bytes every time.
+"""Make the tokenizer of bio_facts from the words of its biographies; every time the same bytes.
 
-  python train/train_tokenizer.py --output_file tokenizer.json
+  python train/train_tokenizer.py --output-file tokenizer.json
 
 The result is bio_facts/data/tokenizer/tokenizer.json, with the special tokens named in tokenizer_config.json beside it; a
 test compares both.
@@ -52,7 +52,7 @@ def main() -> None:
     """Make and save both files."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--output_file",
+        "--output-file",
         type=Path,
         required=True,
         metavar="FILE",
@@ -62,7 +62,7 @@ def main() -> None:
     config_file = output_file.with_name("tokenizer_config.json")
     for file in (output_file, config_file):
         if file.exists():
-            parser.error(f"--output_file is {str(output_file)!r}, but {file} exists; remove it first or choose another folder")
+            parser.error(f"--output-file is {str(output_file)!r}, but {file} exists; remove it first or choose another folder")
     try:
         tokenizer = train_tokenizer()
     except ValueError as error:

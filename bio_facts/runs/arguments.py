@@ -1,4 +1,4 @@
-"""The command line of the training scripts."""
+"""The command line of train/pretrain.py."""
 
 import argparse
 import dataclasses
@@ -7,71 +7,56 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bio_facts.runs.recipe import MAPPINGS, MemoryRecipe, Recipe
-from bio_facts.runs.recipe_files import parse_value, read_recipe_file
+from bio_facts.checks import Parser
+from bio_facts.runs.recipe import MAPPINGS, Recipe
+from bio_facts.runs.recipe_files import DEFAULT_SCRIPT, parse_value, read_recipe_file
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a training script was asked to do."""
+    """What the command line asks for."""
 
-    recipe: Any
+    recipe: Recipe
     output_dir: Path
     report_to: list[str]
     allow_other_machine: bool
 
 
-def parse_arguments(
-    description: str, argv: Sequence[str] | None = None, kind: type[Recipe] | type[MemoryRecipe] = Recipe
-) -> Arguments:
+def parse_arguments(description: str, argv: Sequence[str] | None = None) -> Arguments:
     """Recipe and output folder from the command line; wrong input ends the program with one line and exit code 2."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.error = lambda message: parser.exit(2, f"{parser.prog}: error: {message}\n")  # type: ignore[method-assign]
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="recipe (YAML), or a run's config.json")
     parser.add_argument("--arm", metavar="NAME", help="which of the arms of the recipe file, where it has several")
     parser.add_argument(
-        "--output_dir", type=Path, required=True, metavar="DIR", help="where the run is kept; resumed if it is there"
+        "--output-dir", type=Path, required=True, metavar="DIR", help="folder of the run; a run that is there is resumed"
     )
-    if kind is Recipe:  # a memory's run is over in seconds: it begins anew, and reports to nobody
-        parser.add_argument(
-            "--report_to",
-            nargs="+",
-            default=[],
-            metavar="NAME",
-            help="also log to tensorboard, trackio, wandb, ..., as transformers can; all: to those that are installed",
-        )
-        parser.add_argument(
-            "--allow_other_machine",
-            action="store_true",
-            help="resume a run that began on another device, or with another number of threads or processes or other versions: "
-            "its numbers go on, but not as they would have there; config.json notes it",
-        )
-    else:
-        parser.set_defaults(report_to=[], allow_other_machine=False)
-    recipe_keys = parser.add_argument_group(
-        "recipe keys", "Each takes the place of the recipe's value, written as YAML. A dot reaches into a mapping: "
-        "--model_config.hidden_size 256\n\n" + (kind.__doc__ or "")
+    parser.add_argument(
+        "--report-to", nargs="+", default=[], metavar="NAME",
+        help="also log to tensorboard, trackio, wandb, ..., as transformers can; all: to those that are installed",
     )  # fmt: skip
-    for name, key in kind.__dataclass_fields__.items():
-        default = "" if key.default is dataclasses.MISSING else f"default: {key.default}"
-        recipe_keys.add_argument(f"--{name}", metavar="VALUE", help=default)
-    known, extra = parser.parse_known_args(_joined(sys.argv[1:] if argv is None else argv))
+    parser.add_argument(
+        "--allow-other-machine", action="store_true",
+        help="resume a run that began on another device, or with another number of threads or processes or other versions: "
+        "the last digits of its numbers will differ from an uninterrupted run; config.json records the machine",
+    )  # fmt: skip
+    recipe_keys = parser.add_argument_group(
+        "recipe keys", "Each replaces the recipe's value, and is written as in YAML. A dot reaches into a mapping: "
+        "--model_config.hidden_size 256\n\n" + (Recipe.__doc__ or "")
+    )  # fmt: skip
+    for name, field in Recipe.__dataclass_fields__.items():
+        default = "" if field.default is dataclasses.MISSING else f"default: {field.default}"
+        recipe_keys.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=default)
+    arguments, others = parser.parse_known_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
-        overrides = {name: value for name in kind.__dataclass_fields__ if (value := getattr(known, name)) is not None}
-        overrides |= _dotted_overrides(extra, kind)
-        values = {key: parse_value(key, value) for key, value in overrides.items()}
-        script = "train_memory.py" if kind is MemoryRecipe else "pretrain.py"
-        file = read_recipe_file(known.config, script)
-        if file.kind is not kind:
-            raise ValueError(f"recipe {known.config} is for {file.script}; run it with train/{file.script}")
-        return Arguments(file.recipe(known.arm, values), known.output_dir, known.report_to, known.allow_other_machine)
+        texts = {name: text for name in Recipe.__dataclass_fields__ if (text := getattr(arguments, name)) is not None}
+        texts |= _dotted_overrides(others)
+        file = read_recipe_file(arguments.config)
+        file.check_script(DEFAULT_SCRIPT)
+        recipe = file.recipe(arguments.arm, {key: parse_value(key, text) for key, text in texts.items()})
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
-        raise AssertionError from error  # error() does not return
+    return Arguments(recipe, arguments.output_dir, arguments.report_to, arguments.allow_other_machine)
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
@@ -85,17 +70,19 @@ def _joined(argv: Sequence[str]) -> list[str]:
     return joined
 
 
-def _dotted_overrides(arguments: list[str], kind: type[Recipe] | type[MemoryRecipe]) -> dict[str, str]:
-    """{"model_config.hidden_size": "256"} from ["--model_config.hidden_size", "256"] or ["--model_config.hidden_size=256"]."""
-    overrides, left = {}, list(arguments)
-    while left:
-        key, equals, value = left.pop(0).partition("=")
-        parent, dot, _ = key.removeprefix("--").partition(".")
-        if not key.startswith("--") or not dot or parent not in MAPPINGS:
-            raise ValueError(f"unknown argument {key!r}; the recipe keys are {', '.join(kind.__dataclass_fields__)}")
+def _dotted_overrides(arguments: Sequence[str]) -> dict[str, str]:
+    """{"model_config.hidden_size": "256"} from ["--model-config.hidden-size", "256"] or ["--model_config.hidden_size=256"]."""
+    overrides: dict[str, str] = {}
+    remaining: list[str] = list(arguments)
+    while remaining:
+        flag, equals, value = remaining.pop(0).partition("=")
+        key = flag.removeprefix("--").replace("-", "_")
+        parent, dot, _ = key.partition(".")
+        if not flag.startswith("--") or not dot or parent not in MAPPINGS:
+            raise ValueError(f"unknown argument {flag!r}; the recipe keys are {', '.join(Recipe.__dataclass_fields__)}")
         if not equals:
-            if not left:
-                raise ValueError(f"argument {key} has no value")
-            value = left.pop(0)
-        overrides[key.removeprefix("--")] = value
+            if not remaining:
+                raise ValueError(f"argument {flag} has no value")
+            value = remaining.pop(0)
+        overrides[key] = value
     return overrides

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bio_facts.runs.early_stopping import ends_run
 from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE, read_metrics
-from bio_facts.runs.phases import ends_run, phase1_end, plateau_end
+from bio_facts.runs.phases import phase1_end, plateau_end
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -1,10 +1,10 @@
-"""Settings of the environment that would change a run's numbers, and have no effect: the recipe decides."""
+"""Environment variables that would change the numbers of a run are removed, because the recipe decides."""
 
 import os
 import sys
 from typing import Any
 
-# Variables that accelerate, transformers, PyTorch and its libraries read, and what the recipe decides in their place.
+# Variables that accelerate, transformers, PyTorch and its libraries read -> the recipe key that decides instead.
 _DECIDED_BY_RECIPE = {
     "ACCELERATE_MIXED_PRECISION": "bf16",
     "ACCELERATE_DOWNCAST_BF16": "bf16",
@@ -30,24 +30,24 @@ _DECIDED_BY_RECIPE = {
     "ACCELERATE_USE_PARALLELISM_CONFIG": "",
     "ACCELERATE_USE_SAGEMAKER": "",
 }
-_NOTHING = {"", "no", "none", "false", "off", "0", "default", "strict"}  # values that ask for nothing
+_NO_EFFECT = {"", "no", "none", "false", "off", "0", "default", "strict"}  # values that change nothing
 
 
 def apply_recipe(recipe: Any) -> None:
-    """Take variables that would change a run's numbers out of the environment; a line on stderr names those that would have.
+    """Remove variables that would change the numbers of a run; a line on stderr names each whose value differs from the recipe.
 
     Must run before torch and accelerate are imported, which read them once. `accelerate launch` sets most of them, to values
-    that ask for nothing.
+    that change nothing.
     """
     for name, key in _DECIDED_BY_RECIPE.items():
         value = os.environ.pop(name, "")
-        if value.lower() in _NOTHING or _is_what_it_says(recipe, name, value.lower()):
+        if value.lower() in _NO_EFFECT or _agrees(recipe, name, value.lower()):
             continue
         decides = f"the recipe decides ({key}: {getattr(recipe, key, False)})" if key else "recipes train with data parallelism"
         print(f"{name}={value} has no effect: {decides}", file=sys.stderr)
 
 
-def _is_what_it_says(recipe: Any, name: str, value: str) -> bool:
+def _agrees(recipe: Any, name: str, value: str) -> bool:
     bf16, torch_compile = (getattr(recipe, key, False) for key in ("bf16", "torch_compile"))
     return (
         (name == "ACCELERATE_MIXED_PRECISION" and value == "bf16" and bf16)
@@ -58,7 +58,7 @@ def _is_what_it_says(recipe: Any, name: str, value: str) -> bool:
 
 
 def use_full_precision() -> None:
-    """float32 products in float32 on every device, whatever this process had set: TF32 and the like are off."""
+    """Compute float32 products in float32 on every device, whatever the process had set: without TF32 and the like."""
     import torch
 
     torch.set_float32_matmul_precision("highest")

@@ -1,7 +1,6 @@
-"""What a recipe's run notes beside the metrics of AttributeEvaluation: metrics.jsonl, resumable, with tokens and seconds."""
+"""The evaluation of a recipe's run: AttributeEvaluation, written to a resumable metrics.jsonl, with tokens and seconds."""
 
 import math
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,17 @@ from accelerate import PartialState
 from bio_facts.generate.splits import draw
 from bio_facts.measure.callbacks import AttributeEvaluation
 from bio_facts.measure.tokens import BiographyTokenizer
-from bio_facts.runs.folder import MODELS_FOLDER
-from bio_facts.runs.phases import is_decided
+from bio_facts.runs.checkpoints import keep_model
+from bio_facts.runs.early_stopping import is_decided
 from bio_facts.runs.recipe import Recipe
 
-_COUNTED_ROWS = 10_000  # biographies whose tokens are counted at a time
+_COUNTED_ROWS = 10_000  # biographies per count of tokens
 
 
 class RecipeEvaluation(AttributeEvaluation):
     """One JSON line per (step, split) in metrics.jsonl; num_tokens trained so far, padding not counted, and seconds.
 
-    A resumed run drops the lines written after its checkpoint and goes on; `seconds` counts from the line before.
+    A resumed run drops the lines written after its checkpoint; `seconds` continues from the last line that is kept.
     """
 
     def __init__(self, recipe: Recipe, tokenizer: BiographyTokenizer, path: Path, saved_tokenizer: Any) -> None:
@@ -39,7 +38,7 @@ class RecipeEvaluation(AttributeEvaluation):
         self.path, self.recipe, self.saved_tokenizer = path, recipe, saved_tokenizer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Take up the lines of the steps done, and evaluate the model that the run starts from if there are none."""
+        """Read the lines of the steps done; if there are none, evaluate the model that the run starts from."""
         begins = state.global_step == self.recipe.first_step
         if begins and state.is_world_process_zero:
             self.path.unlink(missing_ok=True)  # of a run that was interrupted before its first checkpoint
@@ -72,14 +71,3 @@ class RecipeEvaluation(AttributeEvaluation):
             self._num_tokens += int(self.tokenizer.lengths(draw(self.data, "train", rows)).sum())
         self._tokens_until = step
         return {"num_tokens": self._num_tokens, "seconds": round(time.perf_counter() - self._started, 3)}
-
-
-def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> None:
-    """Save the model and its tokenizer, without optimiser, as models/step-K."""
-    folder = output_dir / MODELS_FOLDER / f"step-{step}"
-    unfinished = folder.with_name(f"{folder.name}.partial")
-    for stale in (unfinished, folder):
-        shutil.rmtree(stale, ignore_errors=True)
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(folder)

@@ -1,4 +1,4 @@
-"""The machine that a run trains on: its processes and device, and what of it changes the last digits of a run."""
+"""The machine that a run trains on: its processes, its device, and what changes the last digits of a run."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _VARIABLES = (
     "TORCH_BLAS_PREFER_CUBLASLT", "TORCH_BLAS_PREFER_HIPBLASLT", "DISABLE_ADDMM_CUDA_LT", "PYTORCH_MPS_FAST_MATH",
     "PYTORCH_MPS_PREFER_METAL",
 )  # fmt: skip
-_THREADS = ("MKL_NUM_THREADS",)  # as OMP_NUM_THREADS, which is in the device, unless it says something else
+_THREADS = ("MKL_NUM_THREADS",)  # recorded if it differs from the number of threads, which is recorded with the device
 _DEVICE_VARIABLE = "ACCELERATE_TORCH_DEVICE"
 
 
@@ -30,7 +30,7 @@ def join_processes() -> Any:
     """accelerate's PartialState of this run, on the CPU if ACCELERATE_USE_CPU says so.
 
     Raises:
-        ValueError: if the launcher started more processes than have found each other, or the device cannot be used.
+        ValueError: if fewer processes joined than the launcher started, or the device cannot be used.
     """
     with needs("train", "training"):
         import torch
@@ -40,11 +40,11 @@ def join_processes() -> Any:
     try:
         processes = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
         torch.ones(1, device=processes.device).item()
-    except (RuntimeError, ValueError, AssertionError) as error:  # PyTorch has no error of its own for it
-        if (named := os.environ.get(_DEVICE_VARIABLE)) is None:
+    except (RuntimeError, ValueError, AssertionError) as error:  # PyTorch has no specific error
+        if (device := os.environ.get(_DEVICE_VARIABLE)) is None:
             raise
         raise ValueError(
-            f"{_DEVICE_VARIABLE} is {named!r}, a device that cannot be used here ({reason(error)}); "
+            f"{_DEVICE_VARIABLE} is {device!r}, a device that cannot be used here ({reason(error)}); "
             "it must be one that can, such as cpu, or be left out"
         ) from error
     started = int(os.environ.get("WORLD_SIZE", 1))
@@ -57,7 +57,7 @@ def join_processes() -> Any:
 
 
 def use_cpu() -> None:
-    """Compute on the CPU, in this process alone, whatever the environment says."""
+    """Compute on the CPU in one process, whatever the environment asks for."""
     with needs("train", "training"):
         from accelerate import PartialState
 
@@ -67,22 +67,22 @@ def use_cpu() -> None:
 
 def check_machine(config_file: Path) -> None:
     """ValueError if the run of a config.json was last trained on a machine or with versions that give other last digits."""
-    different = other_machine(json.loads(config_file.read_text(encoding="utf-8")), described_machine())
+    different = other_machine(json.loads(config_file.read_text(encoding="utf-8")), this_machine())
     if different is not None:
         raise ValueError(
-            f"output_dir {config_file.parent} holds a run with {different}; its numbers would go on differently: "
-            "resume it where it began, or pass --allow_other_machine"
+            f"output_dir {config_file.parent} holds a run with {different}; its last digits would differ: "
+            "resume it where it began, or pass --allow-other-machine"
         )
 
 
 def other_machine(config: dict[str, Any], here: dict[str, Any]) -> str | None:
-    """What differs between the machine that a run was last trained on and this one, as text; None if nothing does.
+    """The first difference between the machine that a run was last trained on and this one, as text; None if there is none.
 
-    What the config.json of an earlier version does not say is not compared.
+    Only what the config.json records is compared; earlier versions recorded less.
     """
     last = config.get("resumed_on", [config])[-1]
     for name in _COMPARED:
-        before, now = ({**described, **described["versions"]}.get(name) for described in (last, here))
+        before, now = ({**machine, **machine["versions"]}.get(name) for machine in (last, here))
         if name == "cpu_capability" and not here["device"].startswith("CPU"):
             continue
         if before is not None and before != now:
@@ -90,8 +90,8 @@ def other_machine(config: dict[str, Any], here: dict[str, Any]) -> str | None:
     return None
 
 
-def described_machine() -> dict[str, Any]:
-    """What config.json says of the machine and the versions."""
+def this_machine() -> dict[str, Any]:
+    """What config.json records of the machine and the versions."""
     import torch
     from accelerate import PartialState
 

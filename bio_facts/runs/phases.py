@@ -1,7 +1,6 @@
 """Where the phases of learning end, from a loss curve. The paper does not state its rule; these are ours."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 PHASE1_FACTOR = 1.05  # statistics are learned once the loss is this close to the no-knowledge loss
 PLATEAU_FACTOR = 0.99  # knowledge has begun once the loss stays below this share of it
@@ -25,13 +24,3 @@ def lasting_from(steps: Sequence[int], holds: Sequence[bool]) -> int | None:
             break
         first = step
     return first
-
-
-def is_decided(line: Mapping[str, Any], stop_below: float | None) -> bool:
-    """Whether a line of metrics has a loss below `stop_below` x its no-knowledge loss, at which a run may end; None: never."""
-    return stop_below is not None and bool(line["attribute_loss"] < stop_below * line["no_knowledge_loss"])
-
-
-def ends_run(line: Mapping[str, Any], num_steps: int, stop_below: float | None) -> bool:
-    """Whether a run ends with this line of metrics: at step `num_steps`, or because it is decided before."""
-    return bool(line["step"] == num_steps) or is_decided(line, stop_below)

@@ -1,4 +1,4 @@
-"""A recipe: every setting of a run, checked before anything heavy loads."""
+"""A recipe: every setting of a run, checked before heavy libraries are imported."""
 
 import itertools
 import json
@@ -24,13 +24,13 @@ _SCHEDULES = ("cosine", "constant")
 class Recipe:
     """Settings of one run; defaults are the paper's (section 1.4, Table 1).
 
-    dataset: a named config (bio-facts configs). dataset_parameters: parameters in place of its own, such as num_individuals,
-    pool_sizes, alpha. tokenizer: "bio_facts", a path, or a cached Hub id.
+    dataset: a named config (bio-facts configs). dataset_parameters: parameters that replace those of the config, such as
+    num_individuals, pool_sizes, alpha. tokenizer: "bio_facts", a path, or a cached Hub id.
     model_config: model_type and further fields of a transformers config; vocab_size is the tokenizer's unless given.
     source: the folder of a finished run, in place of model_config: its last model is what fine-tuning starts from; attention
     patching starts from its model of step attention.start_step (0: the untrained one) and is given the attention patterns of
     its model of step attention.reference_step.
-    batch_size: biographies per optimiser step, over all processes. learning_rate: the peak; cosine to
+    batch_size: biographies per optimizer step, over all processes. learning_rate: the peak; cosine to
     final_learning_rate, after lr_warmup_steps of linear ramp; or constant, by lr_schedule. max_grad_norm: 0 = no clipping.
     eval_every: [[interval, until step], ...]: how often to evaluate. save_every: steps between checkpoints.
     keep_models_at: evaluated steps whose models are kept, as models/step-K. stop_below: end the run at the first evaluation
@@ -125,10 +125,10 @@ class Recipe:
             check_integer("attention.start_step", self.attention["start_step"], minimum=0, maximum=self.num_steps - 1)
 
     def _check_schedule(self) -> None:
-        parts = self.eval_every if isinstance(self.eval_every, list | tuple) else [None]
+        spans = self.eval_every if isinstance(self.eval_every, list | tuple) else [None]
         well_formed = all(
-            isinstance(part, list | tuple) and len(part) == 2 and all(type(x) is int and x > 0 for x in part) for part in parts
-        ) and all(earlier[1] < later[1] for earlier, later in itertools.pairwise(parts))
+            isinstance(span, list | tuple) and len(span) == 2 and all(type(x) is int and x > 0 for x in span) for span in spans
+        ) and all(earlier[1] < later[1] for earlier, later in itertools.pairwise(spans))
         if not well_formed:
             raise ValueError(
                 f"eval_every is {self.eval_every!r}; it must be a list of [interval, until step] with growing steps, "
@@ -149,9 +149,9 @@ class Recipe:
                 f"keep_models_at is {kept!r}; it must be a list of steps that eval_every evaluates, such as [0, 125]"
             )
 
-    @property
+    @cached_property
     def data(self) -> bio_facts.Config:
-        """The data set config with this recipe's parameters and seed."""
+        """The dataset config with this recipe's parameters and seed."""
         config = get_config(self.dataset)
         if not isinstance(config, bio_facts.Config):
             raise ValueError(f"dataset is {self.dataset!r}, which has no biographies; it must be a config such as 'n64k'")
@@ -161,7 +161,7 @@ class Recipe:
 
     @property
     def evaluated_splits(self) -> tuple[str, ...]:
-        """All splits of the data set but train."""
+        """All splits of the dataset but train."""
         return tuple(split for split in splits(self.data) if split != "train")
 
     @property
@@ -182,73 +182,16 @@ class Recipe:
         """All settings as plain JSON types."""
         return {name: plain(getattr(self, name)) for name in self.__dataclass_fields__}
 
-    def described(self) -> dict[str, Any]:
-        """What config.json says of the run: its settings and data."""
-        config = self.data
-        data = {"dataset_parameters": config.parameters, "dataset_fingerprint": config.fingerprint}
-        return {"recipe": self.as_dict()} | data | {"data_digest": data_digest(config)}
+    def as_config(self) -> dict[str, Any]:
+        """What config.json records of a run, but for the machine: its settings and data."""
+        data = {"dataset_parameters": self.data.parameters, "dataset_fingerprint": self.data.fingerprint}
+        return {"recipe": self.as_dict()} | data | {"data_digest": data_digest(self.data)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class MemoryRecipe:
-    """Settings of train/train_memory.py; defaults are the paper's (App. F.4).
-
-    num_pairs: key-value pairs of pre-training; num_new_pairs: those of fine-tuning. num_values: how many values there are.
-    dimension: of keys and values. num_units: hidden ones. batch_size: pairs per optimiser step. num_pretraining_steps, then
-    num_steps of fine-tuning; learning_rate: of fine-tuning, constant; pretraining_learning_rate: the peak, cosine to 0.
-    eval_every: steps of fine-tuning between evaluations. seed: of pairs, samples and initial weights.
-    """
-
-    num_pairs: int = 8_192
-    num_new_pairs: int
-    num_values: int = 30
-    dimension: int = 64
-    num_units: int = 256
-    batch_size: int = 128
-    num_pretraining_steps: int = 16_000
-    num_steps: int = 4_000
-    pretraining_learning_rate: float = 0.03
-    learning_rate: float = 0.001
-    weight_decay: float = 0.01
-    eval_every: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_integer("seed", self.seed, minimum=0, maximum=2**32 - 1)
-        check_integer("num_values", self.num_values, minimum=2)
-        for name in (
-            "num_pairs",
-            "num_new_pairs",
-            "dimension",
-            "num_units",
-            "batch_size",
-            "num_pretraining_steps",
-            "eval_every",
-        ):
-            check_integer(name, getattr(self, name), minimum=1)
-        check_integer("num_steps", self.num_steps, minimum=1, maximum=_MAX_STEPS)
-        for name in ("pretraining_learning_rate", "learning_rate"):
-            _check_number(name, getattr(self, name), "a number above 0", lambda x: x > 0)
-        _check_number("weight_decay", self.weight_decay, "a number of at least 0", lambda x: x >= 0)
-
-    @property
-    def first_step(self) -> int:
-        """The step at which its metrics begin."""
-        return 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """All settings."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-    def described(self) -> dict[str, Any]:
-        """What config.json says of the run."""
-        return {"recipe": self.as_dict()}
-
-
-def _check_number(name: str, value: object, wanted: str, accept: Any) -> None:
+def _check_number(name: str, value: object, expected: str, accept: Any) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not is_number or not accept(value):
-        raise ValueError(f"{name} is {value!r}; it must be {wanted}")
+        raise ValueError(f"{name} is {value!r}; it must be {expected}")
 
 
 def frozen(value: Any) -> Any:

@@ -1,10 +1,10 @@
 """Recipe files: YAML with the settings of a recipe, and, where a claim compares several, its arms and seeds.
 
 base: ../three_phases/mini.yaml       # all its settings, unless they are given here
-script: fine_tune.py                  # of this folder's parent; pretrain.py if it is not given
 seeds: [10, 11, 12]                   # those that results are reported on
 num_steps: 500                        # recipe keys; a dot reaches into a mapping
 source: ../three_phases/mini.yaml     # the recipe, `FILE` or `FILE#ARM`, whose finished run of the same seed this one needs
+script: train_memory.py               # if it is not for pretrain.py
 arms:
   few: {dataset_parameters.num_fine_tuning_individuals: 10}
   many: {dataset_parameters.num_fine_tuning_individuals: 100, seeds: [10]}
@@ -26,8 +26,9 @@ from typing import Any
 
 import yaml
 
-from bio_facts.runs.recipe import MemoryRecipe, Recipe, frozen, plain
+from bio_facts.runs.recipe import Recipe, frozen, plain
 
+DEFAULT_SCRIPT = "pretrain.py"
 _NO_ARM = ""
 
 
@@ -51,7 +52,7 @@ _Loader.add_implicit_resolver(
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A recipe file with its base taken in. settings: of all arms; arms: name -> own settings ({"": {}} if there are none).
+    """A recipe file with its base taken in. settings: of all arms; arms: name -> its settings ({"": {}} if there are none).
 
     base: the file that it is based on, if it is.
     """
@@ -85,16 +86,11 @@ class RecipeFile:
         sources = [source[0] for arm in self.arms if (source := self.source_of(arm)) is not None]
         return ([] if self.base is None else [self.base]) + list(dict.fromkeys(sources))
 
-    @property
-    def kind(self) -> type[Recipe] | type[MemoryRecipe]:
-        """What its settings are those of."""
-        return MemoryRecipe if self.script == "train_memory.py" else Recipe
-
-    def recipe(self, arm: str | None, overrides: Mapping[str, Any]) -> Any:
-        """The recipe of an arm, of its kind, with `overrides` (a dotted key reaches into a mapping).
+    def settings_of(self, arm: str | None, overrides: Mapping[str, Any], recipe_class: type[Any]) -> dict[str, Any]:
+        """The settings of an arm (None: the only one) with `overrides`, in which a dotted key reaches into a mapping.
 
         Raises:
-            ValueError: if there is no such arm, a key is unknown or missing, or a value is not right.
+            ValueError: if there is no such arm, or a key is not a field of `recipe_class` or missing.
         """
         arms = ", ".join(self.arms)
         if arm is None and len(self.arms) > 1:
@@ -102,11 +98,11 @@ class RecipeFile:
         name = next(iter(self.arms)) if arm is None else arm
         if name not in self.arms:
             raise ValueError(f"arm is {name!r}; recipe {self.path} has {arms if arms else 'none'}")
-        settings = plain(self.settings)
-        own = {key: value for key, value in plain(self.arms[name]).items() if key != "seeds"}
-        for layer, mark in ((own, ""), (overrides, "--")):
+        settings: dict[str, Any] = plain(self.settings)
+        arm_settings = {key: value for key, value in plain(self.arms[name]).items() if key != "seeds"}
+        for layer, mark in ((arm_settings, ""), (overrides, "--")):
             _override(settings, layer, mark)
-        fields = self.kind.__dataclass_fields__
+        fields = recipe_class.__dataclass_fields__
         for key in settings:
             if key not in fields:
                 raise ValueError(f"unknown recipe key {key!r} in {self.path}; the keys are {', '.join(fields)}")
@@ -114,7 +110,16 @@ class RecipeFile:
             if field.default is MISSING and field.default_factory is MISSING and key not in settings:
                 example = "a config, such as n64k" if key == "dataset" else "an integer"
                 raise ValueError(f"recipe {self.path} lacks {key}; it must be {example}")
-        return self.kind(**settings)
+        return settings
+
+    def recipe(self, arm: str | None, overrides: Mapping[str, Any]) -> Recipe:
+        """The recipe of an arm; ValueError as by `settings_of`, or if a value is not right."""
+        return Recipe(**self.settings_of(arm, overrides, Recipe))
+
+    def check_script(self, script: str) -> None:
+        """ValueError if the recipe is for another script."""
+        if self.script != script:
+            raise ValueError(f"recipe {self.path} is for {self.script}; run it with train/{self.script}")
 
 
 def _override(settings: dict[str, Any], layer: Mapping[str, Any], mark: str) -> None:
@@ -131,26 +136,28 @@ def _override(settings: dict[str, Any], layer: Mapping[str, Any], mark: str) -> 
         target[last] = value
 
 
-def read_recipe_file(path: Path, script: str = "pretrain.py", above: tuple[Path, ...] = ()) -> RecipeFile:
-    """A recipe file, or the config.json of a run; `script` is what it is for if it does not say; `above`: it is their base.
+def read_recipe_file(path: Path, script: str = DEFAULT_SCRIPT, above: tuple[Path, ...] = ()) -> RecipeFile:
+    """A recipe file, or the config.json of a run. script: what it is for unless it says so; above: the files whose base it is.
 
     Raises:
         ValueError: if the file, or its base, is missing, is no recipe file, or is its own base.
     """
     chain = (*above, path.resolve())
     if path.resolve() in above:
-        raise ValueError(f"recipe {path} is its own base ({' -> '.join(one.name for one in chain)}); base must be another file")
+        names = " -> ".join(file.name for file in chain)
+        raise ValueError(f"recipe {path} is its own base ({names}); base must be another file")
     if not path.is_file():
         raise ValueError(
             f"recipe is {str(path)!r}, which is not a file; it must be a YAML file, such as train/recipes/*/*.yaml"
         )
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    own = _mapping(path, "a mapping of recipe keys to values", found)
-    own = dict(_mapping(path, "recipe: a mapping of recipe keys to values", own["recipe"]) if "recipe" in own else own)
-    own_script, seeds, arms = own.pop("script", None), own.pop("seeds", ()), own.pop("arms", {_NO_ARM: {}})
+    keys = dict(_mapping(path, "a mapping of recipe keys to values", content))
+    if "recipe" in keys:  # the config.json of a run
+        keys = dict(_mapping(path, "recipe: a mapping of recipe keys to values", keys["recipe"]))
+    script, seeds, arms = keys.pop("script", script), keys.pop("seeds", ()), keys.pop("arms", {_NO_ARM: {}})
     _check_seeds(path, seeds)
     arms = _expanded(path, _mapping(path, "arms: a mapping of names to settings", arms))
     for name, settings in arms.items():
@@ -159,12 +166,12 @@ def read_recipe_file(path: Path, script: str = "pretrain.py", above: tuple[Path,
                 f"recipe {path} has an arm {name!r}; it must be letters, digits, hyphens and periods, for it names a folder"
             )
         _check_seeds(path, _mapping(path, f"arms: {name}: a mapping of recipe keys to values", settings).get("seeds", ()))
-    base = own.pop("base", None)
+    base = keys.pop("base", None)
     settings = {} if base is None else plain(read_recipe_file(path.parent / str(base), above=chain).settings)
-    _override(settings, own, "")
+    _override(settings, keys, "")
     arms = {str(name): arm or {} for name, arm in arms.items()}
     base_file = None if base is None else (path.parent / str(base)).resolve()
-    return RecipeFile(path, own_script or script, tuple(seeds), settings, arms, base_file)
+    return RecipeFile(path, script, tuple(seeds), settings, arms, base_file)
 
 
 def _expanded(path: Path, arms: Mapping[Any, Any]) -> dict[str, Any]:
@@ -231,7 +238,7 @@ def _check_seeds(path: Path, seeds: Any) -> None:
         raise ValueError(f"recipe {path} has seeds: {seeds!r}; it must be a list of integers, such as [10, 11, 12]")
 
 
-def _mapping(path: Path, wanted: str, found: Any) -> Mapping[str, Any]:
-    if not isinstance(found, dict):
-        raise ValueError(f"recipe {path} holds {found!r}; it must hold {wanted}")
-    return found
+def _mapping(path: Path, expected: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"recipe {path} holds {value!r}; it must hold {expected}")
+    return value

@@ -1,6 +1,6 @@
-"""Trackers of experiments that transformers logs to: which can be used here, and how a run is called there.
+"""Experiment trackers that transformers logs to: which of them can be used here, and the name of a run there.
 
-Imports transformers, and thereby torch.
+Imports transformers, and thereby torch, when a tracker is asked for.
 """
 
 import importlib.util
@@ -9,13 +9,13 @@ from collections.abc import Collection, Sequence
 
 from bio_facts.checks import needs
 
-# Trackers, and the packages that each needs, of which one is enough; kubeflow needs none.
+# Tracker -> the packages of which it needs any one; kubeflow needs none.
 _PACKAGES = {
     "azure_ml": ("azureml.core",), "clearml": ("clearml",), "codecarbon": ("codecarbon",), "comet_ml": ("comet_ml",),
     "dagshub": ("dagshub",), "dvclive": ("dvclive",), "flyte": ("flytekit",), "mlflow": ("mlflow",), "neptune": ("neptune",),
     "swanlab": ("swanlab",), "tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",), "wandb": ("wandb",),
 }  # fmt: skip
-_NOT_LISTED = ("flyte", "azure_ml")  # transformers does not count them as available though they are, or not with others
+_NOT_LISTED = ("flyte", "azure_ml")  # transformers may not list them as available though they are
 _PROJECT_VARIABLES = ("WANDB_PROJECT", "COMET_PROJECT_NAME", "MLFLOW_EXPERIMENT_NAME", "CLEARML_PROJECT", "SWANLAB_PROJECT")
 _NAME_VARIABLES = {"wandb": "WANDB_NAME", "mlflow": "MLFLOW_RUN_NAME"}
 PROJECT = "bio_facts"  # unless their own variable names another
@@ -27,12 +27,12 @@ def usable_trackers(names: Sequence[str]) -> list[str]:
     Raises:
         ValueError: for a tracker that transformers does not know, whose package is not installed, or that is not set up.
     """
+    if list(names) in ([], ["none"]):
+        return []
     with needs("train", "report_to"):
         from transformers.integrations import get_reporting_integration_callbacks
         from transformers.integrations.integration_utils import get_available_reporting_integrations
 
-    if list(names) in ([], ["none"]):
-        return []
     available = get_available_reporting_integrations()
     if list(names) == ["all"]:
         return [name for name in available if _is_installed(name)]
@@ -57,21 +57,21 @@ def _is_installed(name: str) -> bool:
 
 
 def _is_package(name: str) -> bool:
-    """Whether there is code to import: a folder that only has the name, such as wandb's own ./wandb, is no package."""
+    """Whether there is code to import: a folder of that name, such as the ./wandb that wandb writes, is no package."""
     try:
-        found = importlib.util.find_spec(name)
-    except ImportError:  # of the package that it is part of
+        spec = importlib.util.find_spec(name)
+    except ImportError:  # of a parent package
         return False
-    return found is not None and found.origin is not None
+    return spec is not None and spec.origin is not None
 
 
 def name_project() -> None:
-    """Let trackers put the run into our project, unless the user names another."""
+    """Set the project of all trackers to ours, unless the user has set another."""
     for name in _PROJECT_VARIABLES:
         os.environ.setdefault(name, PROJECT)
 
 
 def run_name(trackers: Collection[str], default: str) -> str:
-    """What the run is called: as the user says in the variable of one of `trackers`, otherwise `default`."""
+    """The name of the run: the user's, from the variable of one of `trackers`, otherwise `default`."""
     named = (os.environ.get(variable) for tracker, variable in _NAME_VARIABLES.items() if tracker in trackers)
     return next(filter(None, named), default)

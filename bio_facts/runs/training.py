@@ -1,4 +1,4 @@
-"""The pieces of a training run that entry points put together: model, data, Trainer."""
+"""The pieces of a training run that train/pretrain.py puts together: data, model, Trainer."""
 
 import contextlib
 import copy
@@ -18,8 +18,9 @@ from bio_facts.measure.attention import patch_attention
 from bio_facts.measure.forward import check_causal
 from bio_facts.measure.models import load_model
 from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
+from bio_facts.runs.checkpoints import kept_model
 from bio_facts.runs.evaluation import RecipeEvaluation
-from bio_facts.runs.folder import METRICS_FILE, kept_model, source_model
+from bio_facts.runs.folder import METRICS_FILE
 from bio_facts.runs.recipe import Recipe, plain
 from bio_facts.runs.trackers import PROJECT, name_project, run_name
 
@@ -28,7 +29,7 @@ with needs("train", "training"):
     from accelerate import PartialState
     from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
-_SCHEDULERS = {"cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}  # ours -> those of transformers
+_SCHEDULERS = {"cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}  # recipe -> transformers
 IGNORED_LABEL = -100  # of PyTorch's cross-entropy
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -36,8 +37,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 def keep_freed_memory() -> None:
     """Let the C library reuse freed memory instead of giving it back to the system; without effect outside glibc.
 
-    The logits of a small model are its largest tensors by far, and are made anew in every step. By default glibc maps
-    fresh pages for them each time, which on a CPU takes a good part of a step.
+    The logits of a small model are its largest tensors by far, and are allocated in every step. By default glibc maps
+    fresh pages for them each time, which on a CPU takes a considerable share of a step.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -46,7 +47,7 @@ def keep_freed_memory() -> None:
 
 
 class BiographyDataset(torch.utils.data.Dataset[TokenBatch]):
-    """Train rows 0..size-1 of a config as tokens, made when asked for; a batch of indices is made in one go."""
+    """Train rows 0..size-1 of a config as tokens, made on access; a batch of indices is made at once."""
 
     def __init__(self, data: Config, tokenizer: BiographyTokenizer, size: int) -> None:
         self.data, self.tokenizer, self.size = data, tokenizer, size
@@ -78,17 +79,23 @@ class Collator:
         return {"input_ids": input_ids, "labels": input_ids.masked_fill(~is_token, IGNORED_LABEL)}
 
 
-def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
-    """The model that a run starts from: that of its source, or a freshly initialised stock model of transformers.
+def build_dataset(recipe: Recipe, biographies: BiographyTokenizer) -> BiographyDataset:
+    """The samples of all steps of a recipe, in their order."""
+    return BiographyDataset(recipe.data, biographies, recipe.num_steps * recipe.batch_size)
 
-    `longest` is the tokens of the longest biography possible.
+
+def build_model(recipe: Recipe, tokenizer: Any, max_length: int, source: Path | None = None) -> Any:
+    """The model that a run starts from: a freshly initialized stock model of transformers, or that of its source.
+
+    Args:
+        max_length: tokens of the longest biography possible.
+        source: the folder that `source_model` gives for this recipe.
 
     Raises:
-        ValueError: if there is no such source or model, it lacks weights, or its sizes do not fit the tokenizer.
+        ValueError: if there is no such model, it lacks weights, or its sizes do not fit the tokenizer.
     """
-    source = source_model(recipe)
     if source is None:
-        model = _fresh_model(recipe, tokenizer, longest)
+        model = _fresh_model(recipe, tokenizer, max_length)
     else:
         model = load_model(source, dtype=torch.float32)
         check_integer("vocab_size of source (for this tokenizer)", model.config.vocab_size, minimum=len(tokenizer))
@@ -99,7 +106,7 @@ def build_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
     return model
 
 
-def _fresh_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
+def _fresh_model(recipe: Recipe, tokenizer: Any, max_length: int) -> Any:
     fields = plain(recipe.model_config)
     model_type = fields.pop("model_type")
     try:
@@ -108,14 +115,14 @@ def _fresh_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
         raise ValueError(
             f"model_config.model_type is {model_type!r}, which transformers does not know; try gpt_neox"
         ) from error
-    standard_names = {own: standard for standard, own in default.attribute_map.items()}  # n_positions of GPT-2, say
+    standard_names = {name: standard for standard, name in default.attribute_map.items()}  # n_positions of GPT-2, say
     fields = {standard_names.get(key, key): value for key, value in fields.items()}
     for key in fields:
         if key not in default.to_dict() and key not in default.attribute_map:
             raise ValueError(f"model_config.{key} is no field of {type(default).__name__}; see its documentation")
     tokens = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
-    fields = {"vocab_size": len(tokenizer), "max_position_embeddings": longest} | tokens | fields
-    for key, least in (("vocab_size", len(tokenizer)), ("max_position_embeddings", longest)):
+    fields = {"vocab_size": len(tokenizer), "max_position_embeddings": max_length} | tokens | fields
+    for key, least in (("vocab_size", len(tokenizer)), ("max_position_embeddings", max_length)):
         check_integer(f"model_config.{key} (for this tokenizer)", fields[key], minimum=least)
     set_seed(recipe.seed)
     try:
@@ -124,12 +131,12 @@ def _fresh_model(recipe: Recipe, tokenizer: Any, longest: int) -> Any:
         raise ValueError(f"model_config {plain(recipe.model_config)} is refused by transformers: {error}") from error
 
 
-def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer) -> Path | None:
-    """A folder for Trainer to go on from, if a run does not start at step 0: a checkpoint there without an optimiser."""
-    if recipe.first_step == 0:
+def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer, source: Path | None) -> Path | None:
+    """A folder for Trainer to resume from if a run does not start at step 0: the source's model, without optimizer."""
+    if recipe.first_step == 0 or source is None:
         return None
     folder = output_dir / f"start-{recipe.first_step}"
-    shutil.copytree(kept_model(Path(str(recipe.source)), recipe.first_step), folder, dirs_exist_ok=True)
+    shutil.copytree(source, folder, dirs_exist_ok=True)
     trainer.data_collator.tokenizer.save_pretrained(folder)
     state = copy.deepcopy(trainer.state)
     state.compute_steps(trainer.args, recipe.num_steps)  # the Trainer takes from here how often it saves
@@ -171,12 +178,12 @@ def build_trainer(
     output_dir: Path,
     model: Any,
     tokenizer: Any,
-    biographies: BiographyTokenizer,
+    dataset: BiographyDataset,
     report_to: Sequence[str] = (),
 ) -> Trainer:
-    """A Trainer that runs the recipe: samples in index order, attribute evaluation, two checkpoints kept.
+    """A Trainer that runs the recipe: samples in index order, an evaluation that writes metrics.jsonl, two checkpoints kept.
 
-    `report_to` names trackers that can be used here, such as tensorboard, which get what metrics.jsonl gets.
+    `report_to` names trackers that can be used here, such as tensorboard; they get the numbers of metrics.jsonl.
 
     Raises:
         ValueError: if the batch cannot be divided among the processes.
@@ -219,10 +226,10 @@ def build_trainer(
     trainer = CheckedTrainer(
         model=model,
         args=arguments,
-        train_dataset=BiographyDataset(recipe.data, biographies, recipe.num_steps * recipe.batch_size),
+        train_dataset=dataset,
         data_collator=Collator(tokenizer),
     )
-    evaluation = RecipeEvaluation(recipe, biographies, output_dir / METRICS_FILE, tokenizer).attach(trainer)
+    evaluation = RecipeEvaluation(recipe, dataset.tokenizer, output_dir / METRICS_FILE, tokenizer).attach(trainer)
     if not arguments.report_to:
         evaluation.log = None  # the Trainer would print it
     trainer.add_callback(ScheduleFrom(recipe.first_step))

@@ -1,0 +1,162 @@
+"""The models of a run: checkpoints that it resumes from, models that it keeps, and the model of a source run."""
+
+import copy
+import json
+import re
+import shutil
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bio_facts.generate.config import Config, config_from
+from bio_facts.generate.splits import data_digest
+from bio_facts.measure.models import only_errors
+from bio_facts.runs.early_stopping import ends_run
+from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE, read_metrics
+from bio_facts.runs.recipe import Recipe
+
+MODELS_FOLDER = "models"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+
+def checkpoint_folder(output_dir: Path, step: int) -> Path:
+    """Where the Trainer writes the checkpoint of a step."""
+    return output_dir / f"checkpoint-{step}"
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """The step of a checkpoint, from its name."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def latest_checkpoint(output_dir: Path) -> Path | None:
+    """The last complete checkpoint, None if there is none; incomplete ones of a process that was killed are removed.
+
+    Trainer writes trainer_state.json last, and removes files in any order: a checkpoint is complete if it has all files and
+    the state can be read.
+    """
+    checkpoints = _checkpoints(output_dir)
+    for step, folder in list(checkpoints.items()):
+        if not _is_complete(folder, step):
+            print(f"removing {folder}: the run was interrupted while it was written or removed", file=sys.stderr)
+            shutil.rmtree(folder)
+            checkpoints.pop(step)
+    return checkpoints[max(checkpoints)] if checkpoints else None
+
+
+def _checkpoints(output_dir: Path) -> dict[int, Path]:
+    """Step -> folder."""
+    folders = output_dir.glob("checkpoint-*")
+    return {checkpoint_step(folder): folder for folder in folders if _CHECKPOINT.fullmatch(folder.name)}
+
+
+def _is_complete(folder: Path, step: int) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+        with safe_open(folder / "model.safetensors", framework="numpy"):
+            pass
+    except (OSError, ValueError, SafetensorError):
+        return False
+    return (
+        state.get("global_step") == step
+        and all((folder / name).exists() for name in ("config.json", "tokenizer.json"))
+        and all(zipfile.is_zipfile(folder / name) for name in ("optimizer.pt", "scheduler.pt"))
+    )
+
+
+def is_finished(metrics: Sequence[Mapping[str, Any]], step: int, num_steps: int, stop_below: float | None) -> bool:
+    """Whether a run with these metrics has nothing left to do after its checkpoint of `step`."""
+    last = next((line for line in metrics if (line["step"], line["split"]) == (step, "validation")), None)
+    return last is not None and ends_run(last, num_steps, stop_below)
+
+
+def load_weights(checkpoint: Path, model: Any) -> None:
+    """Give a model the weights of a checkpoint.
+
+    In a checkpoint, the weights of some models have other names and shapes than in the model. from_pretrained knows them, the
+    Trainer does not: it leaves such weights as they are, with a warning.
+
+    Raises:
+        ValueError: naming the first tensor that the checkpoint lacks, has too many, or has in another shape than `model`.
+    """
+    with only_errors():
+        loaded, info = type(model).from_pretrained(
+            checkpoint, config=copy.deepcopy(model.config), output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    different = [f"lacks {name}, which the recipe's model has" for name in sorted(info["missing_keys"])]
+    different += [f"has {name}, which the recipe's model lacks" for name in sorted(info["unexpected_keys"])]
+    different += [
+        f"has {name} of shape {tuple(shape)}, the recipe's model {tuple(expected)}"
+        for name, shape, expected in sorted(info["mismatched_keys"])
+    ]
+    if different:
+        raise ValueError(f"checkpoint {checkpoint} {different[0]}; use the recipe it was made with, or another output_dir")
+    model.load_state_dict(loaded.state_dict())
+
+
+def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> None:
+    """Save the model and its tokenizer, without optimizer, as models/step-K."""
+    folder = output_dir / MODELS_FOLDER / f"step-{step}"
+    unfinished = folder.with_name(f"{folder.name}.partial")
+    for stale in (unfinished, folder):
+        shutil.rmtree(stale, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    unfinished.rename(folder)
+
+
+def kept_model(run: Path, step: int) -> Path:
+    """The folder of the model that a run kept at a step.
+
+    Raises:
+        ValueError: if there is none, naming those that there are.
+    """
+    folder = run / MODELS_FOLDER / f"step-{step}"
+    if not folder.is_dir():
+        kept = sorted(int(other.name.removeprefix("step-")) for other in folder.parent.glob("step-*") if other.suffix == "")
+        known = ", ".join(map(str, kept)) or "none"
+        raise ValueError(f"source {run} keeps no model of step {step}; it has {known} (recipe key keep_models_at)")
+    return folder
+
+
+def source_model(recipe: Recipe) -> Path | None:
+    """The folder of the model that a run starts from, None if it starts from a fresh one. Writes and removes nothing.
+
+    Raises:
+        ValueError: if the source is no finished run, was trained on other rows than this version of bio_facts makes, or keeps
+            no model of a step that attention patching needs.
+    """
+    if recipe.source is None:
+        return None
+    source = Path(recipe.source)
+    try:
+        config = json.loads((source / CONFIG_FILE).read_text(encoding="utf-8"))
+        num_steps, stop_below, seed = (config["recipe"][key] for key in ("num_steps", "stop_below", "seed"))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"source is {recipe.source!r}, which is no run ({error!r}); it must be the folder of a finished one"
+        ) from error
+    if seed != recipe.seed:
+        raise ValueError(f"source {source} has seed {seed} and this run seed {recipe.seed}; they must be equal")
+    step = max((step for step, folder in _checkpoints(source).items() if _is_complete(folder, step)), default=0)
+    if not is_finished(read_metrics(source / METRICS_FILE), step, num_steps, stop_below):
+        raise ValueError(f"source {source} is at step {step} of {num_steps}; it must be a finished run")
+    _check_source_data(source, config)
+    if recipe.attention:
+        kept_model(source, recipe.attention["reference_step"])
+        return kept_model(source, recipe.first_step)
+    return checkpoint_folder(source, step)
+
+
+def _check_source_data(source: Path, config: Mapping[str, Any]) -> None:
+    data, recorded = config_from(Config.table, config["dataset_parameters"]), config.get("data_digest")
+    assert isinstance(data, Config)
+    if recorded != (current := data_digest(data)):
+        raise ValueError(
+            f"source {source} was trained on rows with data_digest {recorded}; this version of bio_facts makes rows with "
+            f"{current}; train the source again"
+        )

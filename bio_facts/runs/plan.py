@@ -1,0 +1,182 @@
+"""The plan of a sweep: the runs that the recipes of all claims need, each once, and how far each is."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bio_facts.runs.checkpoints import checkpoint_folder, is_finished
+from bio_facts.runs.folder import METRICS_FILE, check_folder, read_metrics
+from bio_facts.runs.recipe_files import DEFAULT_SCRIPT, RecipeFile, read_recipe_file
+
+SCALES = ("smoke", "mini", "paper")
+
+
+@dataclass
+class Job:
+    """One run to do, by `script` with the recipe of an arm of `file`.
+
+    name: of its folder. source: the job whose run it starts from. steps: those done so far, by its metrics. code: the exit
+    code, once it has ended. flags: further arguments of the script.
+    """
+
+    name: str
+    script: Path
+    file: RecipeFile
+    arm: str
+    seed: int
+    recipe: Any
+    source: "Job | None"
+    process: "subprocess.Popen[bytes] | None" = None
+    steps: int = 0
+    code: int | None = None
+    flags: Sequence[str] = ()
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether it makes checkpoints. Runs of other scripts than pretrain.py take seconds and start again."""
+        return self.script.name == DEFAULT_SCRIPT
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that it takes, at most; once it has ended, those that it took. A run that takes seconds counts as none."""
+        if not self.is_resumable:
+            return 0
+        return self.steps if self.code is not None else int(self.recipe.num_steps - self.recipe.first_step)
+
+    def command(self, output_dir: Path, launcher: Sequence[str]) -> list[str]:
+        """The command that runs or resumes it. A run that takes seconds needs no launcher of several processes."""
+        words = [*(launcher if self.is_resumable else [sys.executable]), str(self.script), "--config", str(self.file.path)]
+        words += ["--arm", self.arm, "--seed", str(self.seed), "--output-dir", str(output_dir / self.name), *self.flags]
+        return words + (["--source", str(output_dir / self.source.name)] if self.source is not None else [])
+
+    def count_steps(self, output_dir: Path) -> None:
+        """Read from its metrics how far it is."""
+        if self.is_resumable:
+            lines = read_metrics(output_dir / self.name / METRICS_FILE)
+            self.steps = int(lines[-1]["step"]) - int(self.recipe.first_step) if lines else 0
+
+    def is_done(self, output_dir: Path) -> bool:
+        """Whether its run is complete; ValueError if its folder holds another run."""
+        folder = output_dir / self.name
+        check_folder(folder, self.recipe.as_config())
+        lines = read_metrics(folder / METRICS_FILE)
+        if not lines or not self.is_resumable:
+            return bool(lines)
+        step = int(lines[-1]["step"])
+        finished = is_finished(lines, step, self.recipe.num_steps, self.recipe.stop_below)
+        return finished and checkpoint_folder(folder, step).is_dir()
+
+    def start(self, output_dir: Path, launcher: Sequence[str], logs: Path, environment: Mapping[str, str]) -> None:
+        """Start its process, which appends to NAME.log in the folder `logs`."""
+        with (logs / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(output_dir, launcher), stdout=log, stderr=log, env={**os.environ, **environment}
+            )
+
+
+@dataclass
+class Plan:
+    """The jobs of claims, each once, in the order in which they are started, and the jobs that each claim needs.
+
+    scripts: the folder of the training scripts. recipe_classes: name of a script -> the class of its recipes.
+    """
+
+    scripts: Path
+    recipe_classes: Mapping[str, type[Any]]
+    output_dir: Path
+    jobs: list[Job] = field(default_factory=list)
+    claims: dict[str, list[Job]] = field(default_factory=dict)
+    _by_recipe: dict[str, Job] = field(default_factory=dict)
+
+    def add_claim(self, claim: str, file: RecipeFile, seeds: Sequence[int] | None) -> None:
+        """Add the jobs of a claim's recipe file that are not there; with `seeds`, if given, in place of the file's."""
+        self.claims[claim] = [self._job(claim, file, arm, seed) for arm in file.arms for seed in seeds or file.seeds_of(arm)]
+
+    def _job(self, claim: str, file: RecipeFile, arm: str, seed: int) -> Job:
+        source: Job | None = None
+        overrides: dict[str, Any] = {"seed": seed}
+        if (required := file.source_of(arm)) is not None:
+            path, source_arm = required
+            stem = "" if path.stem in SCALES else f"-{path.stem.rpartition('-')[0]}"
+            source = self._job(f"{path.parent.name}{stem}", read_recipe_file(path), source_arm, seed)
+            overrides["source"] = str(self.output_dir / source.name)
+        if file.script not in self.recipe_classes:
+            raise ValueError(f"recipe {file.path} has script {file.script!r}; expected one of {', '.join(self.recipe_classes)}")
+        recipe_class = self.recipe_classes[file.script]
+        recipe = recipe_class(**file.settings_of(arm, overrides, recipe_class))
+        key = json.dumps([file.script, recipe.as_dict()], sort_keys=True)
+        if key not in self._by_recipe:
+            name = "-".join(word for word in (claim, arm, f"s{seed}") if word)
+            self._by_recipe[key] = Job(name, self.scripts / file.script, file, arm, seed, recipe, source)
+            self.jobs.append(self._by_recipe[key])
+        return self._by_recipe[key]
+
+    def ready(self) -> list[Job]:
+        """The jobs that can be started: not yet started, their source done."""
+        return [
+            job for job in self.jobs
+            if job.process is None and job.code is None and (job.source is None or job.source.code == 0)
+        ]  # fmt: skip
+
+    def collect_ended(self) -> list[Job]:
+        """The jobs that have ended since the last call. A job whose source has failed gets the exit code of the source."""
+        ended = [job for job in self.jobs if job.process is not None and job.code is None and job.process.poll() is not None]
+        for job in ended:
+            assert job.process is not None
+            job.code = job.process.returncode
+        for job in self.jobs:
+            if job.code is None and job.source is not None and job.source.code not in (None, 0):
+                job.code = job.source.code
+        return ended
+
+
+def claims_of(recipes: Path, scale: str) -> list[str]:
+    """All claims: the folders below `recipes` with a recipe of this scale, by name.
+
+    A claim whose recipe is the base or the source of another one's comes before it.
+
+    Raises:
+        ValueError: if a recipe file, or one that it refers to, cannot be read.
+    """
+    ordered: list[str] = []
+    visited: set[str] = set()
+
+    def visit(claim: str) -> None:
+        if claim not in visited:
+            visited.add(claim)
+            for file in read_recipe_file(recipes / claim / f"{scale}.yaml").requires:
+                visit(file.parent.name)
+            ordered.append(claim)
+
+    for path in sorted(recipes.glob(f"*/{scale}.yaml")):
+        visit(path.parent.name)
+    return ordered
+
+
+def plan_claims(
+    scripts: Path,
+    recipe_classes: Mapping[str, type[Any]],
+    claims: Sequence[str],
+    scale: str,
+    output_dir: Path,
+    seeds: Sequence[int] | None = None,
+) -> Plan:
+    """The plan of what `claims` need, from scripts/recipes/CLAIM/SCALE.yaml.
+
+    All claims are planned first, so that a run has the same name whichever claims are asked for.
+
+    Raises:
+        ValueError: if a recipe file is missing or not right.
+    """
+    plan = Plan(scripts, recipe_classes, output_dir)
+    for claim in claims_of(scripts / "recipes", scale):
+        plan.add_claim(claim, read_recipe_file(scripts / "recipes" / claim / f"{scale}.yaml"), seeds)
+    plan.claims = {claim: plan.claims[claim] for claim in claims}
+    required = {id(needed) for jobs in plan.claims.values() for job in jobs for needed in (job, job.source)}
+    plan.jobs = [job for job in plan.jobs if id(job) in required]
+    return plan
