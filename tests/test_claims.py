@@ -248,7 +248,7 @@ def test_each_check_fails_when_its_part_of_the_claim_does(tmp_path: Path, claim:
         ("sequential_groups", lambda folder: sequential_groups(folder, num_steps=200)[:1] * 2, ["seeds [10, 10]"]),
         ("associative_memory", hallucination, ["no associative memory"]),
         ("associative_memory", lambda folder: associative_memory(folder)[:1], ["runs have [8] new pairs"]),
-        ("attention_patching", hallucination, ["given no attention patterns", "patch_attention.py"]),
+        ("attention_patching", hallucination, ["given no attention patterns", "a recipe with attention"]),
         ("fine_tuning", associative_memory, ["no dataset of biographies"]),
     ],
 )  # fmt: skip

@@ -92,7 +92,7 @@ def reference_of(run: Run) -> Run:
         ValueError: if it was given none, or the reference is not where it was, or of another seed.
     """
     if not run.recipe.get("attention"):
-        raise ValueError(f"run {run.folder} was given no attention patterns; it must be one of train/patch_attention.py")
+        raise ValueError(f"run {run.folder} was given no attention patterns; it must be a run of a recipe with attention")
     reference = read_run(Path(run.recipe["source"]))
     if reference.seed != run.seed:
         raise ValueError(

@@ -34,7 +34,7 @@ def check_fine_tuning(runs: Sequence[Run]) -> None:
         if run.data["distribution"] != "fine_tuning" or run.recipe["source"] is None:
             raise ValueError(
                 f"run {run.folder} is no fine-tuning on new people (source {run.recipe['source']!r}, distribution "
-                f"{run.data['distribution']!r}); it must be one of train/fine_tune.py on a finetune config"
+                f"{run.data['distribution']!r}); it must be a run with a source on a finetune config"
             )
 
 
