@@ -1,10 +1,13 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all, and locks on folders."""
 
 import contextlib
 import os
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import ReadWriteLock, Timeout
 
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 
@@ -43,3 +46,27 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, UTF-8, whole or not at all."""
     with unfinished_file(path) as unfinished:
         unfinished.write_bytes(text.encode())
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock of a folder, exclusively or shared with other processes. Does nothing on file systems without locks.
+
+    Raises:
+        ValueError: if another process holds the lock.
+    """
+    lock = ReadWriteLock(lock_file(folder), timeout=0, blocking=False, is_singleton=False)
+    try:
+        with contextlib.suppress(OSError, sqlite3.Error):  # some network file systems have no locks
+            try:
+                lock.acquire_read() if shared else lock.acquire_write()
+            except Timeout as error:
+                raise ValueError(f"{folder} is being written by another process; wait until it has finished") from error
+        yield
+    finally:
+        lock.close()
+
+
+def lock_file(folder: Path) -> Path:
+    """The file beside a folder that holds its lock."""
+    return folder.with_name(f"{folder.name}.lock")

@@ -51,7 +51,7 @@ from bio_facts.measure import baseline, metrics, tokens
 from bio_facts.runs import phases
 config = get_config("n1k-alpha0.6")
 bio_facts.splits(config)
-draw(config, "train", range(10))
+bio_facts.rows(draw(config, "train", range(10)))
 draw(config, "unseen", range(10))
 """
 REPORT = "\nimport json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
@@ -101,9 +101,7 @@ def test_drawing_biographies_loads_no_library_of_tables() -> None:
     assert not loaded & (HEAVY | TABLES)
 
 
-@pytest.mark.parametrize(
-    ("use", "library"), [("bio_facts.rows", "pyarrow"), ("bio_facts.load_dataset", "datasets"), ("import yaml", "yaml")]
-)
+@pytest.mark.parametrize(("use", "library"), [("bio_facts.load_dataset", "datasets"), ("import yaml", "yaml")])
 def test_library_of_tables_would_be_noticed(use: str, library: str) -> None:
     assert library in loaded_by(f"{WHAT_TRAINING_NEEDS}\n{use}\n") & (HEAVY | TABLES)
 
@@ -111,7 +109,7 @@ def test_library_of_tables_would_be_noticed(use: str, library: str) -> None:
 def test_names_that_load_a_library_are_there_when_asked_for() -> None:
     import bio_facts
 
-    assert bio_facts.rows.__module__ == "bio_facts.publish.tables"
+    assert bio_facts.rows.__module__ == "bio_facts.generate.biography"
     assert bio_facts.load_dataset.__module__ == "bio_facts.publish.builder"
     assert bio_facts.score.__module__ == bio_facts.Scores.__module__ == "bio_facts.measure.scoring"
     with pytest.raises(AttributeError, match=r"^module 'bio_facts' has no attribute 'row'$"):
@@ -159,7 +157,7 @@ def test_layer_imports_only_the_layers_below_it(module: Path) -> None:
         ("generate/splits.py", "def f():\n    import bio_facts.publish.tables"),
         ("measure/callbacks.py", "from bio_facts import rows"),
         ("publish/card.py", "from bio_facts.runs import recipe"),
-        ("runs/recipe.py", "from bio_facts.publish.tables import SCHEMAS"),
+        ("runs/recipe.py", "from bio_facts.publish.tables import TABLES"),
         ("files.py", "from bio_facts.checks import needs"),
     ],
 )

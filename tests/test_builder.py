@@ -15,8 +15,8 @@ from bio_facts.generate.config import CONFIGS, get_config
 from bio_facts.generate.distributions import PowerLaw
 from bio_facts.generate.pools import read_lines
 from bio_facts.generate.population import Population
+from bio_facts.publish.build import build
 from bio_facts.publish.builder import BioFacts, BioFactsConfig
-from bio_facts.publish.export import build
 from bio_facts.publish.tables import num_rows, record_batch
 
 # 20,000 rows of train are two parts, which is what processes share.
