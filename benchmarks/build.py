@@ -26,8 +26,9 @@ import pyarrow as pa
 from bio_facts.checks import Parser
 from bio_facts.generate.config import Config, get_config
 from bio_facts.generate.splits import draw
+from bio_facts.publish.canonical_json import canonical_json, joined_bytes
 from bio_facts.publish.shards import ROWS_PER_BATCH, shard_writer
-from bio_facts.publish.tables import SCHEMAS, canonical_json, joined_bytes, num_rows, record_batch
+from bio_facts.publish.tables import TABLES, num_rows, record_batch
 
 _REPEATS = 5
 FIRST_ROW = """
@@ -60,14 +61,15 @@ def build_by_tasks(config: str, folder: Path) -> dict[str, float]:
     start = time.perf_counter()
     subprocess.run([sys.executable, program, config, out, folder / "logs", str(os.cpu_count())], check=True)
     written = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "bio_facts.cli", "build", config, "--out", out], check=True)
+    subprocess.run([sys.executable, "-m", "bio_facts.cli", "build", config, "--output-dir", out], check=True)
     return {"tasks_seconds": written - start, "finishing_seconds": time.perf_counter() - written}
 
 
 def build(config: str, num_biographies: int, folder: Path) -> dict[str, float]:
     """Seconds, peak memory and size of `bio-facts build` in a process of its own."""
     out = folder / str(num_biographies)
-    command = [sys.executable, "-m", "bio_facts.cli", "build", config, "--num-biographies", str(num_biographies), "--out", out]
+    flags = ["--num-biographies", str(num_biographies), "--output-dir", out]
+    command = [sys.executable, "-m", "bio_facts.cli", "build", config, *flags]
     start = time.perf_counter()
     process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)
@@ -104,7 +106,7 @@ def stages(config: Config, folder: Path) -> dict[str, float]:
     text = canonical_json(batch)
 
     def write() -> None:
-        with shard_writer(folder / "stage.parquet", SCHEMAS[Config.table]) as writer:
+        with shard_writer(folder / "stage.parquet", TABLES[Config.table].schema) as writer:
             writer.write_batch(batch)
 
     drawing = microseconds(lambda: draw(config, "train", indices))

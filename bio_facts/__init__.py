@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS, DATA_VERSION, Config, get_config
 from bio_facts.generate.population import Individual, Population
 from bio_facts.generate.splits import draw, splits
@@ -11,7 +12,6 @@ from bio_facts.generate.splits import draw, splits
 if TYPE_CHECKING:
     from bio_facts.measure.scoring import Scores, score
     from bio_facts.publish.builder import load_dataset
-    from bio_facts.publish.tables import rows
 
 __version__ = "0.1.0"
 
@@ -21,8 +21,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-# Training needs neither pyarrow nor datasets, and data no torch: what does is imported when it is first asked for.
-_LAZY = {"load_dataset": "publish.builder", "rows": "publish.tables", "Scores": "measure.scoring", "score": "measure.scoring"}
+# Drawing biographies needs neither pyarrow nor datasets nor torch: names that do are imported on first use.
+_LAZY = {"load_dataset": "publish.builder", "Scores": "measure.scoring", "score": "measure.scoring"}
 
 
 def __dir__() -> list[str]:

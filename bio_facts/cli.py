@@ -1,12 +1,12 @@
-"""bio-facts: look at the data, build it for the Hugging Face Hub, verify and publish it.
+"""bio-facts: print biographies, and build, verify and publish datasets of them for the Hugging Face Hub.
 
 bio-facts configs
 bio-facts sample n64k --num 3
 bio-facts sample n64k-alpha0.6 --alpha 0.7 --seed 1 --json
-bio-facts build n1k individuals templates --out export
+bio-facts build n1k individuals templates --output-dir export
 bio-facts verify export
 bio-facts push you/bio_facts --from export
-bio-facts order n64k --batch-size 128 --out order.parquet
+bio-facts order n64k --batch-size 128 --output-file order.parquet
 """
 
 import argparse
@@ -25,76 +25,25 @@ from tqdm import tqdm
 
 from bio_facts import __version__
 from bio_facts.checks import Parser, whole_number
-from bio_facts.generate.config import CONFIGS, DATA_VERSION, BaseConfig, Config, get_config
+from bio_facts.generate.config import CONFIGS, DATA_VERSION, BaseConfig, check_biographies, get_config
+from bio_facts.generate.flags import add_parameters, chosen_config, given_parameters
+from bio_facts.publish.build import build, is_built
+from bio_facts.publish.canonical_json import canonical_json
 from bio_facts.publish.card import REPOSITORY
-from bio_facts.publish.export import build, is_built, verify
 from bio_facts.publish.hub import push
 from bio_facts.publish.order import write_order
-from bio_facts.publish.shards import cut
-from bio_facts.publish.tables import canonical_json, num_rows, record_batch
+from bio_facts.publish.shards import chunks
+from bio_facts.publish.tables import num_rows, record_batch
+from bio_facts.publish.verify import verify
 
-_ROWS_AT_A_TIME = 1_000
-_CONFIG_HELP = "n64k, n64k-alpha0.6, individuals, ...; bio-facts configs lists all"
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be a number") from None
-
-
-def _pool_sizes(text: str) -> dict[str, int]:
-    try:
-        pairs = [(pool, int(size)) for pool, size in (part.split("=") for part in text.split(","))]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be like cities=32,years=4") from None
-    if len(dict(pairs)) < len(pairs):
-        raise argparse.ArgumentTypeError(f"it is {text!r}, which names a pool twice; it must be like cities=32,years=4")
-    return dict(pairs)
+_ROWS_PER_BATCH = 1_000
+_CONFIG_HELP = "n64k, n64k-alpha0.6, individuals, ...; list: bio-facts configs"
 
 
 def _path(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError(f"it is {text!r}; it must be a path")
     return Path(text).expanduser()
-
-
-# Parameter of a config -> how to read it, and what it is; each is a flag of sample, build and order.
-_PARAMETERS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "num_individuals": (whole_number("num_individuals"), "people of pre-training"),
-    "num_biographies": (whole_number("num_biographies"), "rows of the train split"),
-    "seed": (whole_number("seed"), "of the samples: whom they are about, their templates and order"),
-    "population_seed": (whole_number("population_seed"), "of the people: names, values and held-out templates"),
-    "pool_sizes": (_pool_sizes, "draw values and name parts from the first items of a pool: cities=32,years=4,last_names=100"),
-    "alpha": (_number, "exponent of the power law (alpha configs)"),
-    "num_celebrities": (whole_number("num_celebrities"), "how many are likelier (celebrities configs)"),
-    "celebrity_weight": (whole_number("celebrity_weight"), "how much likelier (celebrities configs)"),
-    "num_warmup_individuals": (whole_number("num_warmup_individuals"), "who comes first (warmup configs)"),
-    "num_warmup_biographies": (whole_number("num_warmup_biographies"), "for how many rows (warmup configs)"),
-    "num_fine_tuning_individuals": (whole_number("num_fine_tuning_individuals"), "new people (finetune configs)"),
-    "replay_weight": (_number, "of each pre-training person against 1 of a new one (finetune configs)"),
-    "num_groups": (whole_number("num_groups"), "that come one after another (groups configs)"),
-    "num_group_biographies": (whole_number("num_group_biographies"), "for how many rows each (groups configs)"),
-    "first_group": (whole_number("first_group"), "which of them comes first, from 0 (groups configs)"),
-}
-
-
-def add_parameters(parser: argparse.ArgumentParser) -> None:
-    """Give a command a flag for each parameter of a config."""
-    group = parser.add_argument_group("parameters", "in place of those of the named config")
-    for name, (parse, meaning) in _PARAMETERS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", type=parse, metavar="X", help=meaning)
-
-
-def _given(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {key: getattr(arguments, key) for key in _PARAMETERS if getattr(arguments, key) is not None}
-
-
-def chosen_config(name: str, arguments: argparse.Namespace) -> BaseConfig:
-    """The named config with the parameters that were given; ValueError as get_config and its replace raise it."""
-    config: BaseConfig = get_config(name).replace(**_given(arguments))
-    return config
 
 
 def _configs(arguments: argparse.Namespace) -> None:
@@ -110,9 +59,9 @@ def _configs(arguments: argparse.Namespace) -> None:
     print(f"{'config':<29} {'individuals':>11}  {'distribution':<12} {'fingerprint':<16}  rows")
     for name, config in CONFIGS.items():
         parameters = config.parameters
-        people = f"{parameters['num_individuals']:,}" if "num_individuals" in parameters else ""
+        individuals = f"{parameters['num_individuals']:,}" if "num_individuals" in parameters else ""
         counts = ", ".join(f"{split} {count:,}" for split, count in num_rows(config).items())
-        print(f"{name:<29} {people:>11}  {parameters.get('distribution', ''):<12} {config.fingerprint}  {counts}")
+        print(f"{name:<29} {individuals:>11}  {parameters.get('distribution', ''):<12} {config.fingerprint}  {counts}")
 
 
 def _sample(arguments: argparse.Namespace) -> None:
@@ -126,8 +75,8 @@ def _sample(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"start + num is {end:,}, beyond the {counts[split]:,} rows of {arguments.config}/{split}; it must be at most that"
         )
-    for part in cut(range(start, end), _ROWS_AT_A_TIME):
-        batch = record_batch(config, split, np.asarray(part))
+    for rows in chunks(range(start, end), _ROWS_PER_BATCH):
+        batch = record_batch(config, split, np.asarray(rows))
         for line in canonical_json(batch).to_pylist() if arguments.json else _lines(batch.to_pylist()):
             print(line)
 
@@ -137,37 +86,43 @@ def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
         if "text" in row:
             yield f"biography {row['biography_id']}, individual {row['individual_id']}"
             yield row["text"]
-            yield "  ".join(f"{found['attribute']}={found['value']}" for found in row["attributes"])
+            yield "  ".join(f"{entry['attribute']}={entry['value']}" for entry in row["attributes"])
         else:
             yield "  ".join(f"{column}={value}" for column, value in row.items() if not isinstance(value, dict))
         yield ""
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    configs, used = {}, set()
-    given = _given(arguments)
-    for name in itertools.chain.from_iterable(fnmatch.filter(CONFIGS, pattern) or [pattern] for pattern in arguments.config):
-        own = given.keys() & get_config(name).parameters
-        config: BaseConfig = get_config(name).replace(**{key: given[key] for key in own})
-        used |= own
-        same = config.fingerprint == get_config(name).fingerprint
-        configs[name if same else f"{name}-{config.fingerprint[:8]}"] = config
-    if given.keys() - used:
-        raise ValueError(
-            f"unknown parameter {min(given.keys() - used)!r} of {', '.join(arguments.config)}; none of them has it"
-        )
-    if is_built(configs, arguments.out):
-        print(f"{arguments.out}: already built")
+    configs = _configs_to_build(arguments.config, given_parameters(arguments))
+    if is_built(configs, arguments.output_dir):
+        print(f"{arguments.output_dir}: already built")
         return
     start = time.perf_counter()
-    count = build(configs, arguments.out, arguments.num_workers)
+    count = build(configs, arguments.output_dir, arguments.num_workers)
     seconds = time.perf_counter() - start
-    print(f"{arguments.out}: {', '.join(configs)}; {count:,} rows in {seconds:.1f} s ({count / seconds:,.0f} rows/s)")
+    print(f"{arguments.output_dir}: {', '.join(configs)}; {count:,} rows in {seconds:.1f} s ({count / seconds:,.0f} rows/s)")
+
+
+def _configs_to_build(patterns: list[str], parameters: dict[str, Any]) -> dict[str, BaseConfig]:
+    """Name -> config, each with those of the parameters that it has; ValueError if none of them has one.
+
+    A config whose parameters differ from those of the named config has its fingerprint in its name.
+    """
+    configs: dict[str, BaseConfig] = {}
+    unused = set(parameters)
+    for name in itertools.chain.from_iterable(fnmatch.filter(CONFIGS, pattern) or [pattern] for pattern in patterns):
+        named = get_config(name)
+        config = named.replace(**{key: value for key, value in parameters.items() if key in named.parameters})
+        unused -= named.parameters.keys()
+        configs[name if config.fingerprint == named.fingerprint else f"{name}-{config.fingerprint[:8]}"] = config
+    if unused:
+        raise ValueError(f"unknown parameter {min(unused)!r} of {', '.join(patterns)}; none of them has it")
+    return configs
 
 
 def _verify(arguments: argparse.Namespace) -> None:
     count = verify(arguments.folder, arguments.num_workers)
-    print(f"{arguments.folder}: {count:,} rows, all as they must be")
+    print(f"{arguments.folder}: {count:,} rows, all correct")
 
 
 def _push(arguments: argparse.Namespace) -> None:
@@ -175,14 +130,12 @@ def _push(arguments: argparse.Namespace) -> None:
 
 
 def _order(arguments: argparse.Namespace) -> None:
-    config = chosen_config(arguments.config, arguments)
-    if not isinstance(config, Config):
-        raise ValueError(f"config is {arguments.config!r}, which has no biographies; it must be one such as n64k")
+    config = check_biographies(chosen_config(arguments.config, arguments), name=arguments.config)
     with tqdm(total=config.num_biographies, desc="order", unit=" rows", unit_scale=True, disable=None) as bar:
-        for count in write_order(config, arguments.batch_size, arguments.out):
+        for count in write_order(config, arguments.batch_size, arguments.output_file):
             bar.update(count)
     num_steps = -(-config.num_biographies // arguments.batch_size)
-    print(f"{arguments.out}: {config.num_biographies:,} biographies in {num_steps:,} steps")
+    print(f"{arguments.output_file}: {config.num_biographies:,} biographies in {num_steps:,} steps")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -200,88 +153,94 @@ def build_parser() -> argparse.ArgumentParser:
         return command
 
     configs = add("configs", _configs, "list the named configs", "List the named configs.", "  bio-facts configs --json")
-    configs.add_argument("--json", action="store_true", help="as JSON, with all parameters")
+    configs.add_argument("--json", action="store_true", help="print JSON, with all parameters")
 
     sample = add(
         "sample",
         _sample,
         "print rows",
-        "Print rows of a split, made on the spot.",
+        "Generate and print rows of a split.",
         "  bio-facts sample n64k --num 3\n  bio-facts sample n1k --split unseen --start 100 --num 2 --json\n"
         "  bio-facts sample individuals --split finetune",
     )
     sample.add_argument("config", metavar="CONFIG", help=_CONFIG_HELP)
-    sample.add_argument("--split", help="default: the config's first, which is train but for individuals")
-    sample.add_argument("--num", type=whole_number("num"), default=1, metavar="K", help="how many rows (default: 1)")
+    sample.add_argument("--split", help="split to print (default: the first one of the config)")
+    sample.add_argument("--num", type=whole_number("num"), default=1, metavar="K", help="number of rows (default: 1)")
     sample.add_argument(
         "--start", type=whole_number("start"), default=0, metavar="I", help="index of the first row (default: 0)"
     )
-    sample.add_argument("--json", action="store_true", help="one JSON object a line, the rows of the data set")
+    sample.add_argument("--json", action="store_true", help="print one JSON object per row, as in the dataset")
 
-    making = add(
+    build_command = add(
         "build",
         _build,
-        "write configs as Parquet, with card and manifest",
-        "Write configs to a folder as the Hugging Face Hub wants it: data/<config>/<split>-*.parquet, README.md (the\n"
-        "card) and manifest.json (row counts and content digests). The folder is whole or absent: until all is complete\n"
-        "it is DIR.partial, and the same command again goes on from there.",
-        "  bio-facts build n1k individuals templates --out export\n"
-        "  bio-facts build 'n64k*' --out export\n"
-        "  bio-facts build n64k-alpha0.6 --alpha 0.7 --num-biographies 100000 --out export",
+        "write configs as Parquet files, with a dataset card and a manifest",
+        "Write configs to a folder in the layout of the Hugging Face Hub: data/<config>/<split>-*.parquet, README.md (the\n"
+        "dataset card) and manifest.json (row counts and content digests). Until everything is written, the folder is named\n"
+        "DIR.partial; the same command resumes an interrupted build.",
+        "  bio-facts build n1k individuals templates --output-dir export\n"
+        "  bio-facts build 'n64k*' --output-dir export\n"
+        "  bio-facts build n64k-alpha0.6 --alpha 0.7 --num-biographies 100000 --output-dir export",
     )
-    making.add_argument("config", metavar="CONFIG", nargs="+", help=f"{_CONFIG_HELP}; * stands for anything")
-    making.add_argument("--out", type=_path, required=True, metavar="DIR", help="folder to write; must not exist")
+    build_command.add_argument("config", metavar="CONFIG", nargs="+", help=f"{_CONFIG_HELP}; * matches anything")
+    build_command.add_argument("--output-dir", type=_path, required=True, metavar="DIR", help="folder to write; must not exist")
 
-    checking = add(
+    verify_command = add(
         "verify",
         _verify,
-        "compare an export with its definition",
-        "Make every row of an export anew and compare; names the first file and row that differ. README.md, the card, may be\n"
-        "edited and is not compared.",
+        "check every row of an export",
+        "Generate every row of an export again and compare; reports the first file and row that differ. README.md, the\n"
+        "dataset card, may be edited and is not compared.",
         "  bio-facts verify export",
     )
-    checking.add_argument("folder", type=_path, metavar="DIR", help="what bio-facts build wrote")
+    verify_command.add_argument("folder", type=_path, metavar="DIR", help="folder written by bio-facts build")
 
-    pushing = add(
+    push_command = add(
         "push",
         _push,
         "publish an export on the Hub",
-        f"Verify an export, upload it as a data set, and set the tag v{DATA_VERSION} last. A tag that exists is never moved.\n"
-        f"In the card that is uploaded, REPO_ID stands for {REPOSITORY}. Log in first (hf auth login).",
+        f"Verify an export, upload it as a dataset, and set the tag v{DATA_VERSION} last. An existing tag is never moved.\n"
+        f"In the uploaded dataset card, REPO_ID replaces {REPOSITORY}. Log in first (hf auth login).",
         "  bio-facts push you/bio_facts --from export",
     )
-    pushing.add_argument("repo_id", metavar="REPO_ID", help="you/bio_facts; created if it is not there")
-    pushing.add_argument("--from", dest="folder", type=_path, required=True, metavar="DIR", help="what bio-facts build wrote")
-    pushing.add_argument("--private", action="store_true", help="a repository that is created is private")
+    push_command.add_argument("repo_id", metavar="REPO_ID", help="such as you/bio_facts; created if it does not exist")
+    push_command.add_argument(
+        "--from", dest="folder", type=_path, required=True, metavar="DIR", help="folder written by bio-facts build"
+    )
+    push_command.add_argument("--private", action="store_true", help="make the repository private if it is created")
 
-    ordering = add(
+    order_command = add(
         "order",
         _order,
-        "write which biography stands in which batch",
-        "Write (step, slot, biography_id, individual_id, exposure) of a training run. step is from 1 on, slot from 0 on, and\n"
-        "exposure is 1 for the first biography of an individual, 2 for the second, and so on.",
-        "  bio-facts order n64k --batch-size 128 --out order.parquet\n"
-        "  bio-facts order n1k --num-biographies 36800 --batch-size 16 --seed 10 --out order.csv",
+        "write the order of biographies in a training run",
+        "Write (step, slot, biography_id, individual_id, exposure) for each biography of a training run. step starts at 1 and\n"
+        "slot at 0; exposure is 1 for the first biography of an individual, 2 for the second, and so on.",
+        "  bio-facts order n64k --batch-size 128 --output-file order.parquet\n"
+        "  bio-facts order n1k --num-biographies 36800 --batch-size 16 --seed 10 --output-file order.csv",
     )
-    ordering.add_argument("config", metavar="CONFIG", help=_CONFIG_HELP)
-    ordering.add_argument("--batch-size", type=whole_number("batch_size", 1), required=True, metavar="B", help="of a step")
-    ordering.add_argument("--out", type=_path, required=True, metavar="FILE", help=".parquet or .csv; must not exist")
+    order_command.add_argument("config", metavar="CONFIG", help=_CONFIG_HELP)
+    order_command.add_argument(
+        "--batch-size", type=whole_number("batch_size", 1), required=True, metavar="B", help="biographies per step"
+    )
+    order_command.add_argument(
+        "--output-file", type=_path, required=True, metavar="FILE", help=".parquet or .csv file to write; must not exist"
+    )
 
-    for command in (making, checking, pushing):
+    for command in (build_command, verify_command, push_command):
         command.add_argument(
             "--num-workers",
             type=whole_number("num_workers", 1),
             default=os.cpu_count() or 1,
             metavar="K",
-            help="threads that make rows (default: one for each core)",
+            help="number of threads (default: one per core)",
         )
-    for command in (sample, making, ordering):
+    for command in (sample, build_command, order_command):
         add_parameters(command)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; exit code 2 and one line on stderr for input that cannot be used."""
+    """Run the command line; exit code 2 and one line on stderr for invalid input."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
     try:
@@ -289,13 +248,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except ValueError as error:
         parser.error(str(error))
-    except BrokenPipeError:  # the reader, such as head, has enough
+    except BrokenPipeError:  # the reader, such as head, stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         parser.error(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; the same command again goes on", file=sys.stderr)
+        print(f"{parser.prog}: interrupted; run the same command to resume", file=sys.stderr)
         return 130
     return 0
 

@@ -1,13 +1,14 @@
-"""Files that are there whole or not at all, and locks."""
+"""Files that are written whole or not at all, and locks on folders."""
 
 import contextlib
 import errno
 import os
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+from filelock import BaseFileLock, FileLock, ReadWriteLock, SoftFileLock, Timeout
 
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 FOLDER_LOCKS = (".lock", ".soft-lock")  # files in a folder that lock_folder has locked
@@ -72,3 +73,31 @@ def lock_folder(name: str, folder: Path) -> BaseFileLock:
     except OSError as error:
         raise ValueError(f"{name} is {str(folder)!r}, which cannot be written ({error.strerror})") from error
     return lock
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock of a folder, exclusively or shared with other processes. Does nothing on file systems without locks.
+
+    Raises:
+        ValueError: if another process holds the lock.
+    """
+    lock: ReadWriteLock | None = None
+    no_locks = contextlib.suppress(OSError, sqlite3.Error)  # some network file systems have none
+    try:
+        with no_locks:
+            try:
+                lock = ReadWriteLock(lock_file(folder), timeout=0, blocking=False, is_singleton=False)
+                lock.acquire_read() if shared else lock.acquire_write()
+            except Timeout as error:
+                raise ValueError(f"{folder} is being written by another process; wait until it has finished") from error
+        yield
+    finally:
+        with no_locks:
+            if lock is not None:
+                lock.close()
+
+
+def lock_file(folder: Path) -> Path:
+    """The file beside a folder that holds its lock."""
+    return folder.with_name(f"{folder.name}.lock")

@@ -11,10 +11,10 @@ from typing import Any
 
 import bio_facts
 from bio_facts.checks import Parser, needs
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import Config, config_from
 from bio_facts.measure.baseline import pool_no_knowledge_losses
 from bio_facts.measure.models import load_model
-from bio_facts.publish.tables import rows
 from bio_facts.runs.folder import CONFIG_FILE
 
 EXAMPLE = Path(__file__).parent / "attribute_recall" / "example.json"

@@ -16,9 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from bio_facts.checks import Parser, needs, whole_number
-from bio_facts.cli import add_parameters, chosen_config
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.config import Config
+from bio_facts.generate.flags import add_parameters, chosen_config
 from bio_facts.generate.splits import get_split
 from bio_facts.measure.baseline import mean_over_attributes, pool_no_knowledge_losses, split_no_knowledge_losses
 from bio_facts.measure.models import check_config, load_model, only_errors, reason

@@ -14,14 +14,15 @@ import pyarrow as pa
 
 import bio_facts
 from bio_facts.cli import main
-from bio_facts.publish.tables import SCHEMAS, content_digest
+from bio_facts.publish.canonical_json import content_digest
+from bio_facts.publish.tables import TABLES
 
 CONFIG, SPLIT = "n1k", "validation"
 SHIM = Path(__file__).parent.parent / "loading_script" / "bio_facts_script.py"
 
 
 def digest(rows: Iterable[dict[str, Any]]) -> str:
-    return content_digest([pa.RecordBatch.from_pylist(list(rows), schema=SCHEMAS["biographies"])])
+    return content_digest([pa.RecordBatch.from_pylist(list(rows), schema=TABLES["biographies"].schema)])
 
 
 def check(what: str, rows: Any) -> None:
@@ -38,7 +39,7 @@ load = bio_facts.load_dataset
 check("builder", load(CONFIG, split=SPLIT, cache_dir=scratch / "serial"))
 check("builder with processes", load(CONFIG, split=SPLIT, num_proc=2, cache_dir=scratch / "processes"))
 check("builder, streamed", load(CONFIG, split=SPLIT, streaming=True))
-if main(["build", CONFIG, "individuals", "templates", "--out", str(scratch / "export")]):
+if main(["build", CONFIG, "individuals", "templates", "--output-dir", str(scratch / "export")]):
     raise SystemExit("build failed")
 for table, split in (("individuals", "finetune"), ("templates", "train")):
     exported = datasets.load_dataset(str(scratch / "export"), table, split=split)

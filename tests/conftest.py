@@ -70,7 +70,7 @@ def assert_refused(result: subprocess.CompletedProcess[str], *fragments: str) ->
 def other_process_holding(folder: Path, shared: bool = False) -> Iterator[None]:
     """Another process that builds an export in a folder, or is one of several tasks that write to it."""
     code = (
-        "import sys; from pathlib import Path; from bio_facts.publish.export import locked\n"
+        "import sys; from pathlib import Path; from bio_facts.files import locked\n"
         f"with locked(Path({str(folder)!r}), shared={shared}): print('locked', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

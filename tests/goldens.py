@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from bio_facts.generate import seeding
 from bio_facts.generate.config import CONFIGS, DATA_VERSION
 from bio_facts.generate.pools import DATA
-from bio_facts.publish.tables import canonical_json, content_digest, num_rows, record_batch
+from bio_facts.publish.canonical_json import canonical_json, content_digest
+from bio_facts.publish.tables import num_rows, record_batch
 
 FILE = Path(__file__).with_name("goldens.json")
 EVERY_SPLIT = [(name, split) for name, config in CONFIGS.items() for split in num_rows(config)]

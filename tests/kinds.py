@@ -19,11 +19,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS
 from bio_facts.generate.pieces import piece_table
 from bio_facts.generate.splits import draw
 from bio_facts.measure.tokens import load_tokenizer
-from bio_facts.publish.tables import rows
 
 TEXTS = [row["text"] for row in rows(draw(CONFIGS["n64k"], "train", range(300)))]
 # As in Llama 3: a number never takes the space before it, which is then a token of its own.

@@ -17,11 +17,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS
 from bio_facts.generate.splits import draw
 from bio_facts.measure.alignment import AlignedRows, align
 from bio_facts.measure.tokens import BiographyTokenizer
-from bio_facts.publish.tables import rows
 
 BIOGRAPHIES = draw(CONFIGS["n1k"], "validation", range(200))
 ROWS = rows(BIOGRAPHIES)

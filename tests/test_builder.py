@@ -14,7 +14,7 @@ from bio_facts.generate.config import CONFIGS, get_config
 from bio_facts.generate.distributions import PowerLaw
 from bio_facts.generate.pools import read_lines
 from bio_facts.generate.population import Population
-from bio_facts.publish.export import build
+from bio_facts.publish.build import build
 from bio_facts.publish.tables import num_rows, record_batch
 
 pytestmark = ecosystem("datasets")

@@ -13,13 +13,13 @@ from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, Traini
 from transformers.integrations import TensorBoardCallback
 
 from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import Config, get_config
 from bio_facts.generate.splits import draw
 from bio_facts.measure.baseline import no_knowledge_loss, pool_no_knowledge_loss
 from bio_facts.measure.callbacks import AttributeEvaluation
 from bio_facts.measure.scoring import score, score_tokens
 from bio_facts.measure.tokens import BiographyTokenizer
-from bio_facts.publish.tables import rows
 
 DATA = Config(num_individuals=20)
 SENTENCES = ["Somebody else has texts of their own.", "They train on them as they like.", "We only watch."] * 4

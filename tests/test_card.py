@@ -12,9 +12,10 @@ from huggingface_hub import DatasetCard
 
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.config import CONFIGS, DATA_VERSION, Config, TemplatesConfig
-from bio_facts.publish import card, export
+from bio_facts.publish import card
+from bio_facts.publish.build import build
 from bio_facts.publish.card import render_card
-from bio_facts.publish.export import specification
+from bio_facts.publish.manifest import specification
 from bio_facts.publish.tables import record_batch
 
 NUM_BYTES = 1_000
@@ -35,7 +36,7 @@ def card_of(*names: str, **configs: Any) -> DatasetCard:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An export with two configs. Read only."""
     folder = tmp_path_factory.mktemp("card") / "export"
-    export.build({"tuned": TUNED, "templates": TemplatesConfig()}, folder, 1)
+    build({"tuned": TUNED, "templates": TemplatesConfig()}, folder, 1)
     return folder
 
 
@@ -110,21 +111,27 @@ def test_card_keeps_what_the_source_says() -> None:
     assert set(found) - set(wanted) == {"size_categories", "configs", "dataset_info"}
 
 
-def test_text_is_that_of_the_source_but_for_the_table() -> None:
-    before, after = DatasetCard(SOURCE).text.split("<!-- built configs -->")
+def test_text_is_that_of_the_source_but_for_the_tables() -> None:
+    before, after = DatasetCard(SOURCE).text.split("<!-- parameters -->\n\n<!-- built configs -->")
     text = card_of("n1k").text
     assert text.startswith(before)
     assert text.endswith(after)
-    assert "<!-- built configs -->" not in text
+    assert "<!--" not in text
+
+
+def test_card_explains_every_parameter_of_every_config() -> None:
+    text = card_of("n1k").text
+    for parameter in {parameter for config in CONFIGS.values() for parameter in config.parameters}:
+        assert text.count(f"\n| `{parameter}` | ") == 1
 
 
 def test_card_says_its_data_version() -> None:
-    assert f"This copy is of data version {DATA_VERSION} and has:" in card_of("n1k").text
+    assert f"This copy has data version {DATA_VERSION} and these configs:" in card_of("n1k").text
 
 
 def table_lines(found: DatasetCard) -> dict[str, list[str]]:
-    """First cell -> the others, of the lines below 'This copy is of ...'."""
-    table = found.text.split("This copy is of data version")[1].split("\n## ")[0]
+    """First cell -> the others, of the lines below 'This copy has ...'."""
+    table = found.text.split("This copy has data version")[1].split("\n## ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("| ")]
     return {first: others for first, *others in cells[1:]}
 
@@ -191,7 +198,9 @@ def test_card_of_every_named_config_can_be_made() -> None:
 
 
 def test_card_in_the_wheel_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "dataset_card.md").write_text("---\nlicense: mit\n---\nFrom the wheel.\n<!-- built configs -->\n")
+    (tmp_path / "dataset_card.md").write_text(
+        "---\nlicense: mit\n---\nFrom the wheel.\n<!-- parameters -->\n<!-- built configs -->\n"
+    )
     monkeypatch.setattr(card, "DATA", tmp_path)
     found = card_of("templates")
     assert found.text.strip().startswith("From the wheel.")

@@ -6,10 +6,11 @@ import pytest
 
 import bio_facts
 from bio_facts.cli import main
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS, Config, IndividualsConfig
 from bio_facts.generate.distributions import Celebrities, FineTuning, Groups, PowerLaw, WarmUp
 from bio_facts.generate.splits import draw
-from bio_facts.publish.tables import num_rows, record_batch, rows
+from bio_facts.publish.tables import num_rows, record_batch
 
 EVERY_KIND_OF_SPLIT = [
     *(("n1k", split) for split in ("train", "validation", "unseen")),
@@ -305,30 +306,30 @@ KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, popu
         ("sample n1k --js", "unrecognized arguments: --js"),
         ("sample n1k n4k", "unrecognized arguments: n4k"),
         ("configs --num 3", "unrecognized arguments: --num 3"),
-        ("build", "the following arguments are required: CONFIG, --out"),
-        ("build n1k", "the following arguments are required: --out"),
-        ("build n1k --out x --num-workers 0", "argument --num-workers: it is '0'; it must be an integer of at least 1"),
-        ("build n2k --out x", "config is 'n2k'; it must be one of 114 such as "),
+        ("build", "the following arguments are required: CONFIG, --output-dir"),
+        ("build n1k", "the following arguments are required: --output-dir"),
+        ("build n1k --output-dir x --num-workers 0", "argument --num-workers: it is '0'; it must be an integer of at least 1"),
+        ("build n2k --output-dir x", "config is 'n2k'; it must be one of 114 such as "),
         (
-            "build individuals templates --out x --seed 1",
+            "build individuals templates --output-dir x --seed 1",
             "unknown parameter 'seed' of individuals, templates; none of them has it",
         ),
-        ("build templates --out= ", "it must be a path"),
+        ("build templates --output-dir= ", "it must be a path"),
         ("sample n1k --pool-sizes cities=3,cities=4", "names a pool twice"),
         ("sample n64k-alpha0.6 --num-individuals 300000000", "num_individuals (of a power law) is 300000000"),
         ("verify", "the following arguments are required: DIR"),
         ("verify x --num-workers many", "argument --num-workers: it is 'many'; it must be an integer of at least 1"),
         ("push you/bio_facts", "the following arguments are required: --from"),
         ("push --from x", "the following arguments are required: REPO_ID"),
-        ("order n1k --out x.csv", "the following arguments are required: --batch-size"),
-        ("order n1k --batch-size 128", "the following arguments are required: --out"),
+        ("order n1k --output-file x.csv", "the following arguments are required: --batch-size"),
+        ("order n1k --batch-size 128", "the following arguments are required: --output-file"),
         (
-            "order n1k --batch-size 0 --out x.csv",
+            "order n1k --batch-size 0 --output-file x.csv",
             "argument --batch-size: it is '0'; it must be an integer of at least 1",
         ),
         (
-            "order templates --batch-size 8 --out x.csv",
-            "config is 'templates', which has no biographies; it must be one such as n64k",
+            "order templates --batch-size 8 --output-file x.csv",
+            "config is 'templates', which has no biographies; it must be a config such as 'n64k'",
         ),
         ("smaple n1k", "invalid choice: 'smaple' (choose from"),
         ("", "the following arguments are required: COMMAND"),

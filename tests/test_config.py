@@ -272,7 +272,7 @@ def test_templates_have_no_parameters() -> None:
         (
             "n1k-groups",
             {"num_groups": 3},
-            "num_groups is 3, by which num_individuals, 1000, cannot be divided; it must be a divisor",
+            "num_groups is 3; it must be a divisor of num_individuals, 1000",
         ),
         ("n1k-groups", {"num_groups": 2, "first_group": 2}, "first_group is 2; it must be an integer from 0 to 1"),
     ],

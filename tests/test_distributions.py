@@ -27,8 +27,8 @@ from bio_facts.generate.distributions import (
     PowerLaw,
     Uniform,
     WarmUp,
-    power_law_weights,
 )
+from bio_facts.generate.power_law import power_law_weights
 from bio_facts.generate.splits import individual_ids
 
 N = 1_000
@@ -465,12 +465,12 @@ def test_derived_default_follows_the_number_of_individuals() -> None:
         (lambda: Groups(None), "num_groups is None; it must be an integer from 1 to 64"),  # type: ignore[arg-type]
         (lambda: Groups(True), "num_groups is True; it must be an integer from 1 to 64"),
         (lambda: Groups(2.0), "num_groups is 2.0; it must be an integer from 1 to 64"),  # type: ignore[arg-type]
-        (lambda: Groups(4, 5, -1), "first_group is -1; it must be an integer from 0 to 3"),
+        (lambda: Groups(4, 5, -1), "first_group is -1; it must be an integer of at least 0"),
         (lambda: Groups(4, 2.5), "num_group_biographies is 2.5; it must be an integer of at least 1"),  # type: ignore[arg-type]
         (lambda: Groups(65), "num_groups is 65; it must be an integer from 1 to 64"),
         (lambda: Groups(4, 0), "num_group_biographies is 0; it must be an integer of at least 1"),
         (lambda: Groups(4, 5, 4), "first_group is 4; it must be an integer from 0 to 3"),
-        (lambda: Groups(4, 5, True), "first_group is True; it must be an integer from 0 to 3"),
+        (lambda: Groups(4, 5, True), "first_group is True; it must be an integer of at least 0"),
         (lambda: FineTuning(0), "num_fine_tuning_individuals is 0; it must be an integer from 1 to 200,000,000"),
         (
             lambda: FineTuning(200_000_001),
@@ -495,7 +495,7 @@ def test_bad_distribution_is_refused_at_construction(make: Callable[[], Distribu
     [
         (Celebrities(1_001), "num_celebrities is 1001; it must be an integer from 1 to 1,000"),
         (WarmUp(1_001), "num_warmup_individuals is 1001; it must be an integer from 1 to 1,000"),
-        (Groups(3), "num_groups is 3, by which num_individuals, 1000, cannot be divided; it must be a divisor"),
+        (Groups(3), "num_groups is 3; it must be a divisor of num_individuals, 1000"),
     ],
     ids=repr,
 )

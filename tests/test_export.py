@@ -22,11 +22,15 @@ from conftest import other_process_holding
 from filelock import ReadWriteLock
 
 from bio_facts.cli import main
+from bio_facts.files import locked
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS, DATA_VERSION, TemplatesConfig
 from bio_facts.generate.splits import draw
-from bio_facts.publish import export, shards
-from bio_facts.publish.export import all_shards, partial_folder
-from bio_facts.publish.tables import rows
+from bio_facts.publish import batches, shards
+from bio_facts.publish import build as build_module
+from bio_facts.publish.build import build, open_partial, partial_folder
+from bio_facts.publish.shards import all_shards
+from bio_facts.publish.verify import verify
 
 SMALL = CONFIGS["n1k"].replace(num_individuals=40, num_biographies=7_100)
 PEOPLE = CONFIGS["individuals"].replace(num_individuals=40)
@@ -87,7 +91,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "ROWS_PER_SHARD", 7_000)
         patch.setattr(shards, "ROWS_PER_BATCH", 3_000)
-        export.build(BUILT, folder, 2)
+        build(BUILT, folder, 2)
     return folder
 
 
@@ -102,7 +106,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 def out(tmp_path: Path, small_shards: None) -> Path:
     """A whole export of templates in three shards."""
     folder = tmp_path / "export"
-    export.build(TEMPLATES, folder, 2)
+    build(TEMPLATES, folder, 2)
     return folder
 
 
@@ -259,7 +263,7 @@ def test_all_bytes_are_the_same_with_any_number_of_workers(
 ) -> None:
     monkeypatch.setattr(shards, "ROWS_PER_BATCH", 2_000)
     for workers in (1, 4):
-        succeeds(capsys, "build", "n1k-finetune1k", *FEW, "--out", tmp_path / str(workers), "--num-workers", workers)
+        succeeds(capsys, "build", "n1k-finetune1k", *FEW, "--output-dir", tmp_path / str(workers), "--num-workers", workers)
     assert contents(tmp_path / "1") == contents(tmp_path / "4")
 
 
@@ -267,17 +271,17 @@ def test_all_bytes_are_the_same_with_any_number_of_workers(
 def test_manifest_is_the_same_however_rows_are_cut(
     rows_per_shard: int, rows_per_batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export.build(TEMPLATES, tmp_path / "usual", 2)
+    build(TEMPLATES, tmp_path / "usual", 2)
     monkeypatch.setattr(shards, "ROWS_PER_SHARD", rows_per_shard)
     monkeypatch.setattr(shards, "ROWS_PER_BATCH", rows_per_batch)
-    export.build(TEMPLATES, tmp_path / "cut", 2)
+    build(TEMPLATES, tmp_path / "cut", 2)
     assert len(list((tmp_path / "cut").rglob("*.parquet"))) == -(-150 // rows_per_shard)
     assert (tmp_path / "cut/manifest.json").read_bytes() == (tmp_path / "usual/manifest.json").read_bytes()
 
 
 def test_order_of_configs_does_not_matter(tmp_path: Path) -> None:
-    export.build({"people": PEOPLE} | TEMPLATES, tmp_path / "a", 2)
-    export.build(TEMPLATES | {"people": PEOPLE}, tmp_path / "b", 2)
+    build({"people": PEOPLE} | TEMPLATES, tmp_path / "a", 2)
+    build(TEMPLATES | {"people": PEOPLE}, tmp_path / "b", 2)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
@@ -285,13 +289,13 @@ def test_order_of_configs_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_build_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    printed = succeeds(capsys, "build", "templates", "--out", tmp_path / "deep" / "export")
+    printed = succeeds(capsys, "build", "templates", "--output-dir", tmp_path / "deep" / "export")
     assert printed.startswith(f"{tmp_path / 'deep' / 'export'}: templates; 150 rows in ")
 
 
 def test_reparameterised_config_has_the_fingerprint_in_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "export"
-    succeeds(capsys, "build", "n1k", *FEW, "--seed", "5", "--out", folder)
+    succeeds(capsys, "build", "n1k", *FEW, "--seed", "5", "--output-dir", folder)
     described = {
         "table": "biographies",
         "data_version": DATA_VERSION,
@@ -307,13 +311,21 @@ def test_reparameterised_config_has_the_fingerprint_in_its_name(tmp_path: Path, 
 
 def test_parameters_equal_to_those_of_the_config_leave_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     succeeds(
-        capsys, "build", "individuals", "--num-individuals", "256000", "--population-seed", "0", "--out", tmp_path / "export"
+        capsys,
+        "build",
+        "individuals",
+        "--num-individuals",
+        "256000",
+        "--population-seed",
+        "0",
+        "--output-dir",
+        tmp_path / "export",
     )
     assert [path.name for path in (tmp_path / "export" / "data").iterdir()] == ["individuals"]
 
 
 def test_parameters_go_to_the_configs_that_have_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--num-individuals", "20", "--num-biographies", "10", "--out", tmp_path / "export"]
+    arguments = ["--num-individuals", "20", "--num-biographies", "10", "--output-dir", tmp_path / "export"]
     succeeds(capsys, "build", "n1k", "individuals", "templates", *arguments)
     kept = json.loads((tmp_path / "export" / "manifest.json").read_text(encoding="utf-8"))["configs"]
     assert [entry["parameters"].get("num_individuals") for entry in kept.values()] == [20, 20, None]
@@ -331,18 +343,18 @@ def test_parameters_go_to_the_configs_that_have_them(tmp_path: Path, capsys: pyt
 )
 def test_configs_that_cannot_be_exported_are_refused(configs: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        export.build(configs, tmp_path / "export", 1)
+        build(configs, tmp_path / "export", 1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_card_of_a_finished_export_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    succeeds(capsys, "build", "templates", "--out", tmp_path / "export")
+    succeeds(capsys, "build", "templates", "--output-dir", tmp_path / "export")
     (tmp_path / "export" / "README.md").unlink()
-    assert "README.md is missing" in refused(capsys, "build", "templates", "--out", tmp_path / "export")
+    assert "README.md is missing" in refused(capsys, "build", "templates", "--output-dir", tmp_path / "export")
 
 
 def test_star_stands_for_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    succeeds(capsys, "build", "templ*", "--out", tmp_path / "export")
+    succeeds(capsys, "build", "templ*", "--output-dir", tmp_path / "export")
     assert [path.name for path in (tmp_path / "export" / "data").iterdir()] == ["templates"]
 
 
@@ -357,7 +369,7 @@ def test_star_stands_for_anything(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_build_refuses_what_it_cannot_make(
     arguments: list[str], fragment: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert fragment in refused(capsys, *arguments, "--out", tmp_path / "export")
+    assert fragment in refused(capsys, *arguments, "--output-dir", tmp_path / "export")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -366,7 +378,7 @@ def test_build_refuses_what_it_cannot_make(
 
 def test_whole_export_is_left_alone(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = snapshot(out.parent)
-    assert succeeds(capsys, "build", "templates", "--out", out) == f"{out}: already built\n"
+    assert succeeds(capsys, "build", "templates", "--output-dir", out) == f"{out}: already built\n"
     assert snapshot(out.parent) == before
 
 
@@ -381,20 +393,20 @@ def plain_folder(out: Path) -> None:
 
 
 def other_configs(out: Path) -> None:
-    export.build({"people": PEOPLE}, out, 2)
+    build({"people": PEOPLE}, out, 2)
 
 
 def more_configs(out: Path) -> None:
-    export.build(TEMPLATES | {"people": PEOPLE}, out, 2)
+    build(TEMPLATES | {"people": PEOPLE}, out, 2)
 
 
 def other_version(out: Path) -> None:
-    export.build(TEMPLATES, out, 1)
+    build(TEMPLATES, out, 1)
     set_in_manifest(out, "data_version", "0.9.0")
 
 
 def damaged_manifest(out: Path) -> None:
-    export.build(TEMPLATES, out, 1)
+    build(TEMPLATES, out, 1)
     (out / "manifest.json").write_bytes((out / "manifest.json").read_bytes()[:200])
 
 
@@ -409,13 +421,13 @@ def binary_manifest(out: Path) -> None:
 
 
 def missing_shard(out: Path) -> None:
-    export.build(TEMPLATES, out, 1)
+    build(TEMPLATES, out, 1)
     next(out.rglob("*.parquet")).unlink()
 
 
 def assert_build_is_refused_untouched(capsys: pytest.CaptureFixture[str], folder: Path, *fragments: str) -> None:
     before = snapshot(folder)
-    message = refused(capsys, "build", "templates", "--out", folder / "export")
+    message = refused(capsys, "build", "templates", "--output-dir", folder / "export")
     for fragment in fragments:
         assert fragment in message
     assert snapshot(folder) == before
@@ -469,19 +481,21 @@ def test_strange_file_in_an_unfinished_build_is_named_and_left(
     strange = tmp_path / "export.partial" / "data" / "thesis.txt"
     strange.parent.mkdir(parents=True, exist_ok=True)
     strange.write_text("dear to me")
-    assert f"{strange} is no part of the export" in refused(capsys, "build", "templates", "--out", tmp_path / "export")
+    assert f"{strange} does not belong to the export" in refused(
+        capsys, "build", "templates", "--output-dir", tmp_path / "export"
+    )
     assert strange.read_text() == "dear to me"
     assert not (tmp_path / "export").exists()
 
 
 def test_build_beside_another_process_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    partial = export.open_partial(TEMPLATES, tmp_path / "export")
+    partial = open_partial(TEMPLATES, tmp_path / "export")
     with other_process_holding(partial):
         before = snapshot(tmp_path)
-        message = refused(capsys, "build", "templates", "--out", tmp_path / "export")
+        message = refused(capsys, "build", "templates", "--output-dir", tmp_path / "export")
         assert "export.partial is being written by another process" in message
         assert snapshot(tmp_path) == before
-    succeeds(capsys, "build", "templates", "--out", tmp_path / "export")
+    succeeds(capsys, "build", "templates", "--output-dir", tmp_path / "export")
 
 
 @pytest.mark.parametrize("method", ["__init__", "acquire_write", "close"])
@@ -495,11 +509,11 @@ def test_disk_without_locks_is_built_on_all_the_same(
         raise error
 
     monkeypatch.setattr(ReadWriteLock, method, no_locks)
-    assert export.build(TEMPLATES, tmp_path / "export", 1) == 150
+    assert build(TEMPLATES, tmp_path / "export", 1) == 150
 
 
 def test_error_of_what_is_done_under_the_lock_is_not_lost(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="disk full"), export.locked(tmp_path / "export"):
+    with pytest.raises(OSError, match="disk full"), locked(tmp_path / "export"):
         raise OSError("disk full")
 
 
@@ -507,24 +521,25 @@ def test_exports_without_fcntl(tmp_path: Path) -> None:
     """A stand-in for Windows, which has no such module."""
     code = (
         "import sys; sys.modules['fcntl'] = None\n"
-        "from pathlib import Path; from bio_facts import export; from bio_facts.generate.config import CONFIGS\n"
-        "with export.locked(Path('other')): print(export.build({'templates': CONFIGS['templates']}, Path('export'), 1))"
+        "from pathlib import Path; from bio_facts.files import locked\n"
+        "from bio_facts.publish.build import build; from bio_facts.generate.config import CONFIGS\n"
+        "with locked(Path('other')): print(build({'templates': CONFIGS['templates']}, Path('export'), 1))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.stdout == "150\n", done.stderr
-    assert export.verify(tmp_path / "export", 1) == 150
+    assert verify(tmp_path / "export", 1) == 150
 
 
 def test_folder_that_comes_to_exist_during_the_build_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(export, "render_card", lambda manifest: plain_folder(tmp_path / "export") or "card")
-        assert "has come to exist" in refused(capsys, "build", "templates", "--out", tmp_path / "export")
+        patch.setattr(build_module, "render_card", lambda manifest: plain_folder(tmp_path / "export") or "card")
+        assert "was created during this build" in refused(capsys, "build", "templates", "--output-dir", tmp_path / "export")
     assert list(contents(tmp_path / "export")) == ["thesis.txt"]
     shutil.rmtree(tmp_path / "export")
-    succeeds(capsys, "build", "templates", "--out", tmp_path / "export")
-    assert export.verify(tmp_path / "export", 1) == 150
+    succeeds(capsys, "build", "templates", "--output-dir", tmp_path / "export")
+    assert verify(tmp_path / "export", 1) == 150
 
 
 # Interrupted and continued
@@ -532,7 +547,7 @@ def test_folder_that_comes_to_exist_during_the_build_is_left_alone(
 
 def interrupt_at_row(row: int, out: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Exit code of a build of templates that is interrupted, as with Ctrl-C, when this row is due."""
-    made = export.record_batch
+    made = batches.record_batch
 
     def interrupted(config: Any, split: str, indices: np.ndarray) -> pa.RecordBatch:
         if row in indices:
@@ -540,8 +555,8 @@ def interrupt_at_row(row: int, out: Path, monkeypatch: pytest.MonkeyPatch) -> in
         return made(config, split, indices)
 
     with monkeypatch.context() as patch:
-        patch.setattr(export, "record_batch", interrupted)
-        return main(["build", "templates", "--out", str(out), "--num-workers", "1"])
+        patch.setattr(batches, "record_batch", interrupted)
+        return main(["build", "templates", "--output-dir", str(out), "--num-workers", "1"])
 
 
 def test_interrupted_build_leaves_finished_shards_and_no_export(
@@ -562,7 +577,7 @@ def test_continued_build_leaves_finished_shards_and_removes_the_unfinished(
     before = template_shard(partial_folder(again), 0).stat()
     half = template_shard(partial_folder(again), 1).with_name("train-00001-of-00003.parquet.0123abcd.unfinished")
     half.write_bytes(b"half")
-    succeeds(capsys, "build", "templates", "--out", again)
+    succeeds(capsys, "build", "templates", "--output-dir", again)
     after = template_shard(again, 0).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert contents(again) == contents(out)
@@ -572,15 +587,15 @@ def test_continued_build_leaves_finished_shards_and_removes_the_unfinished(
 def test_build_that_lacked_only_its_name_is_finished(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = contents(out)
     out.rename(partial_folder(out))
-    succeeds(capsys, "build", "templates", "--out", out)
+    succeeds(capsys, "build", "templates", "--output-dir", out)
     assert contents(out) == whole
 
 
 def test_manifest_that_was_being_written_does_not_hinder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "export.partial").mkdir()
     (tmp_path / "export.partial" / "manifest.json.0123abcd.unfinished").write_text("{")
-    succeeds(capsys, "build", "templates", "--out", tmp_path / "export")
-    assert export.verify(tmp_path / "export", 1) == 150
+    succeeds(capsys, "build", "templates", "--output-dir", tmp_path / "export")
+    assert verify(tmp_path / "export", 1) == 150
 
 
 def flip_in_page(path: Path, row_group: int = 0, column: str = "template") -> None:
@@ -601,13 +616,13 @@ def test_damaged_shard_of_an_unfinished_build_is_named(
     capsys.readouterr()
     damaged = template_shard(partial_folder(out), 0)
     flip_in_page(damaged)
-    message = refused(capsys, "build", "templates", "--out", out)
+    message = refused(capsys, "build", "templates", "--output-dir", out)
     assert str(damaged) in message
     assert "cannot be read" in message
     assert not out.exists()
     damaged.unlink()
-    succeeds(capsys, "build", "templates", "--out", out)
-    assert export.verify(out, 1) == 150
+    succeeds(capsys, "build", "templates", "--output-dir", out)
+    assert verify(out, 1) == 150
 
 
 # A process that is killed
@@ -625,10 +640,10 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     """An export by a process that nobody disturbs, verified, and the seconds it took."""
     folder = tmp_path_factory.mktemp("unbroken") / "export"
     began = time.monotonic()
-    _, error = start(*LARGER, "--out", folder).communicate(timeout=120)
+    _, error = start(*LARGER, "--output-dir", folder).communicate(timeout=120)
     seconds = time.monotonic() - began
     assert error == ""
-    export.verify(folder, 2)
+    verify(folder, 2)
     return folder, seconds
 
 
@@ -653,7 +668,7 @@ def test_build_killed_at_ten_random_moments_ends_as_if_unbroken(
         num_attempts += 1
         assert num_attempts < 20, "the build ends before it is killed"
         for _ in range(3):  # from the second time on while it goes on from what is there
-            process = start(*LARGER, "--out", out)
+            process = start(*LARGER, "--output-dir", out)
             try:
                 process.communicate(timeout=moments.uniform(0.25, 0.95) * seconds)
             except subprocess.TimeoutExpired:
@@ -662,7 +677,7 @@ def test_build_killed_at_ten_random_moments_ends_as_if_unbroken(
             num_kills += process.returncode == -signal.SIGKILL
             assert process.returncode in (0, -signal.SIGKILL)
             assert_nothing_half_written_counts(out, folder)
-        succeeds(capsys, *LARGER, "--out", out)
+        succeeds(capsys, *LARGER, "--output-dir", out)
         assert contents(out) == contents(folder)
         assert not partial_folder(out).exists()
         shutil.rmtree(out)
@@ -670,7 +685,7 @@ def test_build_killed_at_ten_random_moments_ends_as_if_unbroken(
 
 def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path, unbroken: tuple[Path, float]) -> None:
     out = tmp_path / "export"
-    process = start(*LARGER, "--out", out)
+    process = start(*LARGER, "--output-dir", out)
     deadline = time.monotonic() + 60
     while not list(tmp_path.rglob("*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -710,7 +725,7 @@ def remount(disk: Path, option: str) -> None:
 def test_build_on_a_full_disk_says_so_and_goes_on_once_there_is_room(
     disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ("build", "n1k", *FEW, "--out")
+    command = ("build", "n1k", *FEW, "--output-dir")
     succeeds(capsys, *command, tmp_path / "elsewhere")
     assert "No space left on device" in refused(capsys, *command, disk / "export")
     assert not (disk / "export").exists()
@@ -726,15 +741,15 @@ def test_build_without_room_for_a_manifest_says_so(disk: Path, capsys: pytest.Ca
     with pytest.raises(OSError, match="No space left"), (disk / "filler").open("wb", buffering=0) as file:
         while True:
             assert file.write(bytes(4096)) > 0
-    assert "No space left on device" in refused(capsys, "build", "templates", "--out", disk / "export")
+    assert "No space left on device" in refused(capsys, "build", "templates", "--output-dir", disk / "export")
     assert [path.name for path in disk.rglob("*") if path.is_file()] == ["filler"]
     (disk / "filler").unlink()
-    succeeds(capsys, "build", "templates", "--out", disk / "export")
+    succeeds(capsys, "build", "templates", "--output-dir", disk / "export")
 
 
 def test_build_on_a_read_only_disk_says_so(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     remount(disk, "ro")
-    message = refused(capsys, "build", "templates", "--out", disk / "export")
+    message = refused(capsys, "build", "templates", "--output-dir", disk / "export")
     assert f"{disk / 'export.partial'}: Read-only file system" in message
     assert list(disk.iterdir()) == []
 
@@ -746,15 +761,15 @@ def test_build_goes_on_after_its_disk_became_read_only(
     capsys.readouterr()
     before = snapshot(disk)
     remount(disk, "ro")
-    assert "Read-only file system" in refused(capsys, "build", "templates", "--out", disk / "export")
+    assert "Read-only file system" in refused(capsys, "build", "templates", "--output-dir", disk / "export")
     assert snapshot(disk) == before
     remount(disk, "rw")
-    succeeds(capsys, "build", "templates", "--out", disk / "export")
-    assert export.verify(disk / "export", 1) == 150
+    succeeds(capsys, "build", "templates", "--output-dir", disk / "export")
+    assert verify(disk / "export", 1) == 150
 
 
 def test_whole_export_on_a_read_only_disk_can_be_verified(disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export.build(TEMPLATES, disk / "export", 1)
+    build(TEMPLATES, disk / "export", 1)
     remount(disk, "ro")
     assert "150 rows" in succeeds(capsys, "verify", disk / "export")
 
@@ -763,7 +778,7 @@ def test_write_that_fails_in_the_middle_of_a_shard_leaves_nothing_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where mounting is not allowed: a process that may write files of 1 MB at most."""
-    command = ("build", "n1k", *FEW, "--out", tmp_path / "export")
+    command = ("build", "n1k", *FEW, "--output-dir", tmp_path / "export")
     process = start(*command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)))
     printed, error = process.communicate(timeout=60)
     assert (process.returncode, printed, len(error.splitlines())) == (2, "", 1)
@@ -771,7 +786,7 @@ def test_write_that_fails_in_the_middle_of_a_shard_leaves_nothing_of_it(
     assert not (tmp_path / "export").exists()
     assert [path.name for path in tmp_path.rglob("*.parquet*")] == ["train-00000-of-00001.parquet"]
     succeeds(capsys, *command)
-    assert export.verify(tmp_path / "export", 2) == 32_060
+    assert verify(tmp_path / "export", 2) == 32_060
 
 
 # Verify
@@ -790,9 +805,9 @@ def test_verify_leaves_everything_alone(out: Path, capsys: pytest.CaptureFixture
 
 
 def test_verify_needs_neither_the_name_of_the_folder_nor_that_of_a_config(tmp_path: Path) -> None:
-    export.build({"anything": SMALL.replace(num_biographies=5)}, tmp_path / "export", 2)
+    build({"anything": SMALL.replace(num_biographies=5)}, tmp_path / "export", 2)
     (tmp_path / "export").rename(tmp_path / "copy")
-    assert export.verify(tmp_path / "copy", 2) == 32_005
+    assert verify(tmp_path / "copy", 2) == 32_005
 
 
 @pytest.mark.parametrize(("row_group", "first_row"), [(0, 0), (1, 40)])
@@ -822,7 +837,7 @@ def test_verify_finds_a_changed_row(out: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_verify_finds_a_changed_value_deep_in_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export.build({"small": SMALL.replace(num_biographies=20)}, tmp_path / "export", 2)
+    build({"small": SMALL.replace(num_biographies=20)}, tmp_path / "export", 2)
     path = tmp_path / "export/data/small/train-00000-of-00001.parquet"
     rewrite(path, lambda content: content[7]["attributes"][3].update(start=0))
     message = refused(capsys, "verify", tmp_path / "export")
@@ -857,7 +872,7 @@ def test_verify_finds_a_change_whatever_the_row_groups(out: Path, capsys: pytest
 
 def test_verify_does_not_mind_how_the_same_rows_are_compressed(out: Path) -> None:
     rewrite(template_shard(out, 1), lambda content: None, compression="gzip", row_group_size=7)
-    assert export.verify(out, 1) == 150
+    assert verify(out, 1) == 150
 
 
 def test_verify_names_a_missing_shard(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -874,7 +889,7 @@ def test_verify_names_a_missing_card(out: Path, capsys: pytest.CaptureFixture[st
 def test_verify_names_a_file_too_many(name: str, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (out / name).parent.mkdir(exist_ok=True)
     (out / name).touch()
-    assert f"{out / name} is no part of the export; remove it" in refused(capsys, "verify", out)
+    assert f"{out / name} does not belong to the export; remove it" in refused(capsys, "verify", out)
 
 
 def test_verify_names_a_shard_with_other_rows(out: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from kinds import model_of, tokenizer_of
 from plain_metric import NAMES
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, RobertaConfig, RobertaForCausalLM
 
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS, Config
 from bio_facts.generate.splits import draw
 from bio_facts.measure.callbacks import AttributeEvaluation
@@ -35,7 +36,6 @@ from bio_facts.measure.forward import (
     vocabulary_size,
 )
 from bio_facts.measure.scoring import Scores, score, token_scores
-from bio_facts.publish.tables import rows
 
 ROWS = rows(draw(CONFIGS["n1k"], "validation", range(5)))
 Make = Callable[[], Any]

@@ -22,13 +22,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import bio_facts
 from bio_facts.generate.attributes import ATTRIBUTES, full_pool_sizes
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS
 from bio_facts.generate.pieces import piece_table
 from bio_facts.generate.pools import pools
 from bio_facts.generate.splits import draw
 from bio_facts.measure.tokens import load_tokenizer
-from bio_facts.publish.export import build
-from bio_facts.publish.tables import rows
+from bio_facts.publish.build import build
 
 pytestmark = ecosystem("lm_eval", "datasets")
 FOLDER = ROOT / "eval" / "lm_eval"

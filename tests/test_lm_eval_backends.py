@@ -16,11 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig, GPT
 
 import bio_facts
 from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS
 from bio_facts.generate.splits import draw
 from bio_facts.measure.tokens import load_tokenizer
-from bio_facts.publish.export import build
-from bio_facts.publish.tables import rows
+from bio_facts.publish.build import build
 
 pytestmark = ecosystem("tenacity")  # of lm-eval[api], for backends that ask a server
 

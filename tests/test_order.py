@@ -16,11 +16,11 @@ from conftest import SMOKE, load_recipe
 from numpy.typing import ArrayLike
 
 from bio_facts.cli import main
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import Config, get_config
 from bio_facts.generate.splits import draw, individual_ids
 from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
 from bio_facts.publish.order import order
-from bio_facts.publish.tables import rows
 
 COLUMNS = ["step", "slot", "biography_id", "individual_id", "exposure"]
 SMALL: dict[str, Any] = {"num_individuals": 40, "num_biographies": 1_003, "seed": 3}
@@ -33,7 +33,19 @@ CONFIGS: dict[str, Config] = {
     "fine-tuning": get_config("n1k-finetune1k").replace(**SMALL, num_fine_tuning_individuals=9),
     "replay": get_config("n64k-finetune4k-replay0.5").replace(**SMALL, num_fine_tuning_individuals=9),
 }
-WRITE = ["order", "n1k", "--num-individuals", "40", "--num-biographies", "1003", "--seed", "3", "--batch-size", "16", "--out"]
+WRITE = [
+    "order",
+    "n1k",
+    "--num-individuals",
+    "40",
+    "--num-biographies",
+    "1003",
+    "--seed",
+    "3",
+    "--batch-size",
+    "16",
+    "--output-file",
+]
 
 
 def table(config: Config, batch_size: int) -> pa.Table:
@@ -89,7 +101,7 @@ def test_replay_counts_new_and_old_people_apart() -> None:
 @pytest.mark.parametrize("name", ["uniform", "replay"])
 @pytest.mark.parametrize("part", [1, 100, 1_002, 1_003])
 def test_parts_that_are_made_at_a_time_leave_no_trace(name: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bio_facts.publish.order._SAMPLES_AT_A_TIME", part)
+    monkeypatch.setattr("bio_facts.publish.order._BIOGRAPHIES_PER_BATCH", part)
     batches = list(order(CONFIGS[name], 16))
     assert [len(batch) for batch in batches] == [part] * (1_003 // part) + [1_003 % part] * (1_003 % part > 0)
     assert pa.Table.from_batches(batches).to_pylist() == recount(CONFIGS[name], 16)
@@ -145,15 +157,27 @@ def test_existing_file_is_refused_and_kept(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["order", "n1k", "--batch-size", "16", "--out", "order.json"], "'order.json'; its name must end in .parquet or .csv"),
-        (["order", "n1k", "--batch-size", "16", "--out", "order"], "'order'; its name must end in .parquet or .csv"),
-        (["order", "n1k", "--batch-size", "0", "--out", "order.csv"], "it is '0'; it must be an integer of at least 1"),
-        (["order", "n1k", "--batch-size", "-4", "--out", "order.csv"], "it is '-4'; it must be an integer of at least 1"),
-        (["order", "n1k", "--batch-size", "1.5", "--out", "order.csv"], "it is '1.5'; it must be an integer of at least 1"),
-        (["order", "individuals", "--batch-size", "16", "--out", "order.csv"], "'individuals', which has no biographies"),
-        (["order", "templates", "--batch-size", "16", "--out", "order.csv"], "'templates', which has no biographies"),
-        (["order", "n3k", "--batch-size", "16", "--out", "order.csv"], "config is 'n3k'"),
-        (["order", "n1k", "--alpha", "1", "--batch-size", "16", "--out", "order.csv"], "unknown parameter 'alpha'"),
+        (
+            ["order", "n1k", "--batch-size", "16", "--output-file", "order.json"],
+            "'order.json'; its name must end in .parquet or .csv",
+        ),
+        (["order", "n1k", "--batch-size", "16", "--output-file", "order"], "'order'; its name must end in .parquet or .csv"),
+        (["order", "n1k", "--batch-size", "0", "--output-file", "order.csv"], "it is '0'; it must be an integer of at least 1"),
+        (
+            ["order", "n1k", "--batch-size", "-4", "--output-file", "order.csv"],
+            "it is '-4'; it must be an integer of at least 1",
+        ),
+        (
+            ["order", "n1k", "--batch-size", "1.5", "--output-file", "order.csv"],
+            "it is '1.5'; it must be an integer of at least 1",
+        ),
+        (
+            ["order", "individuals", "--batch-size", "16", "--output-file", "order.csv"],
+            "'individuals', which has no biographies",
+        ),
+        (["order", "templates", "--batch-size", "16", "--output-file", "order.csv"], "'templates', which has no biographies"),
+        (["order", "n3k", "--batch-size", "16", "--output-file", "order.csv"], "config is 'n3k'"),
+        (["order", "n1k", "--alpha", "1", "--batch-size", "16", "--output-file", "order.csv"], "unknown parameter 'alpha'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -178,14 +202,14 @@ def test_full_disk_leaves_no_file(
     asked = itertools.count()
 
     def full_after_three_parts(config: Config, split: str, indices: ArrayLike) -> object:
-        if next(asked) > 3:
+        if next(asked) > 2:
             raise OSError(errno.ENOSPC, "No space left on device")
         return individual_ids(config, split, indices)
 
-    monkeypatch.setattr("bio_facts.publish.order._SAMPLES_AT_A_TIME", 100)
+    monkeypatch.setattr("bio_facts.publish.order._BIOGRAPHIES_PER_BATCH", 100)
     monkeypatch.setattr("bio_facts.publish.order.individual_ids", full_after_three_parts)
     assert "No space left on device" in refused(capsys, *WRITE, tmp_path / name)
-    assert next(asked) == 5  # some had been written
+    assert next(asked) == 4  # some had been written
     assert list(tmp_path.iterdir()) == []
 
 
@@ -194,7 +218,7 @@ def test_killed_write_leaves_no_file_of_that_name_and_is_repeated(name: str, tmp
     program = f"""
 import os, signal, sys
 import bio_facts.publish.order, bio_facts.cli
-bio_facts.publish.order._SAMPLES_AT_A_TIME = 100
+bio_facts.publish.order._BIOGRAPHIES_PER_BATCH = 100
 made = []
 def kill(config, split, indices, individual_ids=bio_facts.publish.order.individual_ids):
     made.append(indices)

@@ -15,10 +15,10 @@ import pytest
 from conftest import assert_refused, ecosystem
 from hub_server import HubServer, Reply, Repo, Request
 
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS
 from bio_facts.generate.splits import draw
-from bio_facts.publish.export import build
-from bio_facts.publish.tables import rows
+from bio_facts.publish.build import build
 
 pytestmark = ecosystem("datasets")
 BIO_FACTS = str(Path(sys.executable).parent / "bio-facts")
@@ -373,7 +373,7 @@ def _cut(path: Path) -> None:
     [
         (lambda folder: _cut(folder / "data/templates/train-00000-of-00001.parquet"), "train-00000-of-00001.parquet"),
         (lambda folder: (folder / "data/templates/train-00000-of-00001.parquet").unlink(), "is missing"),
-        (lambda folder: (folder / "data/more.parquet").write_text("mine"), "no part of the export"),
+        (lambda folder: (folder / "data/more.parquet").write_text("mine"), "does not belong to the export"),
         (lambda folder: (folder / "manifest.json").unlink(), "it has no manifest.json"),
         (lambda folder: _cut(folder / "manifest.json"), "is damaged"),
     ],

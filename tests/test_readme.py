@@ -16,7 +16,7 @@ from hub_server import HubServer
 from bio_facts import cli
 from bio_facts.cli import build_parser, main
 from bio_facts.generate.config import CONFIGS, DATA_VERSION
-from bio_facts.publish.export import build
+from bio_facts.publish.build import build
 
 DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "dataset_card.md")}
 BIN = Path(sys.executable).parent
@@ -94,7 +94,7 @@ def test_blocks_are_found() -> None:
 
 def test_commands_are_found() -> None:
     assert {command.split()[1] for command in documented("bio-facts ")} >= {"build", "push", "verify"}
-    assert "bio-facts build n1k --out export-n1k" in documented("bio-facts ")
+    assert "bio-facts build n1k --output-dir export-n1k" in documented("bio-facts ")
     assert documented("python ") and documented("make ")
 
 

@@ -17,11 +17,11 @@ from transformers import BertConfig, BertLMHeadModel, GPT2Config, GPT2LMHeadMode
 
 import bio_facts
 from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS
 from bio_facts.generate.splits import draw
 from bio_facts.measure.scoring import NOT_SCORED, Scores, score, score_tokens, token_scores
 from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
-from bio_facts.publish.tables import rows
 
 BIOGRAPHIES = draw(CONFIGS["n1k"], "validation", range(9))
 ROWS = rows(BIOGRAPHIES)

@@ -11,12 +11,12 @@ from sentencepiece import sentencepiece_model_pb2
 from transformers import AutoTokenizer
 
 from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS
 from bio_facts.generate.splits import draw
 from bio_facts.measure.alignment import align
 from bio_facts.measure.sentencepiece_models import _checked_texts
 from bio_facts.measure.tokens import BiographyTokenizer, check_tokenizer, load_tokenizer, unknown_id
-from bio_facts.publish.tables import rows
 
 TRAINING_TEXTS = [row["text"] for row in rows(draw(CONFIGS["n64k"], "train", range(120)))]
 TRAINING_TEXTS += ["a < b > c / 0x41 s unk control sep"] * 10  # so that all characters of the texts below are known

@@ -9,8 +9,17 @@ import pytest
 from bio_facts.files import unfinished_file
 from bio_facts.generate.config import CONFIGS, TemplatesConfig
 from bio_facts.publish import shards as shards_module
-from bio_facts.publish.shards import ROWS_PER_BATCH, ROWS_PER_SHARD, Shard, cut, read_shard, shard_writer, shards, write_shard
-from bio_facts.publish.tables import SCHEMAS, num_rows, record_batch
+from bio_facts.publish.shards import (
+    ROWS_PER_BATCH,
+    ROWS_PER_SHARD,
+    Shard,
+    chunks,
+    read_shard,
+    shard_writer,
+    shards,
+    write_shard,
+)
+from bio_facts.publish.tables import TABLES, num_rows, record_batch
 
 CONFIG = CONFIGS["n1k"].replace(num_individuals=30, num_biographies=90)
 SCHEMA = pa.schema({"n": pa.int64()})
@@ -47,7 +56,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_cut_is_as_long_as_said_but_for_the_last(rows: range, size: int, parts: list[range]) -> None:
-    assert cut(rows, size) == parts
+    assert chunks(rows, size) == parts
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -85,7 +94,7 @@ def test_all_file_names_of_all_configs_are_different() -> None:
 @pytest.mark.parametrize("name", ["n256k", "individuals"])
 def test_a_full_shard_is_far_below_500_megabytes(name: str, tmp_path: Path) -> None:
     config, split = CONFIGS[name], next(iter(num_rows(CONFIGS[name])))
-    with shard_writer(tmp_path / "batch", SCHEMAS[config.table]) as writer:
+    with shard_writer(tmp_path / "batch", TABLES[config.table].schema) as writer:
         writer.write_batch(record_batch(config, split, np.arange(ROWS_PER_BATCH)))
     assert (tmp_path / "batch").stat().st_size / ROWS_PER_BATCH * ROWS_PER_SHARD < 250e6
 
@@ -130,7 +139,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 
 def test_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, events = tmp_path / "file", []
-    monkeypatch.setattr(shards_module.os, "fsync", lambda _: events.append(path.exists()))
+    monkeypatch.setattr("bio_facts.files.os.fsync", lambda _: events.append(path.exists()))
     with unfinished_file(path) as unfinished:
         unfinished.write_text("whole")
     assert events == [False, True]  # the content before the renaming, the folder after it

@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 
 import bio_facts
 from bio_facts.generate.attributes import ATTRIBUTES
-from bio_facts.generate.biography import Biographies
+from bio_facts.generate.biography import Biographies, rows
 from bio_facts.generate.config import CONFIGS, Config
 from bio_facts.generate.distributions import Celebrities, Distribution, FineTuning, Groups, PowerLaw, Uniform, WarmUp
 from bio_facts.generate.splits import data_digest, draw, get_split, individual_ids, splits
 from bio_facts.generate.templates import templates
-from bio_facts.publish.tables import rows
 
 CONFIG = Config(num_individuals=50, num_biographies=1_000, seed=3, population_seed=4)
 TUNED = CONFIG.replace(distribution=FineTuning(30, replay_weight=0.5))
@@ -186,7 +185,7 @@ def test_unknown_split_is_refused_with_those_there_are(config: Config, known: st
 def test_config_without_biographies_has_no_such_splits(name: str) -> None:
     with pytest.raises(ValueError) as error:
         draw(CONFIGS[name], "train", [0])
-    assert str(error.value) == f"config is {CONFIGS[name]!r}; it must be one of biographies, such as CONFIGS['n64k']"
+    assert str(error.value) == f"config is {CONFIGS[name]!r}, which has no biographies; it must be a config such as 'n64k'"
 
 
 def test_no_indices_give_no_biographies() -> None:

@@ -15,14 +15,13 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from bio_facts.generate.attributes import ATTRIBUTES
-from bio_facts.generate.biography import Biographies
+from bio_facts.generate.biography import Biographies, rows
 from bio_facts.generate.config import CONFIGS, Config
 from bio_facts.generate.pieces import piece_table
 from bio_facts.generate.pools import NAME_POOLS, pools
 from bio_facts.generate.splits import draw
 from bio_facts.generate.templates import templates
 from bio_facts.measure.tokens import TOKENIZER_FILE, BiographyTokenizer, check_tokenizer, encode_pieces, load_tokenizer
-from bio_facts.publish.tables import rows
 
 ROOT = Path(__file__).parent.parent
 VOCAB_SIZE = 1_500

@@ -1,14 +1,15 @@
-"""Biographies as arrays of piece ids: six sentences, each nine pieces, from which texts, spans and tokens are derived."""
+"""Biographies as arrays of piece ids: six sentences of nine pieces each, from which texts, spans and tokens are derived."""
 
 import functools
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
-from bio_facts.generate.pieces import EMPTY, piece_table
+from bio_facts.generate.pieces import EMPTY, leading_spaces, piece_lengths, piece_table
 from bio_facts.generate.pools import NAME_POOLS
 from bio_facts.generate.population import Population
 
@@ -32,6 +33,12 @@ def _value_columns() -> NDArray[np.int64]:
         own = [column for column, (name, _) in enumerate(VALUE_PARTS) if name == attribute]
         columns[row, : len(own)] = own
     return columns
+
+
+@functools.cache
+def _piece_texts() -> NDArray[np.object_]:
+    """The text of each piece, as an array that can be indexed with piece ids."""
+    return np.array(piece_table().texts, dtype=object)
 
 
 @dataclass(frozen=True)
@@ -81,3 +88,68 @@ class Biographies:
 
     def __len__(self) -> int:
         return len(self.biography_id)
+
+    def texts(self) -> list[str]:
+        """The text of each biography: its pieces one after another."""
+        pieces = _piece_texts()[self.piece_id.reshape(len(self), len(ATTRIBUTES) * NUM_SLOTS)]
+        return ["".join(row) for row in pieces.tolist()]
+
+    def name_spans(self) -> NDArray[np.int64]:
+        """Start and end of the full name in each sentence, int64 [n, 6, 2]; positions in the text, in Unicode code points."""
+        return self._spans(NAME)
+
+    def value_spans(self) -> NDArray[np.int64]:
+        """Start and end of the value in each sentence, int64 [n, 6, 2]; positions in the text, in Unicode code points."""
+        return self._spans(VALUE)
+
+    def _spans(self, slots: slice) -> NDArray[np.int64]:
+        """A span begins after the space that begins its first piece and ends with its last piece, which may be empty."""
+        first = self.piece_id[:, :, slots.start]
+        starts = self._piece_ends[:, :, slots.start] - (piece_lengths() - leading_spaces())[first]
+        return np.stack([starts, self._piece_ends[:, :, slots.stop - 1]], axis=-1)
+
+    @functools.cached_property
+    def _piece_ends(self) -> NDArray[np.int64]:
+        """Where each piece ends in the text, int64 [n, 6, 9]."""
+        lengths = piece_lengths()[self.piece_id].reshape(len(self), len(ATTRIBUTES) * NUM_SLOTS)
+        return np.cumsum(lengths, axis=1).reshape(self.piece_id.shape)
+
+
+def rows(biographies: Biographies) -> list[dict[str, Any]]:
+    """One dict for each biography, with the columns of the dataset as plain Python values.
+
+    {"biography_id", "individual_id", "text", "name_spans": [{"start", "end"}], "attributes": [{"attribute", "value", "start",
+    "end", "template_id"}]}, the sentences in order of appearance. text[start:end] is the full name or the value.
+    """
+    num_sentences, texts = len(ATTRIBUTES), biographies.texts()
+    (name_starts, name_ends), (starts, ends) = (
+        spans.reshape(-1, 2).T.tolist() for spans in (biographies.name_spans(), biographies.value_spans())
+    )
+    attributes = np.array(list(ATTRIBUTES), dtype=object)[biographies.attribute_id.ravel() - 1].tolist()
+    values = [
+        text[start:end]
+        for text, start, end in zip((text for text in texts for _ in range(num_sentences)), starts, ends, strict=True)
+    ]
+    name_entries = [{"start": start, "end": end} for start, end in zip(name_starts, name_ends, strict=True)]
+    attribute_entries = [
+        {"attribute": attribute, "value": value, "start": start, "end": end, "template_id": template_id}
+        for attribute, value, start, end, template_id in zip(
+            attributes, values, starts, ends, biographies.template_id.ravel().tolist(), strict=True
+        )
+    ]
+    return [
+        {
+            "biography_id": biography_id,
+            "individual_id": individual_id,
+            "text": text,
+            "name_spans": name_entries[first : first + num_sentences],
+            "attributes": attribute_entries[first : first + num_sentences],
+        }
+        for biography_id, individual_id, text, first in zip(
+            biographies.biography_id.tolist(),
+            biographies.individual_id.tolist(),
+            texts,
+            range(0, num_sentences * len(texts), num_sentences),
+            strict=True,
+        )
+    ]

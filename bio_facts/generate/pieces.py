@@ -71,6 +71,18 @@ def is_initial() -> NDArray[np.bool_]:
     return initial
 
 
+@functools.cache
+def piece_lengths() -> NDArray[np.int64]:
+    """Length of each piece in Unicode code points, int64 [number of pieces]."""
+    return np.array([len(text) for text in piece_table().texts])
+
+
+@functools.cache
+def leading_spaces() -> NDArray[np.int64]:
+    """Number of spaces (0 or 1) at the beginning of each piece, int64 [number of pieces]."""
+    return np.array([int(text.startswith(" ")) for text in piece_table().texts])
+
+
 class RaggedTable(NamedTuple):
     """For each piece a run of items (bytes of its text, or tokens): piece p owns flat[starts[p] : starts[p] + lengths[p]]."""
 

@@ -10,14 +10,16 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bio_facts.checks import check_indices, check_integer, check_seed
+from bio_facts.checks import check_indices, check_integer
 from bio_facts.generate import seeding
 from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS, PoolSizes
 from bio_facts.generate.pools import NAME_POOLS, pools
+from bio_facts.generate.settings import Setting, check_settings
 from bio_facts.generate.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES
 
 MAX_INDIVIDUALS = 400_000_000  # ids from here on belong to other roles
@@ -69,6 +71,14 @@ class Individual:
         return f"{self.first_name} {self.middle_name} {self.last_name}"
 
 
+NumIndividuals = Annotated[int, Setting("number of individuals of pre-training", minimum=1, maximum=MAX_INDIVIDUALS)]
+PopulationSeed = Annotated[int, Setting("seed of the population: names, values and held-out templates", minimum=0)]
+PoolSizesSetting = Annotated[
+    Mapping[str, int],
+    Setting("use only the first items of a pool of values or name parts; pools that are not named are full"),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Population:
     """`num_individuals` fictional people, all of them given by `population_seed`.
@@ -81,18 +91,13 @@ class Population:
             people of pre-training or 16,000 unseen ones (61,715 in all are enough for these).
     """
 
-    num_individuals: int
-    population_seed: int
-    pool_sizes: Mapping[str, int] = field(default_factory=PoolSizes)
+    num_individuals: NumIndividuals
+    population_seed: PopulationSeed
+    pool_sizes: PoolSizesSetting = field(default_factory=PoolSizes)
 
     def __post_init__(self) -> None:
-        checked = {
-            "num_individuals": check_integer("num_individuals", self.num_individuals, 1, MAX_INDIVIDUALS),
-            "population_seed": check_seed("population_seed", self.population_seed),
-            "pool_sizes": PoolSizes(self.pool_sizes),
-        }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        check_settings(self)
+        object.__setattr__(self, "pool_sizes", PoolSizes(self.pool_sizes))
         self.check_names("num_individuals", self.num_individuals, 0)
         self.check_names("the number of unseen people", NUM_UNSEEN_INDIVIDUALS, FIRST_UNSEEN_INDIVIDUAL)
 

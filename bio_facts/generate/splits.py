@@ -12,15 +12,10 @@ from bio_facts.checks import check_indices
 from bio_facts.generate import seeding
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.biography import Biographies, attribute_orders
-from bio_facts.generate.config import Config
-from bio_facts.generate.distributions import Distribution, FineTuning, Groups, Uniform
+from bio_facts.generate.config import Config, check_biographies
+from bio_facts.generate.distributions import Distribution, Uniform
 from bio_facts.generate.pieces import piece_table
-from bio_facts.generate.population import (
-    FIRST_FINE_TUNING_INDIVIDUAL,
-    FIRST_UNSEEN_INDIVIDUAL,
-    NUM_UNSEEN_INDIVIDUALS,
-    template_orders,
-)
+from bio_facts.generate.population import FIRST_UNSEEN_INDIVIDUAL, NUM_UNSEEN_INDIVIDUALS, template_orders
 from bio_facts.generate.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES
 
 _DIGESTED_ROWS = 64  # of each split
@@ -56,60 +51,35 @@ class Split:
 
 
 def splits(config: Config) -> Mapping[str, Split]:
-    """Split name -> Split, of a config of biographies. Whatever the distribution of train, the others are uniform over people.
+    """Split name -> Split of a config of biographies.
 
-    train: training templates. validation: the people that train teaches, held-out templates. pretrain_validation (with
-    fine-tuning only): the validation split of pre-training, row for row. validation_group0, ... (with groups only): held-out
-    templates, of the people of one group. unseen: people never trained on.
+    train: training templates. Then the evaluation splits of the config's distribution, of held-out templates and uniform over
+    their individuals: validation, and with fine-tuning and groups further ones. unseen: individuals never trained on.
+
+    Raises:
+        ValueError: if the config is not one of biographies.
     """
-    if not isinstance(config, Config):
-        raise ValueError(f"config is {config!r}; it must be one of biographies, such as CONFIGS['n64k']")
-    people = config.num_individuals
-    fine_tuning = isinstance(config.distribution, FineTuning)
+    num_individuals, distribution = check_biographies(config).num_individuals, config.distribution
     train = Split(
-        stream="fine_tuning_train" if fine_tuning else "train",
+        stream=distribution.train_stream,
         num_rows=config.num_biographies,
         templates=_TRAINING_TEMPLATES,
-        distribution=config.distribution,
-        num_individuals=people,
+        distribution=distribution,
+        num_individuals=num_individuals,
         endless=True,
-        individuals=_trained_individuals(config),
+        individuals=distribution.trained_individuals(num_individuals),
     )
-    validation = Split(stream="validation", num_individuals=people)
     unseen = Split(
         stream="unseen",
         num_individuals=NUM_UNSEEN_INDIVIDUALS,
         first_individual=FIRST_UNSEEN_INDIVIDUAL,
-        learned_individuals=validation.individuals,
+        learned_individuals=(range(num_individuals),),
     )
-    if isinstance(config.distribution, Groups):
-        size = people // config.distribution.num_groups
-        by_group = {
-            f"validation_group{group}": Split(
-                stream=f"validation_group{group}", num_individuals=size, first_individual=group * size
-            )
-            for group in range(config.distribution.num_groups)
-        }
-        return {"train": train, "validation": validation} | by_group | {"unseen": unseen}
-    if not isinstance(config.distribution, FineTuning):
-        return {"train": train, "validation": validation, "unseen": unseen}
-    new_validation = Split(
-        stream="fine_tuning_validation",
-        num_individuals=config.distribution.num_fine_tuning_individuals,
-        first_individual=FIRST_FINE_TUNING_INDIVIDUAL,
-    )
-    return {"train": train, "validation": new_validation, "pretrain_validation": validation, "unseen": unseen}
-
-
-def _trained_individuals(config: Config) -> tuple[range, ...]:
-    """Ids of the people that rows of the train split are about, as ranges."""
-    known, people = config.distribution.resolved(config.num_individuals), range(config.num_individuals)
-    if isinstance(known, FineTuning):
-        new = range(FIRST_FINE_TUNING_INDIVIDUAL, FIRST_FINE_TUNING_INDIVIDUAL + known.num_fine_tuning_individuals)
-        return (people, new) if known.replay_weight > 0 else (new,)
-    if isinstance(known, Groups):
-        return (people[known.first_group * len(people) // known.num_groups :],)
-    return (people,)
+    evaluation = {
+        name: Split(stream=stream, num_individuals=len(individuals), first_individual=individuals.start)
+        for name, (stream, individuals) in distribution.evaluation_splits(num_individuals).items()
+    }
+    return {"train": train} | evaluation | {"unseen": unseen}
 
 
 def get_split(config: Config, name: str) -> Split:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 import bio_facts
 from bio_facts.checks import check_integer, needs
 from bio_facts.generate.attributes import ATTRIBUTES
-from bio_facts.generate.config import Config, get_config
+from bio_facts.generate.config import Config, check_biographies, get_biographies_config
 from bio_facts.generate.splits import draw, get_split
 from bio_facts.measure.baseline import pool_no_knowledge_loss, split_no_knowledge_loss
 from bio_facts.measure.forward import check_causal, context_length, evaluation_mode, fingerprint, forget, prove, vocabulary_size
@@ -71,9 +71,7 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         log: Callable[[dict[str, float]], None] | None = None,
         first_step: int = 0,
     ) -> None:
-        self.data: Config = get_config(data) if isinstance(data, str) else data
-        if not isinstance(self.data, Config):
-            raise ValueError(f"data is {data!r}, which has no biographies; it must be a config such as 'n64k'")
+        self.data = get_biographies_config(data, "data") if isinstance(data, str) else check_biographies(data, "data")
         if isinstance(splits, str):
             raise ValueError(f"splits is {splits!r}; it must be a list of names, [{splits!r}]")
         if file is not None and not Path(file).absolute().parent.is_dir():

@@ -1,4 +1,4 @@
-"""The data set card of an export: dataset_card.md with its YAML and its table of configs filled from what was built."""
+"""The dataset card of an export: dataset_card.md, with its YAML, parameters and table of configs filled in."""
 
 from pathlib import Path
 from typing import Any
@@ -6,18 +6,19 @@ from typing import Any
 import yaml
 
 from bio_facts.generate.attributes import full_pool_sizes
-from bio_facts.generate.config import BaseConfig, Config, config_from
+from bio_facts.generate.config import BaseConfig, Config, all_settings, config_from
 from bio_facts.generate.pools import DATA
 from bio_facts.measure.baseline import split_no_knowledge_loss
 
 _FILE = "dataset_card.md"  # in the wheel below bio_facts/data, in the repository at its root
-_TABLE_MARK = "<!-- built configs -->"
+_CONFIGS_MARK = "<!-- built configs -->"
+_PARAMETERS_MARK = "<!-- parameters -->"
 _DEFAULT_CONFIG = "n64k"
-REPOSITORY = "<you>/bio_facts"  # in the card of an export; push puts the name of the repository in its place
-_EXAMPLE = f'load_dataset("{REPOSITORY}", "n1k", split="validation"'  # in the source; names a config of the export there
+REPOSITORY = "<you>/bio_facts"  # in the card of an export; push replaces it by the name of the repository
+_EXAMPLE = f'load_dataset("{REPOSITORY}", "n1k", split="validation"'  # in the source; an export's card names one of its configs
 _USE_OF_EXAMPLE = """row = data[0]
-for found in row["attributes"]:
-    print(found["attribute"], found["value"], row["text"][found["start"] : found["end"]])
+for entry in row["attributes"]:
+    print(entry["attribute"], entry["value"], row["text"][entry["start"] : entry["end"]])
 """
 _SIZE_CATEGORIES = (
     (1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"), (1e8, "10M<n<100M"),
@@ -26,7 +27,7 @@ _SIZE_CATEGORIES = (
 
 
 def render_card(manifest: dict[str, Any]) -> str:
-    """README.md of an export: the card for what its manifest says it holds."""
+    """README.md of the export with this manifest."""
     in_wheel = DATA / _FILE
     text = (in_wheel if in_wheel.is_file() else Path(__file__).parent.parent.parent / _FILE).read_text(encoding="utf-8")
     _, front_matter, body = text.split("---\n", 2)
@@ -39,14 +40,15 @@ def render_card(manifest: dict[str, Any]) -> str:
             {
                 "config_name": name,
                 "splits": [
-                    {"name": split, "num_bytes": found["num_bytes"], "num_examples": found["num_rows"]}
-                    for split, found in entry["splits"].items()
+                    {"name": split, "num_bytes": counts["num_bytes"], "num_examples": counts["num_rows"]}
+                    for split, counts in entry["splits"].items()
                 ],
             }
             for name, entry in configs.items()
         ],
     }
-    assert body.count(_TABLE_MARK) == 1
+    assert body.count(_CONFIGS_MARK) == body.count(_PARAMETERS_MARK) == 1
+    body = body.replace(_CONFIGS_MARK, _configs_table(manifest)).replace(_PARAMETERS_MARK, _parameters_table())
     header = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
     name = _default(configs)
     has_biographies = configs[name]["table"] == Config.table
@@ -54,7 +56,7 @@ def render_card(manifest: dict[str, Any]) -> str:
     body = body.replace(_EXAMPLE, f'load_dataset("{REPOSITORY}", "{name}", split="{split}"')
     if not has_biographies:
         body = body.replace(_USE_OF_EXAMPLE, "print(data[0])\n")
-    return f"---\n{header}---\n{body.replace(_TABLE_MARK, _table(manifest))}"
+    return f"---\n{header}---\n{body}"
 
 
 def _default(configs: dict[str, Any]) -> str:
@@ -67,9 +69,9 @@ def _config_entry(name: str, entry: dict[str, Any], default: str) -> dict[str, A
     return {"config_name": name, "data_files": files} | ({"default": True} if name == default else {})
 
 
-def _table(manifest: dict[str, Any]) -> str:
+def _configs_table(manifest: dict[str, Any]) -> str:
     lines = [
-        f"This copy is of data version {manifest['data_version']} and has:",
+        f"This copy has data version {manifest['data_version']} and these configs:",
         "",
         "| config | no-knowledge loss (nats per value) | rows | parameters | fingerprint |",
         "|---|---:|---|---|---|",
@@ -77,13 +79,18 @@ def _table(manifest: dict[str, Any]) -> str:
     for name, entry in manifest["configs"].items():
         config = config_from(entry["table"], entry["parameters"])
         loss = f"{split_no_knowledge_loss(config, 'validation'):.4f}" if isinstance(config, Config) else ""
-        counts = ", ".join(f"{split} {found['num_rows']:,}" for split, found in entry["splits"].items())
+        counts = ", ".join(f"{split} {sizes['num_rows']:,}" for split, sizes in entry["splits"].items())
         lines.append(f"| {name} | {loss} | {counts} | {_parameters(config)} | `{entry['fingerprint']}` |")
     return "\n".join(lines)
 
 
 def _parameters(config: BaseConfig) -> str:
     full = full_pool_sizes()
-    cut = {pool: size for pool, size in config.parameters.get("pool_sizes", {}).items() if size != full[pool]}
+    smaller = {pool: size for pool, size in config.parameters.get("pool_sizes", {}).items() if size != full[pool]}
     others = {name: value for name, value in config.parameters.items() if name != "pool_sizes"}
-    return ", ".join(f"{name} {value}" for name, value in (others | cut).items())
+    return ", ".join(f"{name} {value}" for name, value in (others | smaller).items())
+
+
+def _parameters_table() -> str:
+    lines = [f"| `{name}` | {setting.help} |" for name, setting in all_settings().items()]
+    return "\n".join(["| parameter | meaning |", "|---|---|", *lines])

@@ -1,8 +1,8 @@
 """The same rows through datatrove, whose executors spread tasks over processes, Slurm jobs or a Ray cluster.
 
-WriteShards writes the shards of an export, each task its share; `bio-facts build` with the same configs and --out then finds
-them finished, adds digests, card and manifest, and renames the folder. ReadBiographies yields Documents for pipelines that
-go on from there. Needs `pip install "bio-facts[datatrove]"`.
+WriteShards writes the shards of an export, each task its share; `bio-facts build` with the same configs and --output-dir then
+finds them finished, adds digests, card and manifest, and renames the folder. ReadBiographies yields Documents for pipelines
+that filter or tokenize them. Needs `pip install "bio-facts[datatrove]"`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from bio_facts.checks import needs
+from bio_facts.files import locked
 from bio_facts.generate.config import BaseConfig, Config
-from bio_facts.publish.export import all_shards, is_built, locked, open_partial
-from bio_facts.publish.shards import ROWS_PER_BATCH, cut, write_shard
-from bio_facts.publish.tables import num_rows, record_batch
+from bio_facts.generate.splits import get_split
+from bio_facts.publish.build import is_built, open_partial
+from bio_facts.publish.shards import ROWS_PER_BATCH, all_shards, chunks, write_shard
+from bio_facts.publish.tables import record_batch
 
 with needs("datatrove", "bio_facts.publish.datatrove_steps"):
     from datatrove.data import Document, DocumentsPipeline
@@ -23,26 +25,26 @@ with needs("datatrove", "bio_facts.publish.datatrove_steps"):
 
 
 class WriteShards(PipelineStep):  # type: ignore[misc]
-    """Writes every `world_size`-th shard of the export `out` of `configs` (name -> config), from shard `rank` on.
+    """Writes every `world_size`-th shard of the export `output_dir` of `configs` (name -> config), from shard `rank` on.
 
-    Shards that are there are left alone, so a task that was killed is simply run again. More tasks than shards are idle.
+    Existing shards are left alone, so a task that was killed can be run again. Tasks beyond the number of shards do nothing.
 
     Raises:
-        ValueError: as bio_facts.publish.export.build.
+        ValueError: as bio_facts.publish.build.build.
     """
 
     name = "bio_facts shards"
     type = "writer"
 
-    def __init__(self, configs: Mapping[str, BaseConfig], out: str | Path) -> None:
+    def __init__(self, configs: Mapping[str, BaseConfig], output_dir: str | Path) -> None:
         super().__init__()
-        self.configs, self.out = dict(configs), Path(out)
+        self.configs, self.output_dir = dict(configs), Path(output_dir)
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> None:
         """Write the share of task `rank`."""
-        if is_built(self.configs, self.out):
+        if is_built(self.configs, self.output_dir):
             return
-        folder = open_partial(self.configs, self.out)
+        folder = open_partial(self.configs, self.output_dir)
         with locked(folder, shared=True):
             for shard in all_shards(self.configs)[rank::world_size]:
                 with self.track_time():
@@ -53,10 +55,10 @@ class WriteShards(PipelineStep):  # type: ignore[misc]
 class ReadBiographies(PipelineStep):  # type: ignore[misc]
     """Yields a Document for each row of a split: text, id ("train/17") and the other columns as metadata.
 
-    Task `rank` of `world_size` yields a contiguous part of the rows, in order.
+    Task `rank` of `world_size` yields a contiguous range of the rows, in order.
 
     Raises:
-        ValueError: if the split is none of the config's.
+        ValueError: if the config has no biographies, or no such split.
     """
 
     name = "bio_facts biographies"
@@ -64,17 +66,14 @@ class ReadBiographies(PipelineStep):  # type: ignore[misc]
 
     def __init__(self, config: Config, split: str = "train") -> None:
         super().__init__()
-        self.config, self.split = config, split
-        if split not in num_rows(config):
-            raise ValueError(f"split is {split!r}; it must be one of {', '.join(num_rows(config))}")
+        self.config, self.split, self.num_rows = config, split, get_split(config, split).num_rows
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
-        """What came before, and then the rows of task `rank`."""
+        """The documents of the step before, and then the rows of task `rank`."""
         if data:
             yield from data
-        count = num_rows(self.config)[self.split]
-        start, stop = count * rank // world_size, count * (rank + 1) // world_size
-        for rows in cut(range(start, stop), ROWS_PER_BATCH):
+        start, stop = self.num_rows * rank // world_size, self.num_rows * (rank + 1) // world_size
+        for rows in chunks(range(start, stop), ROWS_PER_BATCH):
             for row in record_batch(self.config, self.split, np.asarray(rows)).to_pylist():
                 document = Document(text=row.pop("text"), id=f"{self.split}/{row['biography_id']}", metadata=row)
                 self.update_doc_stats(document)

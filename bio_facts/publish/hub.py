@@ -7,7 +7,8 @@ from typing import Any
 
 from bio_facts.checks import needs
 from bio_facts.publish.card import REPOSITORY
-from bio_facts.publish.export import CARD, MANIFEST, read_manifest, verify
+from bio_facts.publish.manifest import CARD, MANIFEST, read_manifest
+from bio_facts.publish.verify import verify
 
 _OWN_FILES = (CARD, MANIFEST, ".gitattributes", "data/*.parquet")
 

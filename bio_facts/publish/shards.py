@@ -1,8 +1,8 @@
-"""Shards: how the rows of a split are cut into Parquet files, and the writing and reading of one such file."""
+"""Shards: how the rows of a split are divided into Parquet files, and how one such file is written and read."""
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 
 from bio_facts.files import unfinished_file
 from bio_facts.generate.config import BaseConfig
-from bio_facts.publish.tables import SCHEMAS, num_rows, record_batch
+from bio_facts.publish.tables import num_rows, record_batch, table_of
 
 ROWS_PER_BATCH = 16_000  # a row group, some 15 MB in memory
 ROWS_PER_SHARD = 512_000  # some 70 MB, far below the Hub's 500 MB
 
-_PLAIN_COLUMNS = ("biography_id", "individual_id", "text")  # hardly a value twice: a dictionary would only grow
+_PLAIN_COLUMNS = ("biography_id", "individual_id", "text")  # values rarely repeat, so that a dictionary would not pay
 
 
 @dataclass(frozen=True)
@@ -39,26 +39,32 @@ class Shard:
     @property
     def batches(self) -> list[range]:
         """The rows, ROWS_PER_BATCH at a time."""
-        return cut(self.rows, ROWS_PER_BATCH)
+        return chunks(self.rows, ROWS_PER_BATCH)
 
 
-def cut(rows: range, size: int = ROWS_PER_BATCH) -> list[range]:
-    """Consecutive parts of `rows`, `size` long but for the last."""
+def chunks(rows: range, size: int) -> list[range]:
+    """`rows` in consecutive ranges of `size`; the last one may be shorter."""
     return [range(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
 
 
 def shards(config_name: str, config: BaseConfig) -> list[Shard]:
     """All shards of a config, split by split, in row order."""
-    found = []
-    for split, count in num_rows(config).items():
-        parts = cut(range(count), ROWS_PER_SHARD)
-        found += [Shard(config_name, config, split, part, index, len(parts)) for index, part in enumerate(parts)]
-    return found
+    return [
+        Shard(config_name, config, split, rows, index, len(of_split))
+        for split, count in num_rows(config).items()
+        for of_split in [chunks(range(count), ROWS_PER_SHARD)]
+        for index, rows in enumerate(of_split)
+    ]
+
+
+def all_shards(configs: Mapping[str, BaseConfig]) -> list[Shard]:
+    """The shards of an export of `configs` (name -> config), in order of config, split and row."""
+    return [shard for name, config in sorted(configs.items()) for shard in shards(name, config)]
 
 
 @contextlib.contextmanager
 def shard_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """Writes a shard, a row group with every batch, which is there once the context is left without an error.
+    """Writes a shard, one row group for each batch; the file exists once the context is left without an error.
 
     Raises:
         OSError: if the disk is full or not writable.
@@ -89,22 +95,22 @@ def _leaves(schema: pa.Schema) -> list[str]:
 
 
 def write_shard(shard: Shard, folder: Path) -> Iterator[int]:
-    """Write one shard of an export in `folder`, unless it is there; yields the number of rows of each batch written."""
+    """Write one shard of an export in `folder`, unless it exists; yields the number of rows of each batch written."""
     if (folder / shard.path).exists():
         return
-    with shard_writer(folder / shard.path, SCHEMAS[shard.config.table]) as writer:
+    with shard_writer(folder / shard.path, table_of(shard.config).schema) as writer:
         for rows in shard.batches:
             writer.write_batch(record_batch(shard.config, shard.split, np.asarray(rows)))
             yield len(rows)
 
 
 def read_shard(shard: Shard, folder: Path) -> Iterator[tuple[range, pa.RecordBatch]]:
-    """The batches of a shard from its file, checksums verified, with the rows that they must hold.
+    """Yields (rows, batch) for each batch in the file of a shard, with checksums verified.
 
     Raises:
         ValueError: if the file is missing, cannot be read, or holds other columns or another number of rows.
     """
-    path, schema = folder / shard.path, SCHEMAS[shard.config.table]
+    path, schema = folder / shard.path, table_of(shard.config).schema
     row = 0
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
@@ -114,7 +120,7 @@ def read_shard(shard: Shard, folder: Path) -> Iterator[tuple[range, pa.RecordBat
                 raise ValueError(f"{path} has {file.metadata.num_rows:,} rows; it must have {len(shard.rows):,}")
             for rows, batch in itertools.zip_longest(shard.batches, file.iter_batches(ROWS_PER_BATCH), fillvalue=range(0)):
                 if len(batch) != len(rows):
-                    raise pa.ArrowInvalid("there are other rows than the footer says")
+                    raise pa.ArrowInvalid("the number of rows differs from that in the footer")
                 yield rows, batch
                 row += len(rows)
     except FileNotFoundError as error:

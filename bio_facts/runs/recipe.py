@@ -11,7 +11,7 @@ from typing import Any
 
 import bio_facts
 from bio_facts.checks import check_integer
-from bio_facts.generate.config import get_config
+from bio_facts.generate.config import get_biographies_config
 from bio_facts.generate.splits import data_digest, splits
 from bio_facts.measure.tokens import DEFAULT_TOKENIZER, check_tokenizer
 
@@ -152,9 +152,7 @@ class Recipe:
     @cached_property
     def data(self) -> bio_facts.Config:
         """The dataset config with this recipe's parameters and seed."""
-        config = get_config(self.dataset)
-        if not isinstance(config, bio_facts.Config):
-            raise ValueError(f"dataset is {self.dataset!r}, which has no biographies; it must be a config such as 'n64k'")
+        config = get_biographies_config(self.dataset, "dataset")
         if "seed" in self.dataset_parameters:
             raise ValueError("dataset_parameters has a seed; it must be the recipe's: --seed")
         return config.replace(**plain(self.dataset_parameters), seed=self.seed)

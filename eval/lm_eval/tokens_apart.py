@@ -20,11 +20,11 @@ import numpy as np
 from bio_facts import get_config
 from bio_facts.checks import Parser, needs, whole_number
 from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import Config
 from bio_facts.generate.splits import draw, get_split
 from bio_facts.measure.alignment import align
 from bio_facts.measure.tokens import load_tokenizer
-from bio_facts.publish.tables import rows
 
 Encode = Callable[[str, str], tuple[list[int], int]]
 

@@ -18,7 +18,7 @@ from bio_facts.generate import seeding
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.config import Config, config_from
 from bio_facts.generate.pools import pools
-from bio_facts.publish.export import MANIFEST, read_manifest
+from bio_facts.publish.manifest import MANIFEST, read_manifest
 from bio_facts.publish.shards import read_shard, shards
 
 SEED = 0  # of the choices; another one makes another task, and needs a new version

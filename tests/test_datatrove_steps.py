@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from conftest import ecosystem, other_process_holding
 
+from bio_facts.files import locked
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS, TemplatesConfig
 from bio_facts.generate.splits import draw
-from bio_facts.publish import export, shards
-from bio_facts.publish.tables import rows
+from bio_facts.publish import shards
+from bio_facts.publish.build import build, open_partial
 
 pytestmark = ecosystem("datatrove")
 
@@ -56,7 +58,7 @@ def execute(steps: list[Any], logs: Path, tasks: int, workers: int = 1) -> Any:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `bio-facts build` makes of the configs by itself. Read only."""
     folder = tmp_path_factory.mktemp("built") / "export"
-    export.build(BUILT, folder, 2)
+    build(BUILT, folder, 2)
     return folder
 
 
@@ -85,14 +87,14 @@ def test_tasks_write_the_shards_of_build(tasks: int, workers: int, built: Path, 
 def test_build_finishes_what_tasks_have_written(built: Path, tmp_path: Path) -> None:
     execute([WriteShards(BUILT, tmp_path / "export")], tmp_path / "logs", tasks=2)
     inodes = {path.name: path.stat().st_ino for path in (tmp_path / "export.partial").rglob("*.parquet")}
-    export.build(BUILT, tmp_path / "export", 2)
+    build(BUILT, tmp_path / "export", 2)
     assert {path.name: path.stat().st_ino for path in (tmp_path / "export").rglob("*.parquet")} == inodes
     assert contents(tmp_path / "export") == contents(built)
 
 
 def test_build_writes_what_tasks_have_left_out(built: Path, tmp_path: Path) -> None:
     WriteShards(BUILT, str(tmp_path / "export")).run(rank=1, world_size=3)
-    export.build(BUILT, tmp_path / "export", 2)
+    build(BUILT, tmp_path / "export", 2)
     assert contents(tmp_path / "export") == contents(built)
 
 
@@ -126,7 +128,7 @@ def test_task_leaves_shards_that_are_there(tmp_path: Path, small_shards: None) -
 
 
 def test_task_has_nothing_to_do_once_the_export_is_whole(tmp_path: Path) -> None:
-    export.build(TEMPLATES, tmp_path / "export", 1)
+    build(TEMPLATES, tmp_path / "export", 1)
     before = contents(tmp_path)
     WriteShards(TEMPLATES, tmp_path / "export").run()
     assert contents(tmp_path) == before
@@ -147,7 +149,7 @@ def test_task_that_was_killed_is_simply_run_again(built: Path, tmp_path: Path) -
     assert [path for path in finished if path.endswith(".unfinished")] != []
     assert not (tmp_path / "logs" / "completions" / "00001").exists()
     subprocess.run(command, check=True, capture_output=True)
-    export.build(BUILT, tmp_path / "export", 2)
+    build(BUILT, tmp_path / "export", 2)
     assert contents(tmp_path / "export") == contents(built)
 
 
@@ -169,11 +171,11 @@ def test_tasks_do_not_touch_a_folder_of_something_else(tmp_path: Path) -> None:
 @pytest.fixture
 def folder_in_use(tmp_path: Path) -> Path:
     """The folder of an unfinished export."""
-    return export.open_partial(TEMPLATES, tmp_path / "export")
+    return open_partial(TEMPLATES, tmp_path / "export")
 
 
 def test_tasks_work_beside_each_other(folder_in_use: Path) -> None:
-    with export.locked(folder_in_use, shared=True):  # another task
+    with locked(folder_in_use, shared=True):  # another task
         WriteShards(TEMPLATES, folder_in_use.with_name("export")).run()
     assert len(list(folder_in_use.rglob("*.parquet"))) == 1
 
@@ -185,10 +187,10 @@ def test_task_is_refused_beside_a_build(folder_in_use: Path) -> None:
 
 def test_build_is_refused_beside_a_task(folder_in_use: Path) -> None:
     with (
-        export.locked(folder_in_use, shared=True),
+        locked(folder_in_use, shared=True),
         pytest.raises(ValueError, match="is being written by another process"),
     ):
-        export.build(TEMPLATES, folder_in_use.with_name("export"), 1)
+        build(TEMPLATES, folder_in_use.with_name("export"), 1)
 
 
 # Reading biographies

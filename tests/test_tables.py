@@ -10,14 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bio_facts.generate.biography import Biographies
+from bio_facts.generate import biography as biography_module
+from bio_facts.generate import pieces as pieces_module
+from bio_facts.generate.biography import Biographies, rows
 from bio_facts.generate.config import Config, IndividualsConfig, TemplatesConfig
 from bio_facts.generate.distributions import FineTuning
 from bio_facts.generate.pieces import EMPTY, is_initial, piece_table, ragged_table
 from bio_facts.generate.pools import pools, read_lines
 from bio_facts.generate.splits import draw
-from bio_facts.publish import tables as records
-from bio_facts.publish.tables import SCHEMAS, canonical_json, content_digest, joined_bytes, num_rows, record_batch, rows
+from bio_facts.publish import tables as tables_module
+from bio_facts.publish.canonical_json import canonical_json, content_digest, joined_bytes
+from bio_facts.publish.tables import TABLES, num_rows, record_batch
 
 CONFIG = Config(num_individuals=50, num_biographies=1_000, seed=3, population_seed=4)
 PEOPLE = IndividualsConfig(num_individuals=50, population_seed=4)
@@ -34,7 +37,7 @@ EVERY_TABLE = pytest.mark.parametrize("config", [CONFIG, PEOPLE, TEMPLATES], ids
 
 
 def batch_of(*given: dict[str, Any]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist(list(given), schema=SCHEMAS["biographies"])
+    return pa.RecordBatch.from_pylist(list(given), schema=TABLES["biographies"].schema)
 
 
 def as_json(row: dict[str, Any]) -> str:
@@ -83,10 +86,14 @@ def accented_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """All pieces with letters of two and four bytes; those of the package are ASCII."""
     table = piece_table()
     accented = tuple(text.replace("e", "é").replace("a", "𐍈") for text in table.texts)
-    caches = (records._piece_texts, records._piece_characters)
+    caches = (
+        *(tables_module._piece_texts, biography_module._piece_texts),
+        *(pieces_module.piece_lengths, pieces_module.leading_spaces),
+    )
     for cache in caches:
         cache.cache_clear()
-    monkeypatch.setattr(records, "piece_table", lambda: table._replace(texts=accented))
+    for module in (tables_module, biography_module, pieces_module):
+        monkeypatch.setattr(module, "piece_table", lambda: table._replace(texts=accented))
     yield
     for cache in caches:
         cache.cache_clear()
@@ -128,14 +135,14 @@ TEMPLATE_IDS = f"struct<{', '.join(f'{name}: list<item: int64>' for name in ATTR
     ],
 )
 def test_columns_and_types(table: str, columns: dict[str, str]) -> None:
-    found = {column.name: str(column.type).replace("element:", "item:") for column in SCHEMAS[table]}
+    found = {column.name: str(column.type).replace("element:", "item:") for column in TABLES[table].schema}
     assert list(found.items()) == list(columns.items())
 
 
 def test_schemas_cannot_be_changed() -> None:
-    assert list(SCHEMAS) == ["biographies", "individuals", "templates"]
+    assert list(TABLES) == ["biographies", "individuals", "templates"]
     with pytest.raises(TypeError):
-        SCHEMAS["people"] = SCHEMAS["individuals"]  # type: ignore[index]
+        TABLES["people"] = TABLES["individuals"]  # type: ignore[index]
 
 
 @EVERY_TABLE
@@ -143,7 +150,7 @@ def test_no_rows_have_the_columns_too(config: Any) -> None:
     split = next(iter(num_rows(config)))
     empty = record_batch(config, split, [])
     assert empty.num_rows == 0
-    assert empty.schema.equals(SCHEMAS[config.table])
+    assert empty.schema.equals(TABLES[config.table].schema)
     assert canonical_json(empty).to_pylist() == []
 
 
