@@ -16,7 +16,7 @@ SMOKE = ROOT / "train" / "recipes" / "three_phases" / "smoke.yaml"
 UNIT = {
     *("test_alignment", "test_attention", "test_baseline", "test_boundaries", "test_card", "test_chi_square", "test_cli"),
     *("test_committed_results", "test_config", "test_distributions", "test_goldens", "test_invariants", "test_metrics"),
-    *("test_models", "test_order", "test_phases", "test_population", "test_recipes", "test_records", "test_resources"),
+    *("test_models", "test_order", "test_phases", "test_population", "test_recipes", "test_tables", "test_pools"),
     *("test_runs", "test_seeding", "test_shards", "test_splits", "test_templates"),
 }
 
