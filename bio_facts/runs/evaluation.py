@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accelerate import PartialState
 
+from bio_facts.checks import needs
 from bio_facts.generate.splits import draw
 from bio_facts.measure.callbacks import AttributeEvaluation
 from bio_facts.measure.tokens import BiographyTokenizer
 from bio_facts.runs.checkpoints import keep_model
 from bio_facts.runs.early_stopping import is_decided
 from bio_facts.runs.recipe import Recipe
+
+with needs("train", "training"):
+    from accelerate import PartialState
 
 _COUNTED_ROWS = 10_000  # biographies per count of tokens
 
