@@ -16,8 +16,8 @@ _DEFAULT_CONFIG = "n64k"
 REPOSITORY = "<you>/bio_facts"  # in the card of an export; push puts the name of the repository in its place
 _EXAMPLE = f'load_dataset("{REPOSITORY}", "n1k", split="validation"'  # in the source; names a config of the export there
 _USE_OF_EXAMPLE = """row = data[0]
-for found in row["attributes"]:
-    print(found["attribute"], found["value"], row["text"][found["start"] : found["end"]])
+for entry in row["attributes"]:
+    print(entry["attribute"], entry["value"], row["text"][entry["start"] : entry["end"]])
 """
 _SIZE_CATEGORIES = (
     (1e3, "n<1K"), (1e4, "1K<n<10K"), (1e5, "10K<n<100K"), (1e6, "100K<n<1M"), (1e7, "1M<n<10M"), (1e8, "10M<n<100M"),
