@@ -11,6 +11,7 @@ A published verdict is replaced only by one of the same seeds, unless --replace 
 import argparse
 import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from bio_facts.files import unfinished_file, write_text
 
 ROOT = Path(__file__).parent.parent
 SCALES = ("mini", "paper")
+LINE_LENGTH = 120
 _TABLE = re.compile(r"(?<=<!-- verdict -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
@@ -67,21 +69,25 @@ def _measured(scale: str, entry: Entry) -> str:
     verdict = entry.verdict or {}
     results = f"../../../eval/results/{entry.claim.name}/{scale}"
     lines = [
-        f"**Measured** {'' if scale == 'mini' else f'at {scale} scale '}on seeds {', '.join(map(str, verdict['seeds']))} "
-        f"([{scale}.json]({results}.json), [picture]({results}.png)): **{entry.outcome}**. {verdict['num_runs']} runs, "
-        f"{entry.minutes} in all ({verdict['device']}), evaluations included.",
-        "",
-        "| check | threshold | measured | |",
-        "|---|---|---|---|",
-        *(
-            f"| {check['name']} | {number(check['threshold'])} | {number(check['value'])} | "
-            f"{'pass' if check['passed'] else '**fail**'} |"
-            for check in verdict["checks"]
+        *_wrapped(
+            f"**Measured** {'' if scale == 'mini' else f'at {scale} scale '}on seeds {', '.join(map(str, verdict['seeds']))} "
+            f"([{scale}.json]({results}.json), [figure]({results}.png)): **{entry.outcome}**. {verdict['num_runs']} runs, "
+            f"{entry.minutes} in total ({verdict['device']}), including evaluations."
         ),
+        "",
     ]
+    for check in verdict["checks"]:
+        outcome = "pass" if check["passed"] else "**fail**"
+        text = f"{check['name']} {number(check['threshold'])}; measured: {number(check['value'])}"
+        lines += _wrapped(f"- {outcome}: {text}", indent="  ")
     if "explanation" in verdict:
-        lines += ["", f"**Why it did not pass.** {verdict['explanation']}"]
+        lines += ["", *_wrapped(f"**Why it did not pass.** {verdict['explanation']}")]
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    """Lines of Markdown; a link or a word with hyphens stays in one piece."""
+    return textwrap.wrap(text, LINE_LENGTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def overview(claims_by_scale: Sequence[Mapping[str, Entry]]) -> str:

@@ -85,22 +85,22 @@ def test_readme_says_what_its_picture_shows() -> None:
     accuracy = curve("three_phases", "validation", "attribute_accuracy")
     start, end = found["phase_ends"]["10"]
     assert (
-        f"between steps {start} and {end}, the loss sinks from {loss[start] + 1e-9:.2f} to {loss[end]:.2f} nats per value, "
-        f"across the line of a model that knows nobody at {found['no_knowledge_loss']:.2f}; after it, accuracy rises from "
-        f"{accuracy[end]:.2f} to {accuracy[1600]:.2f} at step 1,600."
+        f"the loss falls from {loss[start] + 1e-9:.2f} to {loss[end]:.2f} nats per value between steps {start} and {end}, and "
+        f"crosses the no-knowledge loss of {found['no_knowledge_loss']:.2f}"
     ) in text_of("README.md")
+    assert f"Then accuracy rises from {accuracy[end]:.2f} to {accuracy[1600]:.2f} at step 1,600." in text_of("README.md")
 
 
 def test_recipe_of_rare_individuals_says_what_frequent_people_lose() -> None:
     table = committed("rare_individuals")["table"]
     losses = [row["frequent_start"] - row["frequent_final"] for row in table]
     text = text_of("train/recipes/rare_individuals/README.md")
-    assert f"frequent people lose {min(losses):.2f} to {max(losses):.2f}," in text
+    assert f"frequent individuals lose {min(losses):.2f} to {max(losses):.2f}," in text
     fallen = []
     for row in table:
         frequent = curve("rare_individuals", "validation_group0", "attribute_accuracy", row["seed"])
         fallen.append(next(step for step, value in frequent.items() if value <= frequent[0] - 0.2))
-    assert f"They have lost 0.2 after {min(fallen)} to {max(fallen)} of 600 steps" in text
+    assert f"It has decreased by 0.2 after {min(fallen)} to {max(fallen)} of 600 steps" in text
     assert "without a collapse" not in text
 
 
@@ -115,15 +115,16 @@ def test_recipe_of_replay_says_what_the_beginning_shows() -> None:
     }
     early, late = ([at["0.0"][k] / at[weight][k] for weight in ("0.125", "1.0")] for k in (0, 1))
     assert (
-        f"is {at['0.0'][0]:.2f} nats per value without replay (from 0.12 at the start; means over seeds), smaller by a factor "
-        f"of {early[0]:.1f} with weight 1/8 and of {early[1]:.0f} with weight 1; at the end it is {at['0.0'][1]:.2f}, and the "
-        f"factors are {late[0]:.0f} and {late[1]:.0f}."
+        f"is {at['0.0'][0]:.2f} nats per value without replay (0.12 at the start; means over seeds). Replay divides it by "
+        f"{early[0]:.1f} with weight 1/8, and by {early[1]:.0f} with weight 1. At the end it is {at['0.0'][1]:.2f} nats per "
+        f"value without replay, and replay divides it by {late[0]:.0f} and by {late[1]:.0f}."
     ) in text_of("train/recipes/replay/README.md")
 
 
 def test_recipe_of_warm_up_says_how_the_other_warm_ups_ended() -> None:
     accuracies = {row["arm"]: row["accuracies"][0] for row in committed("warm_up")["table"]}  # of seed 10
     assert (
-        f"250 people for 300 steps end level with alpha 0.6 (accuracy {accuracies['250 people for 4.8 epochs']:.2f} against "
-        f"{accuracies['alpha 0.6']:.2f}), 500 people for 400 steps below it ({accuracies['500 people for 6.4 epochs']:.2f})."
+        "250 individuals for 300 steps end level with alpha 0.6 "
+        f"(accuracy {accuracies['250 people for 4.8 epochs']:.2f} against {accuracies['alpha 0.6']:.2f}), "
+        f"and 500 individuals for 400 steps end below it ({accuracies['500 people for 6.4 epochs']:.2f})."
     ) in text_of("train/recipes/warm_up/README.md")

@@ -44,7 +44,8 @@ def test_names_are_all_sizes_times_all_variants() -> None:
 
 def test_names_are_those_of_the_card() -> None:
     card = CARD.read_text(encoding="utf-8")
-    assert f"A size is a number of people: {', '.join(f'n{size}k' for size in SIZES[:5])}, n64k" in card
+    assert f"`n{{size}}` gives the number of individuals: {', '.join(f'n{size}k' for size in SIZES[:5])}, n64k" in card
+    assert f"The replay weight is {', '.join(REPLAY_WEIGHTS[:-1])} or {REPLAY_WEIGHTS[-1]}." in card
     for row in (
         "`n{size}`",
         f"`n{{size}}-alpha{{{', '.join(ALPHAS)}}}`",
@@ -52,7 +53,7 @@ def test_names_are_those_of_the_card() -> None:
         "`n{size}-warmup`",
         "`n{size}-groups`",
         f"`n{{size}}-finetune{{{', '.join(f'{new}k' for new in FINE_TUNING_SIZES)}}}`",
-        f"`n64k-finetune4k-replay{{{', '.join(REPLAY_WEIGHTS)}}}`",
+        "`n64k-finetune4k-replay{weight}`",
         "`individuals`",
         "`templates`",
     ):

@@ -67,9 +67,15 @@ def test_readme_of_a_recipe_names_every_check_and_why_one_failed(judged: Path) -
     verdict = json.loads((judged / "hallucination" / "mini.json").read_text())
     text = publish_results.recipe_text({"mini": report.Entry(CLAIMS["hallucination"], verdict)})
     assert "**not passed**" in text
-    assert [check["name"] in text for check in verdict["checks"]] == [True] * len(verdict["checks"])
+    assert max(map(len, text.splitlines())) <= 120
+    unwrapped = " ".join(text.split())
+    for check in verdict["checks"]:
+        outcome = "pass" if check["passed"] else "**fail**"
+        expected = f"- {outcome}: {check['name']} {check['threshold']:g}; measured: {report.number(check['value'])}"
+        assert unwrapped.count(expected) == 1
+    assert text.count("\n- ") == len(verdict["checks"])
     assert text.count("**fail**") == 1
-    assert verdict["explanation"] in text
+    assert verdict["explanation"] in unwrapped
 
 
 def test_results_at_paper_scale_stand_beside_those_at_mini_scale(judged: Path, repository: Path, tmp_path: Path) -> None:
