@@ -16,9 +16,9 @@ FOLDER_LOCKS = (".lock", ".soft-lock")  # files in a folder that lock_folder has
 
 @contextlib.contextmanager
 def unfinished_file(path: Path) -> Iterator[Path]:
-    """A file to write in place of `path`, which gets that name once all of it is on the disk, and is removed on any error.
+    """A temporary file that replaces `path` once it is on the disk, and is removed on an error.
 
-    What a killed process leaves behind ends in UNFINISHED.
+    The name of a file left behind by a killed process ends in UNFINISHED.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.absolute().with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
@@ -27,7 +27,7 @@ def unfinished_file(path: Path) -> Iterator[Path]:
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
-    except OSError as error:  # pyarrow's names no file
+    except OSError as error:  # errors of pyarrow have no file name
         raise OSError(error.errno, os.strerror(error.errno) if error.errno else str(error), str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
@@ -36,7 +36,7 @@ def unfinished_file(path: Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a loss of power."""
+    """Flush the entries of a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from conftest import ecosystem
+from knobs import CASES, OTHER_VALUES
 from torch.utils.data import DataLoader
 
 import bio_facts
 from bio_facts.generate.attributes import ATTRIBUTES
-from bio_facts.generate.config import CONFIGS, get_config
-from bio_facts.generate.distributions import PowerLaw
+from bio_facts.generate.config import CONFIGS, all_settings, get_config
 from bio_facts.generate.pools import read_lines
 from bio_facts.generate.population import Population
 from bio_facts.publish.build import build
@@ -52,24 +52,6 @@ FEATURES = {
     },
     "templates": {"attribute": TEXT, "template_id": ID, "template": TEXT},
 }
-# Of each kind of config, every parameter and a value other than its own.
-OTHER_VALUES: dict[str, dict[str, Any]] = {
-    "n1k": {
-        "num_individuals": 7,
-        "num_biographies": 60,
-        "seed": 5,
-        "population_seed": 5,
-        "pool_sizes": {"cities": 2},
-        "distribution": PowerLaw(2),
-    },
-    "n1k-alpha0.6": {"alpha": 2.5},
-    "n1k-celebrities": {"num_celebrities": 5, "celebrity_weight": 1_000},
-    "n1k-warmup": {"num_warmup_individuals": 3, "num_warmup_biographies": 20},
-    "n1k-groups": {"num_groups": 2, "num_group_biographies": 10, "first_group": 1},
-    "n4k-finetune1k": {"num_fine_tuning_individuals": 4, "replay_weight": 0.5},
-    "individuals": {"num_individuals": 20, "population_seed": 5, "pool_sizes": {"cities": 2}},
-}
-CASES = [(name, parameter) for name, values in OTHER_VALUES.items() for parameter in values]
 
 
 @functools.cache
@@ -255,12 +237,7 @@ def test_bad_input_is_a_value_error_before_a_row_is_made(
 def test_builder_takes_exactly_the_parameters_that_configs_have() -> None:
     known = {field.name for field in dataclasses.fields(BioFactsConfig)}
     inherited = {field.name for field in dataclasses.fields(datasets.BuilderConfig)}
-    assert known - inherited == {parameter for config in CONFIGS.values() for parameter in config.parameters}
-
-
-def test_every_parameter_is_tried_below() -> None:
-    tried = {parameter for _, parameter in CASES}
-    assert tried == {parameter for config in CONFIGS.values() for parameter in config.parameters}
+    assert known - inherited == set(all_settings())
 
 
 @pytest.mark.parametrize(("name", "parameter"), CASES)

@@ -3,12 +3,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from knobs import CASES, OTHER_VALUES
 
 import bio_facts
 from bio_facts.cli import main
 from bio_facts.generate.biography import rows
-from bio_facts.generate.config import CONFIGS, Config, IndividualsConfig
-from bio_facts.generate.distributions import Celebrities, FineTuning, Groups, PowerLaw, WarmUp
+from bio_facts.generate.config import CONFIGS, IndividualsConfig, all_settings
 from bio_facts.generate.splits import draw
 from bio_facts.publish.tables import num_rows, record_batch
 
@@ -81,27 +81,16 @@ def test_sample_of_no_rows_prints_nothing(capsys: pytest.CaptureFixture[str]) ->
     assert output(capsys, "sample", "n1k", "--num", "0") == ""
 
 
-@pytest.mark.parametrize(
-    ("arguments", "config"),
-    [
-        ("n1k --seed 5", Config(num_individuals=1_000, seed=5)),
-        ("n1k --population-seed 5", Config(num_individuals=1_000, population_seed=5)),
-        ("n1k --num-individuals 7", Config(num_individuals=7)),
-        ("n1k --pool-sizes cities=1,years=4", Config(num_individuals=1_000, pool_sizes={"cities": 1, "years": 4})),
-        ("n1k-alpha0.6 --alpha 1.5", Config(num_individuals=1_000, distribution=PowerLaw(1.5))),
-        ("n1k-celebrities --num-celebrities 2", Config(num_individuals=1_000, distribution=Celebrities(2))),
-        ("n1k-celebrities --celebrity-weight 900", Config(num_individuals=1_000, distribution=Celebrities(62, 900))),
-        ("n1k-warmup --num-warmup-individuals 2", Config(num_individuals=1_000, distribution=WarmUp(2))),
-        ("n1k-warmup --num-warmup-biographies 3", Config(num_individuals=1_000, distribution=WarmUp(125, 3))),
-        ("n1k-groups --num-groups 2", Config(num_individuals=1_000, distribution=Groups(2))),
-        ("n1k-groups --num-group-biographies 3", Config(num_individuals=1_000, distribution=Groups(4, 3))),
-        ("n1k-groups --first-group 3", Config(num_individuals=1_000, distribution=Groups(4, first_group=3))),
-        ("n1k-finetune1k --num-fine-tuning-individuals 2", Config(num_individuals=1_000, distribution=FineTuning(2))),
-        ("n1k-finetune1k --replay-weight 2", Config(num_individuals=1_000, distribution=FineTuning(1_000, 2))),
-    ],
-)
-def test_parameter_stands_in_for_that_of_the_config(arguments: str, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed_rows(capsys, *arguments.split(), "--num", "8") == rows(draw(config, "train", range(8)))
+def flag_text(value: Any) -> str:
+    return ",".join(f"{pool}={size}" for pool, size in value.items()) if isinstance(value, dict) else str(value)
+
+
+@pytest.mark.parametrize(("name", "parameter"), [case for case in CASES if case[1] != "distribution"])
+def test_flag_replaces_the_parameter_of_the_config(name: str, parameter: str, capsys: pytest.CaptureFixture[str]) -> None:
+    value = OTHER_VALUES[name][parameter]
+    config, split = CONFIGS[name].replace(**{parameter: value}), next(iter(num_rows(CONFIGS[name])))
+    printed = printed_rows(capsys, name, f"--{parameter.replace('_', '-')}", flag_text(value), "--num", "20")
+    assert printed == record_batch(config, split, range(20)).to_pylist()
 
 
 def test_num_biographies_is_where_train_ends(capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,7 +241,7 @@ def test_every_parameter_of_every_config_is_a_flag(command: str, capsys: pytest.
     with pytest.raises(SystemExit):
         main([command, "--help"])
     printed = capsys.readouterr().out.split()
-    parameters = {name for config in CONFIGS.values() for name in config.parameters} - {"distribution"}
+    parameters = set(all_settings()) - {"distribution"}
     assert len(parameters) == 15
     assert {f"--{name.replace('_', '-')}" for name in parameters} <= set(printed)
 

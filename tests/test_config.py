@@ -395,43 +395,10 @@ def test_fingerprint_is_16_hexadecimal_digits(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"num_individuals": 11},
-        {"num_biographies": 11},
-        {"seed": 1},
-        {"population_seed": 1},
-        {"pool_sizes": {"cities": 799}},
-        {"distribution": PowerLaw(0.0)},
-        {"distribution": Celebrities()},
-        {"distribution": WarmUp()},
-        {"distribution": Groups()},
-        {"distribution": FineTuning(1)},
-    ],
-    ids=repr,
+    "distribution", [PowerLaw(0.0), Celebrities(), WarmUp(), Groups(), FineTuning(1)], ids=lambda kind: kind.name
 )
-def test_every_field_changes_the_fingerprint(change: dict[str, Any]) -> None:
-    assert CONFIG.replace(**change).fingerprint != CONFIG.fingerprint
-
-
-@pytest.mark.parametrize(
-    ("distribution", "change"),
-    [
-        (PowerLaw(0.6), {"alpha": 0.61}),
-        (Celebrities(), {"num_celebrities": 6}),
-        (Celebrities(), {"celebrity_weight": 9}),
-        (WarmUp(), {"num_warmup_individuals": 11}),
-        (WarmUp(), {"num_warmup_biographies": 241}),
-        (FineTuning(10), {"num_fine_tuning_individuals": 11}),
-        (FineTuning(10), {"replay_weight": 0.5}),
-        (Groups(), {"num_groups": 8}),
-        (Groups(), {"num_group_biographies": 321}),
-        (Groups(), {"first_group": 1}),
-    ],
-)
-def test_every_parameter_of_a_distribution_changes_the_fingerprint(distribution: Any, change: dict[str, Any]) -> None:
-    config = CONFIG.replace(distribution=distribution)
-    assert config.replace(**change).fingerprint != config.fingerprint
+def test_distribution_changes_the_fingerprint(distribution: Any) -> None:
+    assert CONFIG.replace(distribution=distribution).fingerprint != CONFIG.fingerprint
 
 
 def test_table_is_part_of_the_fingerprint() -> None:

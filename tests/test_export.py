@@ -337,7 +337,7 @@ def test_parameters_go_to_the_configs_that_have_them(tmp_path: Path, capsys: pyt
         ({}, "there are no configs"),
         ({"../out": SMALL}, "config name is '../out'"),
         ({"": SMALL}, "config name is ''"),
-        ({"n1k": SMALL}, "config 'n1k' is not the one of that name"),
+        ({"n1k": SMALL}, "config 'n1k' differs from the named config n1k"),
         ({"x": 5}, "config 'x' is 5"),
     ],
 )
@@ -459,7 +459,7 @@ def test_build_does_not_touch_what_is_something_else(
 @pytest.mark.parametrize(
     ("make", "fragment"),
     [
-        (plain_folder, "is no unfinished build of bio-facts"),
+        (plain_folder, "is not an unfinished build of bio-facts"),
         (Path.touch, "File exists"),
         (other_configs, f"is an unfinished build of data {DATA_VERSION} of people"),
         (other_version, "is an unfinished build of data 0.9.0"),
@@ -563,7 +563,7 @@ def test_interrupted_build_leaves_finished_shards_and_no_export(
     tmp_path: Path, small_shards: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert interrupt_at_row(119, tmp_path / "export", monkeypatch) == 130
-    assert capsys.readouterr().err == "bio-facts: interrupted; the same command again goes on\n"
+    assert capsys.readouterr().err == "bio-facts: interrupted; run the same command to resume\n"
     assert not (tmp_path / "export").exists()
     assert list(contents(tmp_path / "export.partial")) == ["data/templates/train-00000-of-00003.parquet", "manifest.json"]
 
@@ -692,7 +692,7 @@ def test_ctrl_c_ends_with_130_and_one_line(tmp_path: Path, unbroken: tuple[Path,
     process.send_signal(signal.SIGINT)
     printed, error = process.communicate(timeout=60)
     assert (process.returncode, printed) == (130, "")
-    assert error == "bio-facts: interrupted; the same command again goes on\n"
+    assert error == "bio-facts: interrupted; run the same command to resume\n"
     assert not out.exists()
     assert list(tmp_path.rglob("*.unfinished")) == []
     assert_nothing_half_written_counts(out, unbroken[0])
@@ -795,7 +795,7 @@ def test_write_that_fails_in_the_middle_of_a_shard_leaves_nothing_of_it(
 @pytest.mark.parametrize("num_workers", [1, 4])
 def test_verify_says_how_many_rows_are_right(num_workers: int, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = succeeds(capsys, "verify", out, "--num-workers", num_workers)
-    assert printed == f"{out}: 150 rows, all as they must be\n"
+    assert printed == f"{out}: 150 rows, all correct\n"
 
 
 def test_verify_leaves_everything_alone(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -925,8 +925,14 @@ def templates_entry(manifest: dict[str, Any]) -> dict[str, Any]:
     [
         (lambda found: templates_entry(found)["splits"]["train"].update(content_digest="0" * 64), "other content digests"),
         (lambda found: templates_entry(found)["splits"]["train"].pop("content_digest"), "other content digests"),
-        (lambda found: templates_entry(found)["splits"]["train"].update(num_rows=149), "row counts are not those"),
-        (lambda found: templates_entry(found).update(fingerprint="0" * 16), "fingerprints or row counts are not those"),
+        (
+            lambda found: templates_entry(found)["splits"]["train"].update(num_rows=149),
+            "row counts do not match",
+        ),
+        (
+            lambda found: templates_entry(found).update(fingerprint="0" * 16),
+            "fingerprints or row counts do not match",
+        ),
         (lambda found: templates_entry(found).update(table="people"), "no config has table 'people'"),
         (lambda found: templates_entry(found).update(parameters={"seed": 1}), "parameters {'seed': 1}"),
         (lambda found: templates_entry(found).pop("splits"), "manifest.json is damaged"),
@@ -947,7 +953,7 @@ def test_verify_refuses_what_is_no_export(
 ) -> None:
     make(tmp_path / "export")
     message = refused(capsys, "verify", tmp_path / "export")
-    assert message == f"bio-facts: error: {tmp_path / 'export'} is no export of bio-facts: it has no manifest.json\n"
+    assert message == f"bio-facts: error: {tmp_path / 'export'} is not an export of bio-facts: it has no manifest.json\n"
 
 
 def test_shards_of_an_export_are_in_the_order_of_the_manifest() -> None:

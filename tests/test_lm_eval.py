@@ -356,7 +356,7 @@ def test_missing_metadata_is_named(export: Path) -> None:
 
 
 def test_folder_that_is_no_export_is_named(tmp_path: Path) -> None:
-    assert error(data=str(tmp_path)) == f"{tmp_path} is no export of bio-facts: it has no manifest.json"
+    assert error(data=str(tmp_path)) == f"{tmp_path} is not an export of bio-facts: it has no manifest.json"
 
 
 @pytest.mark.parametrize("config", ["n4k", "individuals-small"])

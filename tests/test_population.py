@@ -200,7 +200,7 @@ def test_individual_outside_the_name_space_is_refused(individual_id: object) -> 
         ({"pool_sizes": {"first_names": 901}}, "pool_sizes['first_names'] is 901; it must be an integer from 1 to 900"),
         (
             {"pool_sizes": {"first_names": 30, "middle_names": 40, "last_names": 50}},
-            "the number of unseen people is 16,000; name pools of 30 x 40 x 50 items (pool_sizes) have names for 15,556",
+            "the number of unseen individuals is 16,000; name pools of 30 x 40 x 50 items (pool_sizes) have names for 15,556",
         ),
         ({"pool_sizes": NAMES, "num_individuals": 39_507}, "num_individuals is 39,507; name pools of 50 x 40 x 40 items"),
         ({"pool_sizes": {"cities": 0}}, "pool_sizes['cities'] is 0; it must be an integer from 1 to 800"),

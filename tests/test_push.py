@@ -353,7 +353,7 @@ def test_other_configs_take_the_place_of_an_untagged_export(hub: HubServer, temp
 def test_repository_with_other_files_is_refused(files: dict[str, bytes], named: str, hub: HubServer, templates: Path) -> None:
     own_repo(hub, files)
     before = state(hub)
-    assert_refused(push(hub, templates), f"{REPO} holds {named}, which is no part of an export")
+    assert_refused(push(hub, templates), f"{REPO} holds {named}, which does not belong to an export")
     assert state(hub) == before
     assert writes(hub) == []
 

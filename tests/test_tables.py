@@ -14,10 +14,10 @@ from bio_facts.generate import biography as biography_module
 from bio_facts.generate import pieces as pieces_module
 from bio_facts.generate.biography import Biographies, rows
 from bio_facts.generate.config import Config, IndividualsConfig, TemplatesConfig
-from bio_facts.generate.distributions import FineTuning
+from bio_facts.generate.distributions import Celebrities, FineTuning, Groups, PowerLaw, Uniform, WarmUp
 from bio_facts.generate.pieces import EMPTY, is_initial, piece_table, ragged_table
 from bio_facts.generate.pools import pools, read_lines
-from bio_facts.generate.splits import draw
+from bio_facts.generate.splits import draw, splits
 from bio_facts.publish import tables as tables_module
 from bio_facts.publish.canonical_json import canonical_json, content_digest, joined_bytes
 from bio_facts.publish.tables import TABLES, num_rows, record_batch
@@ -66,8 +66,37 @@ def test_row_holds_plain_python_values(biographies: Biographies) -> None:
     assert {type(value) for span in row["name_spans"] for value in span.values()} == {int}
 
 
-def test_rows_are_those_of_the_batch(biographies: Biographies) -> None:
-    assert rows(biographies) == record_batch(CONFIG, "train", range(300)).to_pylist()
+EVERY_KIND = [Uniform(), PowerLaw(0.6), Celebrities(), WarmUp(), FineTuning(20, replay_weight=0.5), Groups(2)]
+SHORT_NAMES = {"first_names": 50, "middle_names": 40, "last_names": 50, "cities": 3, "days": 2}
+SPLITS_OF_EVERY_KIND = [
+    (config, split)
+    for distribution in EVERY_KIND
+    for config in (CONFIG.replace(distribution=distribution),)
+    for split in splits(config)
+]
+
+
+@pytest.mark.parametrize(
+    ("config", "split"),
+    SPLITS_OF_EVERY_KIND,
+    ids=[f"{config.distribution.name}-{split}" for config, split in SPLITS_OF_EVERY_KIND],
+)
+@pytest.mark.parametrize("pool_sizes", [{}, SHORT_NAMES], ids=["full", "small"])
+def test_rows_are_those_of_the_batch(config: Config, split: str, pool_sizes: dict[str, int]) -> None:
+    config = config.replace(pool_sizes=pool_sizes)
+    assert rows(draw(config, split, range(300))) == record_batch(config, split, range(300)).to_pylist()
+
+
+def test_no_biographies_have_no_rows() -> None:
+    assert rows(draw(CONFIG, "train", [])) == record_batch(CONFIG, "train", []).to_pylist() == []
+
+
+def test_spans_are_arrays_of_starts_and_ends(biographies: Biographies) -> None:
+    for spans, column in ((biographies.name_spans(), "name_spans"), (biographies.value_spans(), "attributes")):
+        expected = [[[entry["start"], entry["end"]] for entry in row[column]] for row in rows(biographies)]
+        assert spans.shape == (300, 6, 2)
+        assert spans.dtype == np.int64
+        assert spans.tolist() == expected
 
 
 def test_text_is_its_pieces_one_after_another(biographies: Biographies) -> None:

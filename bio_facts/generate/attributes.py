@@ -1,4 +1,4 @@
-"""The six attributes of an individual, and the pools that their values are drawn from (paper section 1.2)."""
+"""The six attributes of an individual and the pools of their values (paper section 1.2)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from bio_facts.generate.pools import NAME_POOLS, pools
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute. `attribute_id` is its number in masks (0 = no value); `pools` has one pool for each part of a value."""
+    """One attribute. attribute_id: its number in masks, from 1 (0: no value). pools: the pool of each part of a value."""
 
     name: str
     attribute_id: int
@@ -34,25 +34,25 @@ ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType(
     }
 )
 
-# The columns of every array of value parts: one for each (attribute, part), in the order of ATTRIBUTES.
+# (attribute, pool) of each column in arrays of value parts, in the order of ATTRIBUTES.
 VALUE_PARTS: tuple[tuple[str, str], ...] = tuple(
     (attribute.name, pool) for attribute in ATTRIBUTES.values() for pool in attribute.pools
 )
 
 
 def full_pool_sizes() -> dict[str, int]:
-    """Pool name -> number of items: the pools of values, then those of name parts."""
+    """Pool name -> number of items: value pools first, then name pools."""
     return {name: len(items) for name, items in sorted(pools().items(), key=lambda pool: pool[0] in NAME_POOLS)}
 
 
 class PoolSizes(Mapping[str, int]):
-    """Pool name -> how many of its first items values or name parts are drawn from, for every pool. Read-only and hashable.
+    """Pool name -> number of items in use (the first ones), for every pool. Read-only and hashable.
 
     Args:
-        sizes: pools that are not full.
+        sizes: the pools that are not full.
 
     Raises:
-        ValueError: naming a pool or a size that cannot be.
+        ValueError: for an unknown pool, or a size that is not an integer from 1 to the number of its items.
     """
 
     def __init__(self, sizes: Mapping[str, int] = MappingProxyType({})) -> None:

@@ -26,12 +26,12 @@ def attribute_orders() -> NDArray[np.int64]:
 
 @functools.cache
 def _value_columns() -> NDArray[np.int64]:
-    """Which columns of VALUE_PARTS each attribute's value slots show, int64 [6, 3]; one past the last if empty."""
+    """The columns of VALUE_PARTS in the value slots of each attribute, int64 [6, 3]; one past the last column if empty."""
     num_slots = VALUE.stop - VALUE.start
     columns = np.full((len(ATTRIBUTES), num_slots), len(VALUE_PARTS))
     for row, attribute in enumerate(ATTRIBUTES):
-        own = [column for column, (name, _) in enumerate(VALUE_PARTS) if name == attribute]
-        columns[row, : len(own)] = own
+        of_attribute = [column for column, (name, _) in enumerate(VALUE_PARTS) if name == attribute]
+        columns[row, : len(of_attribute)] = of_attribute
     return columns
 
 

@@ -1,8 +1,8 @@
-"""The closed list of strings that every biography is a concatenation of.
+"""Pieces: the fixed list of strings from which every biography is concatenated.
 
-A piece is a name part, a value (a birth date has three: month, day with comma, year), or the template text between
-them. A separating space begins the piece after it; a piece that can begin a text exists without that space too. Texts,
-character spans and tokens are all made by looking up, per piece, its bytes, its length or its tokens.
+A piece is a name part, a value (a birth date has three pieces: month, day with comma, year), or template text between them.
+A separating space is the first character of the piece after it; pieces that can begin a text also exist without that space.
+Texts, character spans and tokens are computed by looking up the characters, the length or the tokens of each piece.
 """
 
 import functools
@@ -15,11 +15,11 @@ from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.pools import NAME_POOLS, pools
 from bio_facts.generate.templates import NUM_TEMPLATES, templates
 
-EMPTY = 0  # the piece for an absent part
+EMPTY = 0  # the piece for an empty slot
 
 
 class PieceTable(NamedTuple):
-    """All pieces, and where each kind begins in the list.
+    """All pieces, and the position of each kind in the list.
 
     texts: every piece, by piece id. initial_first_names and `pools[name]`: id of a pool's item 0 (item k is k further).
     head, initial_head, cue, tail: int64 [6, 25] ids by attribute and template.
@@ -36,16 +36,16 @@ class PieceTable(NamedTuple):
 
 @functools.cache
 def piece_table() -> PieceTable:
-    """The pieces of all pools and templates; 6,000 or so, whatever the population."""
+    """The pieces of all pools and templates: about 6,000, independent of the population."""
     texts: list[str] = [""]
 
     def add(items: list[str]) -> int:
         texts.extend(items)
         return len(texts) - len(items)
 
-    def add_templates(parts: list[str]) -> NDArray[np.int64]:
-        start = add(parts)
-        ids = np.array([start + k if part else EMPTY for k, part in enumerate(parts)])
+    def add_templates(items: list[str]) -> NDArray[np.int64]:
+        start = add(items)
+        ids = np.array([start + k if text else EMPTY for k, text in enumerate(items)])
         return ids.reshape(len(ATTRIBUTES), NUM_TEMPLATES)
 
     flat = [template for attribute in ATTRIBUTES for template in templates()[attribute]]
@@ -62,7 +62,7 @@ def piece_table() -> PieceTable:
 
 @functools.cache
 def is_initial() -> NDArray[np.bool_]:
-    """Which pieces begin a text: first names and template text in their form without a space before them."""
+    """Whether each piece begins a text, bool [number of pieces]: first names and template text without a leading space."""
     table = piece_table()
     initial = np.zeros(len(table.texts), dtype=bool)
     initial[table.initial_first_names : table.initial_first_names + len(pools()[NAME_POOLS[0]])] = True
@@ -84,19 +84,19 @@ def leading_spaces() -> NDArray[np.int64]:
 
 
 class RaggedTable(NamedTuple):
-    """For each piece a run of items (bytes of its text, or tokens): piece p owns flat[starts[p] : starts[p] + lengths[p]]."""
+    """A run of items (bytes or tokens) for each piece; that of piece p is flat[starts[p] : starts[p] + lengths[p]]."""
 
     flat: NDArray[Any]
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
 
     def concatenate(self, piece_ids: NDArray[np.int64]) -> NDArray[Any]:
-        """The items of all `piece_ids` (any shape, in C order) one after another."""
+        """The items of all `piece_ids` (any shape, in C order), concatenated."""
         lengths = self.lengths[piece_ids].ravel()
         ends = np.cumsum(lengths)
         shift = self.starts[piece_ids].ravel() - (ends - lengths)
-        taken: NDArray[Any] = self.flat[np.repeat(shift, lengths) + np.arange(ends[-1] if len(ends) else 0)]
-        return taken
+        items: NDArray[Any] = self.flat[np.repeat(shift, lengths) + np.arange(ends[-1] if len(ends) else 0)]
+        return items
 
 
 def ragged_table(runs: list[NDArray[Any]]) -> RaggedTable:

@@ -1,4 +1,4 @@
-"""The facts of the fictional world as data files: value pools and name pools, checked when they are loaded."""
+"""Value pools and name pools: lists of items in data files, checked when they are loaded."""
 
 import functools
 import unicodedata
@@ -26,7 +26,7 @@ _MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
-# The paper writes days 1-31 and years 1900-2100, which gives dates that do not exist. We take days 1-28 and years
+# The paper has days 1-31 and years 1900-2100, which include dates that do not exist. These are days 1-28 and years
 # 1900-2099, as in "Physics of Language Models 3.1": 67,200 dates, all real.
 _DAYS = tuple(f"{day}," for day in range(1, 29))
 _YEARS = tuple(str(year) for year in range(1900, 2100))
@@ -61,7 +61,7 @@ def check_pool(name: str, items: tuple[str, ...], size: int) -> None:
 
 @functools.cache
 def pools() -> Mapping[str, tuple[str, ...]]:
-    """Pool name -> its items in order, the seven of the files and the parts of a date (a day carries its comma)."""
+    """Pool name -> items in order: the seven pools in files and those of birth dates; a day includes its comma."""
     loaded = {name: read_lines(f"{name}.txt") for name in _FILE_POOLS}
     for name, items in loaded.items():
         check_pool(name, items, _FILE_POOLS[name])

@@ -1,8 +1,8 @@
 """A population: individual index -> names, values and template hold-out, as pure functions of (population_seed, index).
 
-Nothing is stored, so individual 3 and individual 3 million cost the same, and the first 100 individuals of a
-population of 1000 are the population of 100. Indices are the individual_ids of the data set: individuals for
-pre-training are 0..N-1, further ranges of the same space hold the individuals of other roles.
+Nothing is stored: individual 3 and individual 3 million cost the same, and the first 100 individuals of a population of 1,000
+are the population of 100. Indices are the individual_ids of the dataset: individuals of pre-training are 0..N-1; further ranges
+hold the individuals of other roles (fine-tuning, unseen).
 """
 
 import functools
@@ -32,13 +32,13 @@ _FIRST_IDS = np.array([0, FIRST_FINE_TUNING_INDIVIDUAL, FIRST_UNSEEN_INDIVIDUAL]
 
 
 def name_space_size() -> int:
-    """How many full names there are: 900 x 900 x 1000 = 810 million."""
+    """The number of full names: 900 x 900 x 1000 = 810 million."""
     return math.prod(len(pools()[pool]) for pool in NAME_POOLS)
 
 
 @functools.cache
 def template_orders() -> NDArray[np.uint8]:
-    """All ways to hold out 5 of 25 templates: uint8 [53130, 25], each row the 20 training ids, then the 5 for evaluation."""
+    """All ways to hold out 5 of 25 templates, uint8 [53130, 25]: in each row the 20 training ids, then the 5 held-out ids."""
     ids = range(NUM_TEMPLATES)
     num_held_out = NUM_TEMPLATES - NUM_TRAINING_TEMPLATES
     held_out = np.array(list(itertools.combinations(ids, num_held_out)), dtype=np.uint8)
@@ -55,7 +55,7 @@ def _check_ids(individual_ids: ArrayLike) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Individual:
-    """One person of a population, for reading: values by attribute, template ids by attribute."""
+    """One individual of a population: names, values by attribute, template ids by attribute."""
 
     individual_id: int
     first_name: str
@@ -81,14 +81,14 @@ PoolSizesSetting = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Population:
-    """`num_individuals` fictional people, all of them given by `population_seed`.
+    """`num_individuals` fictional individuals, fully determined by `population_seed`.
 
-    `pool_sizes` draws values and name parts from the first k items of a pool (pool name -> k); pools not named are full. Where
-    there are fewer names, each role (pre-training, fine-tuning, unseen) has the same share of them as of all 810 million.
+    pool_sizes: pool name -> k; values and name parts are drawn from the first k items. Pools that are not named are full. With
+    smaller name pools, each role (pre-training, fine-tuning, unseen) has the same share of the names as of all 810 million.
 
     Raises:
-        ValueError: if a number is not an integer in its range, pool_sizes names no pool, or there are too few names for the
-            people of pre-training or 16,000 unseen ones (61,715 in all are enough for these).
+        ValueError: if a number is not an integer in its range, pool_sizes names an unknown pool, or there are too few names for
+            the individuals of pre-training or for the 16,000 unseen ones (which need 61,715 names in all).
     """
 
     num_individuals: NumIndividuals
@@ -99,16 +99,16 @@ class Population:
         check_settings(self)
         object.__setattr__(self, "pool_sizes", PoolSizes(self.pool_sizes))
         self.check_names("num_individuals", self.num_individuals, 0)
-        self.check_names("the number of unseen people", NUM_UNSEEN_INDIVIDUALS, FIRST_UNSEEN_INDIVIDUAL)
+        self.check_names("the number of unseen individuals", NUM_UNSEEN_INDIVIDUALS, FIRST_UNSEEN_INDIVIDUAL)
 
     @functools.cached_property
     def _first_names_of_roles(self) -> NDArray[np.int64]:
-        """Rank in the name space of each role's first name, and its end: int64 [4]."""
+        """Rank of the first name of each role in the name space, and the end of the name space, int64 [4]."""
         num_names = math.prod(self.pool_sizes[pool] for pool in NAME_POOLS)
         return np.append(_FIRST_IDS, name_space_size()) * num_names // name_space_size()
 
     def check_names(self, what: str, count: int, first_id: int) -> None:
-        """ValueError if there are fewer than `count` names for the role whose ids begin at `first_id`."""
+        """ValueError, naming `what`, if there are fewer than `count` names for the role whose ids start at `first_id`."""
         room = int(np.diff(self._first_names_of_roles)[_FIRST_IDS.tolist().index(first_id)])
         if count > room:
             sizes = " x ".join(str(self.pool_sizes[pool]) for pool in NAME_POOLS)
@@ -118,7 +118,7 @@ class Population:
         """Items of the first-, middle- and last-name pools, int64 [n, 3]; no two individuals share all three.
 
         Raises:
-            ValueError: if the name pools are cut and have no name for an id.
+            ValueError: if the name pools are too small to have a name for an id.
         """
         ids, firsts = _check_ids(individual_ids), self._first_names_of_roles
         role = np.searchsorted(_FIRST_IDS, ids, side="right") - 1
@@ -141,13 +141,13 @@ class Population:
         return np.stack(columns, axis=-1)
 
     def template_ranks(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
-        """For each attribute the row of template_orders() that is this individual's, int64 [n, 6]."""
+        """The row of template_orders() of each individual and attribute, int64 [n, 6]."""
         num_orders, ids = len(template_orders()), _check_ids(individual_ids)
         columns = [seeding.integers(num_orders, self.population_seed, f"held_out/{attribute}", ids) for attribute in ATTRIBUTES]
         return np.stack(columns, axis=-1)
 
     def individual(self, individual_id: int) -> Individual:
-        """Any person of the name space by id, those of other roles too (fine-tuning, unseen).
+        """Any individual by id, including those of other roles (fine-tuning, unseen).
 
         Raises:
             ValueError: if individual_id is not an integer from 0 to 809,999,999, or has no name (see name_parts).

@@ -1,4 +1,4 @@
-"""The one door to randomness: integer draws that depend on (seed, stream, indices) and on nothing drawn before.
+"""Random draws: integers that depend on (seed, stream, indices) only, not on earlier draws.
 
 A stream is a name, such as "train/individual"; its 64-bit key is taken from SHA-256. Indices are absorbed one after
 another by SplitMix64 (Steele, Lea, Flood 2014): with one index i, a draw is element i of the SplitMix64 sequence that
@@ -16,7 +16,7 @@ from bio_facts.checks import check_seed
 
 _GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _LOW_32_BITS = np.uint64(0xFFFFFFFF)
-_PERMUTE_ROUNDS = 8  # 3 already pass our uniformity tests; the rest is margin
+_PERMUTE_ROUNDS = 8  # 3 pass the uniformity tests; the others are a margin
 
 
 def stream_key(seed: int, stream: str) -> np.uint64:
@@ -43,7 +43,7 @@ def bits(seed: int, stream: str, *indices: ArrayLike) -> NDArray[np.uint64]:
 def integers(high: ArrayLike, seed: int, stream: str, *indices: ArrayLike) -> NDArray[np.int64]:
     """Uniform integers in [0, high) for each element of the broadcast `indices`; `high` is at most 2**63.
 
-    Computes floor(bits * high / 2**64) exactly, so no value is likelier than another by more than high / 2**64.
+    Computes floor(bits * high / 2**64) exactly. The probabilities of two values differ by a relative high / 2**64 at most.
     """
     random_bits = bits(seed, stream, *indices)
     bound = np.asarray(high).astype(np.uint64)
@@ -51,7 +51,7 @@ def integers(high: ArrayLike, seed: int, stream: str, *indices: ArrayLike) -> ND
     bound_high, bound_low = bound >> np.uint64(32), bound & _LOW_32_BITS
     middle = bits_high * bound_low + ((bits_low * bound_low) >> np.uint64(32))
     product = middle >> np.uint64(32)
-    if bound_high.any():  # seldom: costs as much again
+    if bound_high.any():  # rare, and doubles the cost
         other_middle = bits_low * bound_high + (middle & _LOW_32_BITS)
         product = product + bits_high * bound_high + (other_middle >> np.uint64(32))
     drawn: NDArray[np.int64] = product.astype(np.int64)
@@ -59,11 +59,11 @@ def integers(high: ArrayLike, seed: int, stream: str, *indices: ArrayLike) -> ND
 
 
 def permute(indices: ArrayLike, size: int, seed: int, stream: str) -> NDArray[np.int64]:
-    """Where a fixed random permutation of range(size) sends each of `indices`, without ever listing it.
+    """Apply a fixed random permutation of range(size) to `indices`, without storing it; int64, same shape.
 
     A Feistel network in mixed radix: an index is a pair (left, right) in a grid of height x width = size, and each
-    round shifts one half by a hash of the other, modulo its radix. Every round is invertible, so no two indices meet.
-    Needs a size with two factors of similar magnitude, and at most 2**32.
+    round shifts one half by a hash of the other, modulo its radix. Every round is invertible, so the result is a permutation.
+    `size` must be at most 2**32 and have two factors of similar magnitude.
     """
     height = next(divisor for divisor in range(math.isqrt(size), 0, -1) if size % divisor == 0)
     width = size // height

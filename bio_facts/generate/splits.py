@@ -1,4 +1,4 @@
-"""Splits: which people x which templates x how many rows; and what row k of a split says."""
+"""Splits: which individuals and templates each one draws from, its number of rows, and the biographies at any row indices."""
 
 import hashlib
 import json
@@ -26,12 +26,13 @@ _HELD_OUT_TEMPLATES = range(NUM_TRAINING_TEMPLATES, NUM_TEMPLATES)
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """One split: `distribution` over `num_individuals` people, by default uniform, whose ids begin at `first_individual`.
+    """One split of a config of biographies.
 
-    `templates` is the range of positions in an individual's template order that the rows draw from; `stream` names the
-    draws. An endless split has rows beyond the `num_rows` that are exported. `individuals` are the ids of all people that its
-    rows are about, as ranges; `learned_individuals` those whose statistics a model that is trained on the config can learn of
-    them: for people never trained on, those of pre-training.
+    stream: names its random draws. num_rows: number of exported rows; an endless split can be drawn from beyond them.
+    templates: the range of positions in an individual's template order that rows draw from.
+    distribution: of the samples over `num_individuals` individuals, whose ids start at `first_individual`.
+    individuals: ids of all individuals that rows can be about, as ranges. learned_individuals: ids of those whose value
+    frequencies a model trained on the config can know; for individuals never trained on, those of pre-training.
     """
 
     stream: str
@@ -91,7 +92,7 @@ def get_split(config: Config, name: str) -> Split:
 
 
 def individual_ids(config: Config, split_name: str, sample_indices: ArrayLike) -> NDArray[np.int64]:
-    """Whom the rows at `sample_indices` (int [n]) are about, int64 [n], without making the rows; raises as draw does."""
+    """The individual_id of each row at `sample_indices` (int [n]), int64 [n], without making the rows. Raises as draw does."""
     split = get_split(config, split_name)
     return _individual_ids(config, split, _check_indices(split, split_name, sample_indices))
 
@@ -107,9 +108,9 @@ def _check_indices(split: Split, name: str, sample_indices: ArrayLike) -> NDArra
 
 
 def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biographies:
-    """The biographies at `sample_indices` (int [n]) of a split: the same whoever asks, in whatever order.
+    """The biographies at `sample_indices` (int [n]) of a split; each depends on its own index only.
 
-    Train has a row for every index from 0 on; validation and unseen have those that are exported.
+    The train split has a row for every index from 0; the other splits have 16,000 rows.
 
     Raises:
         ValueError: for an unknown split, or an index outside it.
@@ -117,20 +118,21 @@ def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biograph
     split = get_split(config, split_name)
     indices = _check_indices(split, split_name, sample_indices)
     stream, population = f"sample/{split.stream}", config.population
-    people = _individual_ids(config, split, indices)
+    ids = _individual_ids(config, split, indices)
     orders = attribute_orders()
     order = orders[seeding.integers(len(orders), config.seed, f"{stream}/order", indices)]
     position = split.templates.start + seeding.integers(
         len(split.templates), config.seed, f"{stream}/template", indices[:, None], np.arange(len(ATTRIBUTES))
     )
-    template_ids = template_orders()[population.template_ranks(people), position].astype(np.int64)
-    return Biographies.assemble(indices, people, population, order, template_ids)
+    template_ids = template_orders()[population.template_ranks(ids), position].astype(np.int64)
+    return Biographies.assemble(indices, ids, population, order, template_ids)
 
 
 def data_digest(config: Config) -> str:
-    """SHA-256 over the first 64 rows of every split, 64 hexadecimal digits: equal only if the rows are.
+    """SHA-256 over the first 64 rows of every split, 64 hexadecimal digits.
 
-    A fingerprint stands for a config and a data version; this is of what the installed generator makes of them.
+    The fingerprint identifies a config and a data version; this digest identifies the rows that the installed package
+    generates for them.
     """
     digest, texts = hashlib.sha256(), piece_table().texts
     for name, split in splits(config).items():

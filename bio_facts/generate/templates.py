@@ -1,4 +1,4 @@
-"""Sentence templates: 25 for each attribute, parsed into the text before the name, the cue, and the text after the value."""
+"""Sentence templates, 25 per attribute, parsed into the text before the name, the cue, and the text after the value."""
 
 import functools
 import re
@@ -18,7 +18,7 @@ _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 @dataclass(frozen=True)
 class Template:
-    """A sentence `head {name}cue {value}tail`; head may be empty, cue and tail begin right after what they follow."""
+    """A sentence `head {name}cue {value}tail`; head may be empty."""
 
     head: str
     cue: str
@@ -33,10 +33,10 @@ class Template:
                 a cue, a placeholder touches a word, or the sentence does not end in a period.
         """
         where = f"template {line!r}"
-        found = _PLACEHOLDER.findall(line)
-        if sorted(found) != ["{name}", "{value}"]:
-            raise ValueError(f"{where} has placeholders {found}; it must have {{name}} and {{value}}, once each")
-        if found != ["{name}", "{value}"]:
+        placeholders = _PLACEHOLDER.findall(line)
+        if sorted(placeholders) != ["{name}", "{value}"]:
+            raise ValueError(f"{where} has placeholders {placeholders}; it must have {{name}} and {{value}}, once each")
+        if placeholders != ["{name}", "{value}"]:
             raise ValueError(f"{where} has the value before the name; the name must come first")
         if line != " ".join(line.split()) or not line.endswith("."):
             raise ValueError(f"{where} must be one sentence with single spaces that ends in a period")
@@ -46,7 +46,7 @@ class Template:
         if cue[0].isalnum() or tail[0].isalnum():
             raise ValueError(f"{where} must have a space or punctuation after each placeholder")
         if not normalized(cue + head):
-            raise ValueError(f"{where} has no words before the value that could tell which attribute it is")
+            raise ValueError(f"{where} has no words before the value that indicate the attribute")
         return cls(head.removesuffix(" "), cue.removesuffix(" "), tail)
 
     def fill(self, name: str, value: str) -> str:
@@ -70,7 +70,7 @@ def templates() -> Mapping[str, tuple[Template, ...]]:
 
 
 def check_templates(attribute: str, parsed: tuple[Template, ...]) -> None:
-    """ValueError unless there are NUM_TEMPLATES templates, all different after normalisation."""
+    """ValueError unless there are NUM_TEMPLATES templates, all different after normalization."""
     if len(parsed) != NUM_TEMPLATES:
         raise ValueError(f"{attribute} has {len(parsed)} templates; it must have {NUM_TEMPLATES}")
     seen: dict[str, Template] = {}

@@ -48,18 +48,19 @@ def _json_parts(array: pa.Array) -> list[Any]:
     return [pc.cast(array, pa.string())]
 
 
-def _concatenated(parts: list[Any]) -> pa.Array:
+def _concatenated(items: list[Any]) -> pa.Array:
+    """Strings and string arrays put together element by element, with one call for neighboring strings."""
     merged: list[Any] = []
-    for part in parts:
-        if merged and isinstance(part, str) and isinstance(merged[-1], str):
-            merged[-1] += part
+    for item in items:
+        if merged and isinstance(item, str) and isinstance(merged[-1], str):
+            merged[-1] += item
         else:
-            merged.append(part)
+            merged.append(item)
     return pc.binary_join_element_wise(*merged, "")
 
 
 def _escaped(strings: pa.Array) -> pa.Array:
-    """As in a JSON string. Our text has nothing to escape, which is quick to see."""
+    """Strings escaped for JSON. The rows of the package have nothing to escape, which a scan of the bytes confirms."""
     data = np.frombuffer(joined_bytes(strings), dtype=np.uint8)
     if data.size and (data.min() < ord(" ") or (data == ord('"')).any() or (data == ord("\\")).any()):
         return pa.array([json.dumps(text, ensure_ascii=False)[1:-1] for text in strings.to_pylist()], pa.string())

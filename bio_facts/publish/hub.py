@@ -1,4 +1,4 @@
-"""Publishing an export on the Hugging Face Hub, under a tag for its data version that is set last and never moved."""
+"""Publishing an export on the Hugging Face Hub, with a tag for its data version that is set last and never moved."""
 
 import re
 from fnmatch import fnmatch
@@ -10,18 +10,18 @@ from bio_facts.publish.card import REPOSITORY
 from bio_facts.publish.manifest import CARD, MANIFEST, read_manifest
 from bio_facts.publish.verify import verify
 
-_OWN_FILES = (CARD, MANIFEST, ".gitattributes", "data/*.parquet")
+_EXPORT_FILES = (CARD, MANIFEST, ".gitattributes", "data/*.parquet")
 
 
 def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
-    """Verify the export in `folder` and publish it as data set `repo_id`; what was done, as a sentence.
+    """Verify the export in `folder` and publish it as the dataset `repo_id`; returns a sentence to print.
 
-    Only when all is uploaded is the tag v<DATA_VERSION> set; a push that was cut is completed by another one. In the card that
-    is uploaded, `repo_id` stands for "<you>/bio_facts"; the folder is not changed, so it can be pushed elsewhere too.
+    The tag v<DATA_VERSION> is set after everything has been uploaded; another push completes an interrupted one. In the
+    uploaded card, `repo_id` replaces "<you>/bio_facts"; the folder itself is not changed.
 
     Raises:
-        ValueError: if the export is not right, the tag exists with other content, the repository holds something else, or
-            the Hub does not answer as it should.
+        ValueError: if the export is damaged, the tag exists with other content, the repository holds other files, or a
+            request to the Hub fails.
     """
     with needs("hub", "push"):
         import huggingface_hub
@@ -32,13 +32,13 @@ def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
         raise ValueError(f"repo_id is {repo_id!r}; it must be like you/bio_facts")
     manifest = read_manifest(folder)
     tag = f"v{manifest['data_version']}"
-    http_errors: Any = errors.HfHubHTTPError.__bases__  # of the HTTP library that huggingface_hub uses; not all are OSError
+    http_errors: Any = errors.HfHubHTTPError.__bases__  # errors of the HTTP library; not all are OSError
     try:
         if _is_published(hub, repo, tag, manifest):
             return f"{repo_id} has {tag} with these rows already"
         verify(folder, num_workers)
         hub.create_repo(**repo, private=private, exist_ok=True)
-        # First what makes the repository ours: upload_folder commits large exports in several parts and may be cut.
+        # The manifest and the card come first: they identify the repository if the upload of the shards is interrupted.
         card = (folder / CARD).read_bytes().replace(REPOSITORY.encode(), repo_id.encode())
         for path, content in ((MANIFEST, folder / MANIFEST), (CARD, card)):
             hub.upload_file(**repo, path_or_fileobj=content, path_in_repo=path, commit_message=f"bio_facts {tag}, {path}")
@@ -50,7 +50,7 @@ def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
             commit_message=f"bio_facts {tag}",
         )
         hub.create_tag(**repo, tag=tag, revision=last_commit.oid)
-    except (OSError, RuntimeError, *http_errors) as error:  # what huggingface_hub raises, from no network to no permission
+    except (OSError, RuntimeError, *http_errors) as error:  # from no network to no permission
         reason = error.__cause__ or error if isinstance(error, RuntimeError) else error
         message = " ".join(str(reason).split())
         raise ValueError(f"push to {repo_id} did not complete, {tag} is not set; push again: {message}") from error
@@ -58,7 +58,7 @@ def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
 
 
 def _is_published(hub: Any, repo: dict[str, str], tag: str, manifest: dict[str, Any]) -> bool:
-    """Whether the repository has the tag with this content; ValueError if it holds anything that a push would harm."""
+    """Whether the repository has the tag with this content; ValueError if it holds other files, or other content at the tag."""
     from huggingface_hub import errors
 
     try:
@@ -69,18 +69,17 @@ def _is_published(hub: Any, repo: dict[str, str], tag: str, manifest: dict[str, 
         if _manifest(hub, repo, tag) == manifest:
             return True
         raise ValueError(f"{repo['repo_id']} has tag {tag} with other content, and a tag is never moved; push to another repo")
-    own = _OWN_FILES if _manifest(hub, repo, "main") else (".gitattributes",)
-    strange = [file for file in hub.list_repo_files(**repo) if not any(fnmatch(file, pattern) for pattern in own)]
-    if strange:
+    expected = _EXPORT_FILES if _manifest(hub, repo, "main") else (".gitattributes",)
+    others = [file for file in hub.list_repo_files(**repo) if not any(fnmatch(file, pattern) for pattern in expected)]
+    if others:
         raise ValueError(
-            f"{repo['repo_id']} holds {strange[0]}, which is no part of an export of bio-facts and would be "
-            "overwritten or stand beside it; push to another repo"
+            f"{repo['repo_id']} holds {others[0]}, which does not belong to an export of bio-facts; push to another repo"
         )
     return False
 
 
 def _manifest(hub: Any, repo: dict[str, str], revision: str) -> dict[str, Any] | None:
-    """The manifest of the export that is at a revision of the repository, or None if there is none."""
+    """The manifest of the export at a revision of the repository, or None if there is none."""
     if MANIFEST not in hub.list_repo_files(**repo, revision=revision):
         return None
     file = Path(hub.hf_hub_download(**repo, filename=MANIFEST, revision=revision))

@@ -1,0 +1,39 @@
+"""For every declared setting a named config that has it, and another value, which changes its rows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bio_facts.generate.config import CONFIGS, Config, IndividualsConfig
+from bio_facts.generate.distributions import DISTRIBUTIONS, PowerLaw
+from bio_facts.generate.settings import settings_of
+
+# Named config -> parameter -> value; test_settings.py checks that no declared setting is missing.
+OTHER_VALUES: dict[str, dict[str, Any]] = {
+    "n1k": {
+        "num_individuals": 7,
+        "num_biographies": 60,
+        "seed": 5,
+        "population_seed": 5,
+        "pool_sizes": {"cities": 2},
+        "distribution": PowerLaw(2),
+    },
+    "n1k-alpha0.6": {"alpha": 2.5},
+    "n1k-celebrities": {"num_celebrities": 5, "celebrity_weight": 1_000},
+    "n1k-warmup": {"num_warmup_individuals": 3, "num_warmup_biographies": 20},
+    "n1k-groups": {"num_groups": 2, "num_group_biographies": 10, "first_group": 1},
+    "n1k-finetune1k": {"num_fine_tuning_individuals": 4, "replay_weight": 0.5},
+    "individuals": {"num_individuals": 20, "population_seed": 5, "pool_sizes": {"cities": 2}},
+}
+CASES = [(name, parameter) for name, values in OTHER_VALUES.items() for parameter in values]
+
+
+def declared_parameters() -> Iterator[tuple[str, str]]:
+    """(kind of config, parameter) for every parameter: "individuals", "biographies" or the name of a distribution."""
+    for kind, cls in {"individuals": IndividualsConfig, "biographies": Config, **DISTRIBUTIONS}.items():
+        yield from ((kind, parameter) for parameter in settings_of(cls))
+
+
+def kind_of(name: str, parameter: str) -> str:
+    """The kind of config, as in declared_parameters, that has a parameter of a named config."""
+    config = CONFIGS[name]
+    return config.table if parameter in settings_of(type(config)) else config.distribution.name

@@ -1,0 +1,176 @@
+"""Settings are declared once: their bounds, flags, builder fields, card rows and splits follow from the declaration."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import pytest
+from huggingface_hub import DatasetCard
+from knobs import CASES, OTHER_VALUES, declared_parameters, kind_of
+
+from bio_facts.cli import main
+from bio_facts.generate import config as config_module
+from bio_facts.generate import distributions
+from bio_facts.generate.biography import rows
+from bio_facts.generate.config import CONFIGS, Config, IndividualsConfig, all_settings
+from bio_facts.generate.distributions import DISTRIBUTIONS, Distribution, EvaluationSplit, register
+from bio_facts.generate.population import Population
+from bio_facts.generate.settings import Setting, check_settings, settings_of
+from bio_facts.generate.splits import draw, individual_ids, splits
+from bio_facts.publish.builder import builder_config_class
+from bio_facts.publish.card import render_card
+from bio_facts.publish.manifest import specification
+
+# Declaration
+
+
+@dataclass(frozen=True)
+class Example:
+    plain: int
+    count: Annotated[int, Setting("a count", minimum=2, maximum=5)] = 3
+    share: Annotated[float, Setting("a share", maximum=1)] = 0.5
+    limit: Annotated[int | None, Setting("a limit", minimum=1)] = None
+    sizes: Annotated[Mapping[str, int], Setting("sizes")] = dataclasses.field(default_factory=dict)
+
+
+def test_settings_of_a_class_are_its_annotated_fields_in_order() -> None:
+    assert dict(settings_of(Example)) == {
+        "count": Setting("a count", 2, 5, int),
+        "share": Setting("a share", 0, 1, float),
+        "limit": Setting("a limit", 1, None, int, is_optional=True),
+        "sizes": Setting("sizes", 0, None, Mapping),
+    }
+
+
+def test_check_stores_plain_numbers() -> None:
+    example = Example(0, count=np.int64(4), share=1)
+    check_settings(example)
+    assert [type(value) for value in (example.count, example.share)] == [int, float]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"count": 1}, "count is 1; it must be an integer from 2 to 5"),
+        ({"count": 6}, "count is 6; it must be an integer from 2 to 5"),
+        ({"count": None}, "count is None; it must be an integer from 2 to 5"),
+        ({"share": 1.5}, "share is 1.5; it must be a number from 0 to 1"),
+        ({"limit": 0}, "limit is 0; it must be an integer of at least 1"),
+    ],
+)
+def test_check_refuses_values_out_of_bounds(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        check_settings(Example(0, **values))
+    assert str(error.value) == message
+
+
+# Every declared setting
+
+
+@pytest.mark.parametrize("cls", [Population, IndividualsConfig, Config, *DISTRIBUTIONS.values()], ids=lambda cls: cls.__name__)
+def test_every_field_declares_a_setting_with_help(cls: Any) -> None:
+    assert [item.name for item in dataclasses.fields(cls)] == list(settings_of(cls))
+    assert all(setting.help for setting in settings_of(cls).values())
+
+
+def test_every_declared_parameter_has_a_case() -> None:
+    assert {(kind_of(name, parameter), parameter) for name, parameter in CASES} == set(declared_parameters())
+
+
+def test_parameters_of_configs_are_the_declared_settings() -> None:
+    assert {parameter for config in CONFIGS.values() for parameter in config.parameters} == set(all_settings())
+
+
+@pytest.mark.parametrize(("name", "parameter"), CASES)
+def test_other_value_is_another_fingerprint(name: str, parameter: str) -> None:
+    config = CONFIGS[name].replace(**{parameter: OTHER_VALUES[name][parameter]})
+    assert config.fingerprint != CONFIGS[name].fingerprint
+    assert config.replace(**{parameter: getattr_or_distribution(CONFIGS[name], parameter)}) == CONFIGS[name]
+
+
+def getattr_or_distribution(config: Any, parameter: str) -> Any:
+    return getattr(config if hasattr(config, parameter) else config.distribution, parameter)
+
+
+NUMERIC_CASES = [case for case in CASES if all_settings()[case[1]].type in (int, float)]
+
+
+@pytest.mark.parametrize(("name", "parameter"), NUMERIC_CASES)
+def test_bounds_of_every_number_are_those_declared(name: str, parameter: str) -> None:
+    setting = all_settings()[parameter]
+    outside = [setting.minimum - 1, *([] if setting.maximum is None else [setting.maximum + 1])]
+    for value in [*outside, "1", True, *([] if setting.type is float else [1.5]), *([] if setting.is_optional else [None])]:
+        with pytest.raises(ValueError, match=f"^{parameter} is {value!r}; it must be (an integer|a number) "):
+            CONFIGS[name].replace(**{parameter: value})
+
+
+# A distribution is one class
+
+
+@pytest.fixture
+def odd(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Distribution]]:
+    """A new distribution with a named config, `odd`."""
+    registered = dict(distributions._REGISTERED)
+
+    @register
+    @dataclass(frozen=True)
+    class Odd(Distribution):
+        name = "odd"
+        num_odd: Annotated[int, Setting("number of odd individuals", minimum=1, maximum=9)] = 3
+
+        def individual_ids(self, num_individuals: int, seed: int, stream: str, sample_indices: Any) -> Any:
+            return 2 * (sample_indices % self.num_odd) + 1
+
+        def trained_individuals(self, num_individuals: int) -> tuple[range, ...]:
+            return (range(1, 2 * self.num_odd, 2),)
+
+        def evaluation_splits(self, num_individuals: int) -> dict[str, EvaluationSplit]:
+            everyone = EvaluationSplit("everyone", range(num_individuals))
+            return super().evaluation_splits(num_individuals) | {"everyone": everyone}
+
+    config = Config(num_individuals=40, num_biographies=60, distribution=Odd())
+    monkeypatch.setattr(config_module, "CONFIGS", {**CONFIGS, "odd": config})
+    yield Odd
+    distributions._REGISTERED.clear()
+    distributions._REGISTERED.update(registered)
+
+
+@pytest.mark.usefixtures("odd")
+def test_new_distribution_has_its_splits() -> None:
+    config = config_module.get_config("odd")
+    assert list(splits(config)) == ["train", "validation", "everyone", "unseen"]
+    assert splits(config)["train"].individuals == (range(1, 6, 2),)
+    assert individual_ids(config, "train", range(4)).tolist() == [1, 3, 5, 1]
+    assert config_module.config_from("biographies", config.parameters) == config
+
+
+@pytest.mark.usefixtures("odd")
+def test_new_distribution_has_its_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "odd", "--num-odd", "1", "--num", "3"]) == 0
+    printed = capsys.readouterr().out
+    expected = rows(draw(config_module.get_config("odd").replace(num_odd=1), "train", range(3)))
+    assert all(row["text"] in printed for row in expected)
+    assert printed.count(", individual 1\n") == 3
+    with pytest.raises(SystemExit):
+        main(["build", "--help"])
+    assert "number of odd individuals (distribution odd)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.usefixtures("odd")
+def test_new_distribution_has_its_builder_field() -> None:
+    assert builder_config_class()(name="odd", num_odd=5).dataset_config.distribution.num_odd == 5
+
+
+@pytest.mark.usefixtures("odd")
+def test_new_distribution_has_its_card_row() -> None:
+    manifest = specification({"odd": config_module.get_config("odd")})
+    for split in manifest["configs"]["odd"]["splits"].values():
+        split["num_bytes"] = 1
+    assert "\n| `num_odd` | number of odd individuals (distribution odd) |\n" in DatasetCard(render_card(manifest)).text
+
+
+def test_name_of_a_distribution_is_registered_once(odd: type[Distribution]) -> None:
+    with pytest.raises(ValueError, match=r"^a distribution 'odd' is already registered$"):
+        register(odd)
