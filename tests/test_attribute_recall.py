@@ -27,7 +27,8 @@ from plain_metric import (
     without_details,
 )
 
-from bio_facts.generate.attributes import ATTRIBUTES, full_pool_sizes
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.pools import full_pool_sizes
 from bio_facts.measure.baseline import pool_no_knowledge_loss, pool_no_knowledge_losses
 
 pytestmark = ecosystem("evaluate")

@@ -21,11 +21,11 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import bio_facts
-from bio_facts.generate.attributes import ATTRIBUTES, full_pool_sizes
+from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS
 from bio_facts.generate.pieces import piece_table
-from bio_facts.generate.pools import pools
+from bio_facts.generate.pools import full_pool_sizes, pools
 from bio_facts.generate.splits import draw
 from bio_facts.measure.tokens import load_tokenizer
 from bio_facts.publish.build import build

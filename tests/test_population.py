@@ -4,7 +4,8 @@ from chi_square import p_uniform
 
 from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
 from bio_facts.generate.pools import NAME_POOLS, pools
-from bio_facts.generate.population import Population, template_orders
+from bio_facts.generate.population import Population
+from bio_facts.generate.templates import template_orders
 
 MILLION = np.arange(1_000_000)
 FINE_TUNING = np.arange(400_000_000, 400_100_000)

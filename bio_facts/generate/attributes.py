@@ -1,11 +1,8 @@
 """The six attributes of an individual and the pools of their values (paper section 1.2)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-
-from bio_facts.checks import check_integer
-from bio_facts.generate.pools import NAME_POOLS, pools
 
 
 @dataclass(frozen=True)
@@ -38,46 +35,3 @@ ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType(
 VALUE_PARTS: tuple[tuple[str, str], ...] = tuple(
     (attribute.name, pool) for attribute in ATTRIBUTES.values() for pool in attribute.pools
 )
-
-
-def full_pool_sizes() -> dict[str, int]:
-    """Pool name -> number of items: value pools first, then name pools."""
-    return {name: len(items) for name, items in sorted(pools().items(), key=lambda pool: pool[0] in NAME_POOLS)}
-
-
-class PoolSizes(Mapping[str, int]):
-    """Pool name -> number of items in use (the first ones), for every pool. Read-only and hashable.
-
-    Args:
-        sizes: the pools that are not full.
-
-    Raises:
-        ValueError: for an unknown pool, or a size that is not an integer from 1 to the number of its items.
-    """
-
-    def __init__(self, sizes: Mapping[str, int] = MappingProxyType({})) -> None:
-        full = full_pool_sizes()
-        if not isinstance(sizes, Mapping):
-            raise ValueError(f"pool_sizes is {sizes!r}; it must be a mapping of pool names to integers")
-        for pool in sizes:
-            if pool not in full:
-                raise ValueError(f"pool_sizes names {pool!r}; the pools are {', '.join(full)}")
-        self._sizes = {
-            pool: check_integer(f"pool_sizes[{pool!r}]", sizes.get(pool, size), minimum=1, maximum=size)
-            for pool, size in full.items()
-        }
-
-    def __getitem__(self, pool: str) -> int:
-        return self._sizes[pool]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._sizes)
-
-    def __len__(self) -> int:
-        return len(self._sizes)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._sizes.items()))
-
-    def __repr__(self) -> str:
-        return f"PoolSizes({self._sizes})"

@@ -10,7 +10,6 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
 
-from bio_facts.generate.attributes import PoolSizes, full_pool_sizes
 from bio_facts.generate.distributions import (
     DISTRIBUTIONS,
     Celebrities,
@@ -21,7 +20,7 @@ from bio_facts.generate.distributions import (
     Uniform,
     WarmUp,
 )
-from bio_facts.generate.pools import NAME_POOLS
+from bio_facts.generate.pools import NAME_POOLS, PoolSizes, full_pool_sizes
 from bio_facts.generate.population import (
     FIRST_FINE_TUNING_INDIVIDUAL,
     NUM_FINE_TUNING_INDIVIDUALS,

@@ -6,7 +6,6 @@ hold the individuals of other roles (fine-tuning, unseen).
 """
 
 import functools
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from bio_facts.checks import check_indices, check_integer
 from bio_facts.generate import seeding
-from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS, PoolSizes
-from bio_facts.generate.pools import NAME_POOLS, pools
+from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
+from bio_facts.generate.pools import NAME_POOLS, PoolSizes, pools
 from bio_facts.generate.settings import Setting, check_settings
-from bio_facts.generate.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES
+from bio_facts.generate.templates import NUM_TRAINING_TEMPLATES, template_orders
 
 MAX_INDIVIDUALS = 400_000_000  # ids from here on belong to other roles
 FIRST_FINE_TUNING_INDIVIDUAL = 400_000_000
@@ -34,19 +33,6 @@ _FIRST_IDS = np.array([0, FIRST_FINE_TUNING_INDIVIDUAL, FIRST_UNSEEN_INDIVIDUAL]
 def name_space_size() -> int:
     """The number of full names: 900 x 900 x 1000 = 810 million."""
     return math.prod(len(pools()[pool]) for pool in NAME_POOLS)
-
-
-@functools.cache
-def template_orders() -> NDArray[np.uint8]:
-    """All ways to hold out 5 of 25 templates, uint8 [53130, 25]: in each row the 20 training ids, then the 5 held-out ids."""
-    ids = range(NUM_TEMPLATES)
-    num_held_out = NUM_TEMPLATES - NUM_TRAINING_TEMPLATES
-    held_out = np.array(list(itertools.combinations(ids, num_held_out)), dtype=np.uint8)
-    is_held_out = np.zeros((len(held_out), NUM_TEMPLATES), dtype=bool)
-    np.put_along_axis(is_held_out, held_out.astype(np.int64), True, axis=1)
-    orders = np.argsort(is_held_out, axis=1, kind="stable").astype(np.uint8)
-    orders.setflags(write=False)
-    return orders
 
 
 def _check_ids(individual_ids: ArrayLike) -> NDArray[np.int64]:

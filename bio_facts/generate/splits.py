@@ -15,8 +15,8 @@ from bio_facts.generate.biography import Biographies, attribute_orders
 from bio_facts.generate.config import Config, check_biographies
 from bio_facts.generate.distributions import Distribution, Uniform
 from bio_facts.generate.pieces import piece_table
-from bio_facts.generate.population import FIRST_UNSEEN_INDIVIDUAL, NUM_UNSEEN_INDIVIDUALS, template_orders
-from bio_facts.generate.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES
+from bio_facts.generate.population import FIRST_UNSEEN_INDIVIDUAL, NUM_UNSEEN_INDIVIDUALS
+from bio_facts.generate.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES, template_orders
 
 _DIGESTED_ROWS = 64  # of each split
 _EVALUATION_ROWS = 16_000  # paper section 1.4

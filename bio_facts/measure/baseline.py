@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS, PoolSizes
+from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
 from bio_facts.generate.config import Config, get_config
+from bio_facts.generate.pools import PoolSizes
 from bio_facts.generate.population import Population
 from bio_facts.generate.splits import get_split
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import yaml
 
-from bio_facts.generate.attributes import full_pool_sizes
 from bio_facts.generate.config import BaseConfig, Config, all_settings, config_from
-from bio_facts.generate.pools import DATA
+from bio_facts.generate.pools import DATA, full_pool_sizes
 from bio_facts.measure.baseline import split_no_knowledge_loss
 
 _FILE = "dataset_card.md"  # in the wheel below bio_facts/data, in the repository at its root

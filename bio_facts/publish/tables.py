@@ -21,10 +21,9 @@ from bio_facts.generate.population import (
     FIRST_UNSEEN_INDIVIDUAL,
     NUM_FINE_TUNING_INDIVIDUALS,
     NUM_UNSEEN_INDIVIDUALS,
-    template_orders,
 )
 from bio_facts.generate.splits import draw, splits
-from bio_facts.generate.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES, templates
+from bio_facts.generate.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES, template_orders, templates
 
 _INT, _TEXT = pa.int64(), pa.string()
 _C = TypeVar("_C", bound=BaseConfig)
