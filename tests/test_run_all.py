@@ -145,7 +145,7 @@ def test_verdicts_compare_three_seeds(scale: str) -> None:
         (["--seeds", "ten"], ["--seeds", "'ten'", "0,1,2"]),
         (["--scale", "huge"], ["'huge'", "mini"]),
         (["--claims", ""], ["claim is ''", "three_phases"]),
-        (["--launcher", "no_launcher --x"], ["launcher is 'no_launcher --x'", "no command"]),
+        (["--launcher", "no_launcher --x"], ["launcher is 'no_launcher --x'", "does not begin with a command"]),
         (["--launcher", ""], ["launcher is ''"]),
     ],
 )
