@@ -38,7 +38,8 @@ def documented(pattern: str) -> list[str]:
     """What matches in lines of unlabelled blocks and in `code` within the text, of all documents."""
     found = []
     for document, text in DOCUMENTS.items():
-        found += [line.split("   #")[0].rstrip() for block in blocks(document, "") for line in block.splitlines()]
+        unlabelled = [re.sub(r"\\\n\s*", "", block) for block in blocks(document, "")]  # one line for each command
+        found += [line.split("   #")[0].rstrip() for block in unlabelled for line in block.splitlines()]
         without_blocks = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
         found += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", without_blocks)]
         found += [
@@ -196,6 +197,36 @@ def test_linked_files_exist() -> None:
     assert links["README.md"]
     assert [link for link in links["README.md"] if not (ROOT / link).exists()] == []
     assert links["dataset_card.md"] == []  # on the Hub there is nothing to link to
+
+
+MARKDOWN = [
+    *ROOT.glob("*.md"),
+    *(
+        path
+        for folder in ("benchmarks", "bio_facts", "eval", "loading_script", "tests", "train")
+        for path in (ROOT / folder).rglob("*.md")
+    ),
+]
+
+
+def test_no_line_of_markdown_is_longer_than_120_characters() -> None:
+    lines = [
+        (str(path.relative_to(ROOT)), number)
+        for path in MARKDOWN
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > 120
+    ]
+    assert lines == []
+    assert {str(path.relative_to(ROOT)) for path in MARKDOWN} >= {"CHANGELOG.md", "train/recipes/replay/README.md", *DOCUMENTS}
+
+
+def test_all_documents_cite_the_paper_alike_and_readme_and_card_this_dataset() -> None:
+    card = (ROOT / "eval" / "attribute_recall" / "README.md").read_text(encoding="utf-8")
+    entries = {name: blocks(name, "bibtex") for name in DOCUMENTS}
+    assert entries["README.md"] == entries["dataset_card.md"]
+    paper, dataset = entries["README.md"][0].split("\n\n")
+    assert paper in card
+    assert f"Data version {DATA_VERSION}" in dataset
 
 
 def test_tag_of_the_examples_is_that_of_the_data_version() -> None:
