@@ -44,7 +44,7 @@ def test_names_are_all_sizes_times_all_variants() -> None:
 
 def test_names_are_those_of_the_card() -> None:
     card = CARD.read_text(encoding="utf-8")
-    assert f"A size is a number of people: {', '.join(f'n{size}k' for size in SIZES[:5])}, n64k" in card
+    assert f"The size in a name is the number of individuals: {', '.join(f'n{size}k' for size in SIZES[:5])}, n64k" in card
     for row in (
         "`n{size}`",
         f"`n{{size}}-alpha{{{', '.join(ALPHAS)}}}`",
