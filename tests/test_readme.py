@@ -168,9 +168,9 @@ def test_cluster_example_fits_the_executors_and_the_command_after_it(monkeypatch
     built = []
     monkeypatch.setattr(cli, "is_built", lambda configs, out: False)
     monkeypatch.setattr(cli, "build", lambda configs, out, num_workers: built.append((configs, out)) or 0)
-    (command,) = (command for command in documented("bio-facts build") if str(step.out) in command)
+    (command,) = (command for command in documented("bio-facts build") if str(step.output_dir) in command)
     assert main(shlex.split(command)[1:]) == 0
-    assert built == [(step.configs, step.out)]
+    assert built == [(step.configs, step.output_dir)]
 
 
 @pytest.mark.ecosystem
