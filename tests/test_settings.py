@@ -19,7 +19,6 @@ from bio_facts.generate.distributions import DISTRIBUTIONS, Distribution, Evalua
 from bio_facts.generate.population import Population
 from bio_facts.generate.settings import Setting, check_settings, settings_of
 from bio_facts.generate.splits import draw, individual_ids, splits
-from bio_facts.publish.builder import builder_config_class
 from bio_facts.publish.card import render_card
 from bio_facts.publish.manifest import specification
 
@@ -159,7 +158,10 @@ def test_new_distribution_has_its_flag(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.usefixtures("odd")
+@pytest.mark.ecosystem
 def test_new_distribution_has_its_builder_field() -> None:
+    from bio_facts.publish.builder import builder_config_class
+
     assert builder_config_class()(name="odd", num_odd=5).dataset_config.distribution.num_odd == 5
 
 
