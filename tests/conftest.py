@@ -27,6 +27,8 @@ for folder in ("train", "eval"):  # scripts, not packages: their modules are imp
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if "browser" in item.fixturenames:
+            item.add_marker("ecosystem")
         if item.path.stem in UNIT:
             item.add_marker(pytest.mark.unit)
 

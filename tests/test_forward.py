@@ -642,7 +642,7 @@ if processes.is_main_process:
 
 def launched(script: str, tmp_path: Path) -> None:
     """Run it in two processes, with found.json as what to write."""
-    (tmp_path / "script.py").write_text(script)
+    (tmp_path / "script.py").write_text(f"{script}\nPartialState().destroy_process_group()\n")  # else threads may outlive it
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone"]
     environment = SCRIPT_ENVIRONMENT | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     result = subprocess.run(
