@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from bio_facts.checks import Parser, needs, whole_number
 from bio_facts.generate.attributes import ATTRIBUTES
-from bio_facts.generate.config import Config
+from bio_facts.generate.config import Config, check_biographies
 from bio_facts.generate.flags import add_parameters, chosen_config
 from bio_facts.generate.splits import get_split
 from bio_facts.measure.baseline import mean_over_attributes, pool_no_knowledge_losses, split_no_knowledge_losses
@@ -130,9 +130,7 @@ def main() -> None:
     add_parameters(parser)
     arguments = parser.parse_args()
     try:
-        config = chosen_config(arguments.dataset, arguments)
-        if not isinstance(config, Config):
-            raise ValueError(f"dataset is {arguments.dataset!r}, which has no biographies; it must be one such as n64k")
+        config = check_biographies(chosen_config(arguments.dataset, arguments), "dataset", arguments.dataset)
         for split in arguments.splits:
             rows = get_split(config, split).num_rows
             if arguments.num_rows > rows:

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from bio_facts import get_config
 from bio_facts.checks import Parser, needs, whole_number
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.biography import rows
-from bio_facts.generate.config import Config
+from bio_facts.generate.config import get_biographies_config
 from bio_facts.generate.splits import draw, get_split
 from bio_facts.measure.alignment import align
 from bio_facts.measure.tokens import load_tokenizer
@@ -152,9 +151,7 @@ def main() -> None:
     parser.add_argument("--num", type=whole_number("num", 1), default=1000, metavar="K", help="of each split (default: 1000)")
     arguments = parser.parse_args()
     try:
-        tokenizer, config = load_tokenizer(arguments.tokenizer), get_config(arguments.config)
-        if not isinstance(config, Config):
-            raise ValueError(f"config is {arguments.config!r}, which has no biographies; it must be one such as n64k")
+        tokenizer, config = load_tokenizer(arguments.tokenizer), get_biographies_config(arguments.config)
         model_args = _model_args(arguments.model_args)
         for split in ("validation", "unseen"):
             if arguments.num > get_split(config, split).num_rows:
