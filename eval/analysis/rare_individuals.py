@@ -89,7 +89,7 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
 CLAIM = Claim(
     label="C9c",
     name="rare_individuals",
-    title="Rare individuals gain from fine-tuning; others are forgotten later",
+    title="Fine-tuning on rare individuals helps them but still erodes the rest",
     paper=(
         "Fine-tuning on people who were rare in pre-training, but seen, raises what is known of them without the collapse "
         "that new people bring (App. F.3)."

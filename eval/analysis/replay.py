@@ -85,7 +85,7 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
 CLAIM = Claim(
     label="C8",
     name="replay",
-    title="Replay softens forgetting, at the start less than in the end",
+    title="Replay reduces forgetting, but less at the start than at the end",
     paper=(
         "People of pre-training mixed in, each with weight 2 to 1/32 against 1 for a new one: the final loss of old "
         "knowledge is softened, the initial one is not removed (Fig. 5, right)."
