@@ -70,8 +70,9 @@ paper: $(VENV)/.installed-demo
 test-fast: install
 	$(BIN)/python $(PYTEST) -m "unit and not ecosystem"
 
+TESTS ?= not ecosystem
 test: install
-	$(BIN)/python $(PYTEST) -m "not ecosystem"
+	$(BIN)/python $(PYTEST) -m "$(TESTS)"
 
 test-ecosystem: $(ECOSYSTEM)/.installed
 	$(ECOSYSTEM)/bin/python $(PYTEST) -m ecosystem

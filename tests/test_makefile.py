@@ -238,7 +238,7 @@ def test_ci_ends_with_the_minutes_of_each_step(tmp_path: Path) -> None:
     assert [" ".join(line.split()) for line in table[:4]] == [
         "make lint 0:00 passed",
         "make test-fast 0:00 passed: 5 passed, 1 skipped in 3s",
-        "make test 0:00 passed: 5 passed, 1 skipped in 3s",
+        "make test TESTS=not unit and not ecosystem 0:00 passed: 5 passed, 1 skipped in 3s",
         "make test-ecosystem 0:00 passed: 5 passed, 1 skipped in 3s",
     ]
     assert len(table) == 9
@@ -248,5 +248,5 @@ def test_ci_ends_with_the_table_and_an_error_when_a_step_fails(tmp_path: Path) -
     result = continuous_integration(tmp_path, "test")
     assert result.returncode == 2
     table = result.stdout.partition("minutes  result\n")[2].splitlines()
-    assert " ".join(table[-1].split()) == "make test 0:00 FAILED: 1 failed in 3s"
+    assert " ".join(table[-1].split()) == "make test TESTS=not unit and not ecosystem 0:00 FAILED: 1 failed in 3s"
     assert len(table) == 3
