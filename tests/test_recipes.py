@@ -1,4 +1,7 @@
+import copy
+import dataclasses
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +337,14 @@ def test_recipe_and_file_keep_nothing_of_what_they_were_given() -> None:
     assert recipe == load_recipe(SMOKE, {})
     with pytest.raises(TypeError, match="does not support item assignment"):
         read_recipe_file(SMOKE).settings["model_config"]["hidden_size"] = 1  # type: ignore[index]
+
+
+def test_recipe_can_be_copied_pickled_and_hashed(tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, "base: base.yaml\n").recipe(None, {"model_config.extra": {"deep": [1, {"er": 2}]}})
+    for copied in (copy.deepcopy(recipe), pickle.loads(pickle.dumps(recipe))):
+        assert copied == recipe
+        assert hash(copied) == hash(recipe)
+        assert copied.as_dict() == recipe.as_dict()
+    assert dataclasses.asdict(recipe)["model_config"] == recipe.model_config
+    with pytest.raises(TypeError, match="item assignment"):
+        recipe.model_config["hidden_size"] = 1

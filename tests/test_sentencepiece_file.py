@@ -254,3 +254,10 @@ def test_file_with_unused_pieces_is_refused(tmp_path: Path) -> None:
     file.write_bytes(model.SerializeToString())
     with pytest.raises(ValueError, match=r"not supported: unused pieces; expected the ids that SentencePiece gives '.+', \["):
         load_tokenizer(str(file))
+
+
+def test_symbol_that_sentencepiece_takes_apart_is_named(tmp_path: Path) -> None:
+    """In a unigram model, SentencePiece prefers other pieces to such a symbol where they are likelier."""
+    file = trained(tmp_path, user_defined_symbols=["er"], vocab_size=400)
+    with pytest.raises(ValueError, match=r"not supported: user_defined_symbols with 'er', .*; expected the ids"):
+        load_tokenizer(str(file))

@@ -167,6 +167,9 @@ def _unsupported(model: Any, tokenizer: Any, text: str, ids: list[int]) -> list[
     for piece in model.pieces:
         if piece.type == kind.CONTROL and piece.piece in text:
             names.append(f"control symbol {piece.piece!r} in text")
+    within = next((symbol for symbol in symbols if symbol and symbol in text), None)
+    if not names and within is not None:
+        names.append(f"user_defined_symbols with {within!r}, which SentencePiece does not separate everywhere in a text")
     return names
 
 

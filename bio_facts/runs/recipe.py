@@ -3,10 +3,9 @@
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 import bio_facts
@@ -192,10 +191,32 @@ def _check_number(name: str, value: object, expected: str, accept: Any) -> None:
         raise ValueError(f"{name} is {value!r}; it must be {expected}")
 
 
+class FrozenDict(Mapping[str, Any]):
+    """A read-only mapping that can be hashed, copied and pickled; equal to a dict with the same items."""
+
+    def __init__(self, items: Mapping[str, Any]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+
 def frozen(value: Any) -> Any:
     """A copy of plain JSON types that cannot be changed: read-only mappings and tuples, all the way down."""
     if isinstance(value, Mapping):
-        return MappingProxyType({key: frozen(item) for key, item in value.items()})
+        return FrozenDict({key: frozen(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
         return tuple(frozen(item) for item in value)
     return value

@@ -20,7 +20,7 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 if missing := [name for name in ("evaluate", "gradio") if find_spec(name) is None]:
-    # Said here, and not by bio_facts.extras: the page needs no bio_facts.
+    # Said here, and not by bio_facts.checks: the page needs no bio_facts.
     print(
         f'app.py: error: the page needs {" and ".join(missing)}: pip install "bio-facts[eval]", or what README.md names',
         file=sys.stderr,
