@@ -642,7 +642,9 @@ if processes.is_main_process:
 
 def launched(script: str, tmp_path: Path) -> None:
     """Run it in two processes, with found.json as what to write."""
-    (tmp_path / "script.py").write_text(f"{script}\nPartialState().destroy_process_group()\n")  # else threads may outlive it
+    # PyTorch's threads now and then abort an interpreter that ends in its usual way, after the script has done its work.
+    end = "import os; PartialState().wait_for_everyone(); PartialState().destroy_process_group(); os._exit(0)"
+    (tmp_path / "script.py").write_text(f"{script}\n{end}\n")
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone"]
     environment = SCRIPT_ENVIRONMENT | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     result = subprocess.run(
