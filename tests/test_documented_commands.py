@@ -163,7 +163,8 @@ OPTIONS = sorted(
 def test_options_in_the_text_of_a_recipe_are_its_keys(claim: str, options: str, tmp_path: Path) -> None:
     from bio_facts.runs.arguments import parse_arguments
 
-    parse_arguments("", ["--config", str(RECIPES / claim / "mini.yaml"), "--output-dir", str(tmp_path), *shlex.split(options)])
+    given = ["--config", str(RECIPES / claim / "mini.yaml"), "--output-dir", str(tmp_path), *shlex.split(options)]
+    assert parse_arguments("", given).output_dir == tmp_path
 
 
 # Analyses, on runs that are written under the names that run_all.py gives

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-import bio_facts
 from bio_facts.checks import check_integer, needs
+from bio_facts.generate import biography
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.config import Config, check_biographies, get_biographies_config
 from bio_facts.generate.splits import draw, get_split
@@ -265,7 +265,7 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
         if isinstance(self.tokenizer, BiographyTokenizer):
             return [self.tokenizer(batch) for batch in batches]
         limit = context_length(model)
-        return [tokenized(self.tokenizer, bio_facts.rows(batch), max_length=limit) for batch in batches]
+        return [tokenized(self.tokenizer, biography.rows(batch), max_length=limit) for batch in batches]
 
 
 def _integers(steps: Any) -> Collection[int]:

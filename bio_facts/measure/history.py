@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bio_facts.files import write_text
+
 
 class History:
     """Lines with `step` and `split`, one for each; those of training that began anew also have `restart`, 1 for the first time.
@@ -38,9 +40,7 @@ class History:
         self.lines = [line for line in known if _place(line) <= last]
         kept = "".join(f"{text}\n" for text, line in in_file if line is None or _place(line) <= last)
         if self.file is not None and writes and self.file.exists() and kept != self.file.read_text(encoding="utf-8"):
-            partial = self.file.with_name(f"{self.file.name}.partial")
-            partial.write_text(kept, encoding="utf-8")
-            partial.replace(self.file)
+            write_text(self.file, kept)
 
     def has(self, step: int) -> bool:
         """Whether there are lines of a step, since training last began anew."""
