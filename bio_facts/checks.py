@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,7 +67,12 @@ def needs(extra: str, what: str) -> Iterator[None]:
 
 
 def exit_with_error(error: object, code: int = 2) -> NoReturn:
-    """End the program with an exit code and one line on stderr, which names the script."""
+    """End the program with an exit code and one line on stderr, which names the script.
+
+    `python -X dev` also prints the traceback of the exception that is being handled, in case it comes from a bug.
+    """
+    if sys.flags.dev_mode and sys.exception() is not None:
+        traceback.print_exc()
     sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}\n")
     sys.exit(code)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from verdicts import Finding, json_text, print_verdict, read_verdict, result
 
-from bio_facts.checks import Parser
+from bio_facts.checks import Parser, exit_with_error
 from bio_facts.files import write_text
 from bio_facts.runs.curves import Run, read_run
 
@@ -103,6 +103,6 @@ def run_analysis(claim: Claim, doc: str | None) -> None:
         print(f"verdict: {file}", flush=True)
         claim.plot(verdict, file.with_suffix(".png"))
     except ValueError as error:
-        parser.error(" ".join(str(error).split()))
+        exit_with_error(error)
     print(f"picture: {file.with_suffix('.png')}")
     sys.exit(0 if verdict["passed"] else 1)

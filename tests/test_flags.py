@@ -1,4 +1,7 @@
-"""Flags are accepted with dashes and with underscores, however the command declares them."""
+"""Flags are accepted with dashes and with underscores, however the command declares them; and how an error ends a command."""
+
+import subprocess
+import sys
 
 import pytest
 
@@ -41,3 +44,25 @@ def test_an_unknown_flag_is_named_as_it_was_given(capsys):
         parser().parse_args(["--no_such_flag"])
     assert ended.value.code == 2
     assert capsys.readouterr().err == "command: error: unrecognized arguments: --no_such_flag\n"
+
+
+@pytest.mark.parametrize(("options", "has_traceback"), [([], False), (["-X", "dev"], True)])
+def test_an_error_is_one_line_and_has_its_traceback_in_development_mode(options, has_traceback):
+    program = """
+from bio_facts.checks import exit_with_error
+try:
+    [].index(3)
+except ValueError as error:
+    exit_with_error(error)
+"""
+    ended = subprocess.run([sys.executable, *options, "-c", program], capture_output=True, text=True)
+    *before, last = ended.stderr.splitlines()
+    assert (ended.returncode, last) == (2, "-c: error: 3 is not in list")
+    assert ("Traceback (most recent call last):" in before) is has_traceback
+    assert bool(before) is has_traceback
+
+
+def test_an_error_without_an_exception_has_no_traceback():
+    program = "from bio_facts.checks import exit_with_error; exit_with_error('no', code=1)"
+    ended = subprocess.run([sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "-c: error: no\n")
