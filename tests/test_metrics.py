@@ -112,6 +112,11 @@ def test_adding_nothing_changes_nothing() -> None:
     assert_equal(found + zeros(6), found, rel=0)
 
 
+def test_totals_of_other_attributes_are_not_added() -> None:
+    with pytest.raises(ValueError, match=r"^totals of 6 and of 1 attributes cannot be added; they must be of the same"):
+        totals([[1, 2]], [[1, 1]], [[True] * 2]) + zeros(1)
+
+
 def test_slice_has_the_attributes_it_names() -> None:
     found = totals([[1, 1, 0, 2, 3]], [[1, 2, 9, 4, 8]], [[True] * 5])[1:3]
     assert found.loss_sum.tolist() == [4, 8]
@@ -216,6 +221,25 @@ def test_summary_of_no_values_is_refused(lengths: list[int]) -> None:
     )
     with pytest.raises(ValueError, match=r"^there are no values to summarise: attribute_ids are 0 everywhere"):
         found.summary(NAMES)
+
+
+@pytest.mark.parametrize("missing", ["top_probabilities", "entropies"])
+@pytest.mark.parametrize("merged", [False, True])
+def test_detailed_summary_without_the_details_is_refused(missing: str, merged: bool) -> None:
+    columns = {
+        "nlls": np.array([1.0]),
+        "correct": np.array([True]),
+        "attribute_ids": np.array([1]),
+        "row_lengths": np.array([1]),
+        "top_probabilities": np.array([0.5]),
+        "entropies": np.array([0.7]),
+    }
+    detailed = attribute_totals(**columns, num_attributes=1)
+    assert detailed.detailed_summary(["one"])["entropy"] == 0.7
+    found = attribute_totals(**columns | {missing: None}, num_attributes=1)
+    with pytest.raises(ValueError, match=r"^there is no detailed summary without top_probabilities and entropies of all value"):
+        (detailed + found if merged else found).detailed_summary(["one"])
+    assert found.summary(["one"])["attribute_loss"] == 1
 
 
 @pytest.mark.parametrize("row_lengths", [[2], [2, 2], []])

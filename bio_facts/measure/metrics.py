@@ -24,7 +24,8 @@ class AttributeTotals:
     right, values whose first token is. loss_sum: float64 [A], nats. first_probability_sum: float64 [A], of the probability
     of each value's first token. top_probability_sum, entropy_sum: float64 [A], over value tokens, of the largest
     predicted probability and of the prediction's entropy (nats). calibration: float64 [A, 10, 3], for each bin of the
-    largest probability its value tokens, their largest probabilities, and how many are right.
+    largest probability its value tokens, their largest probabilities, and how many are right. num_detailed_tokens: int64 [A],
+    value tokens for which both the largest probability and the entropy were given.
     """
 
     num_values: NDArray[np.int64]
@@ -36,8 +37,14 @@ class AttributeTotals:
     top_probability_sum: NDArray[np.float64]
     entropy_sum: NDArray[np.float64]
     calibration: NDArray[np.float64]
+    num_detailed_tokens: NDArray[np.int64]
 
     def __add__(self, other: "AttributeTotals") -> "AttributeTotals":
+        if len(self.num_values) != len(other.num_values):
+            raise ValueError(
+                f"totals of {len(self.num_values)} and of {len(other.num_values)} attributes cannot be added; they must be of "
+                "the same attributes"
+            )
         return AttributeTotals(*(getattr(self, item.name) + getattr(other, item.name) for item in dataclasses.fields(self)))
 
     def __getitem__(self, attributes: slice) -> "AttributeTotals":
@@ -56,7 +63,11 @@ class AttributeTotals:
 
     def detailed_summary(self, attribute_names: Sequence[str]) -> dict[str, float]:
         """summary, and top_probability and entropy (means over value tokens; nats), overall and per attribute, and
-        expected_calibration_error (over value tokens)."""
+        expected_calibration_error (over value tokens).
+
+        Raises:
+            ValueError: if there is no value at all, or some totals were made without top_probabilities or entropies.
+        """
         return self._summary(attribute_names, detailed=True) | {"expected_calibration_error": self._calibration_error()}
 
     def _summary(self, attribute_names: Sequence[str], detailed: bool) -> dict[str, float]:
@@ -70,6 +81,8 @@ class AttributeTotals:
             "token_loss": (self.loss_sum, self.num_tokens),
         }
         if detailed:
+            if (self.num_detailed_tokens != self.num_tokens).any():
+                raise ValueError("there is no detailed summary without top_probabilities and entropies of all value tokens")
             ratios["top_probability"] = (self.top_probability_sum, self.num_tokens)
             ratios["entropy"] = (self.entropy_sum, self.num_tokens)
         found: dict[str, float] = {name: float(total.sum() / count.sum()) for name, (total, count) in ratios.items()}
@@ -100,7 +113,7 @@ def attribute_totals(
     """Totals of the tokens of several rows, one row after another: all arrays [n] but row_lengths [B], whose sum is n.
 
     nlls: negative log-likelihood of each token, nats. correct: whether it is the arg-max. attribute_ids: 0 = not a value
-    token, 1..num_attributes otherwise. top_probabilities, entropies (nats): of the predictions; None counts as 0.
+    token, 1..num_attributes otherwise. top_probabilities, entropies (nats): of the predictions; detailed_summary needs both.
 
     Raises:
         ValueError: if row_lengths do not add up to n, or an attribute id is above num_attributes.
@@ -111,6 +124,7 @@ def attribute_totals(
     starts = np.flatnonzero(first_tokens(attribute_ids, row_lengths)[is_value])  # among the value tokens
     ids = attribute_ids[is_value].astype(np.int64) - 1
     loss, right = nlls[is_value].astype(np.float64), correct[is_value].astype(bool)
+    has_details = top_probabilities is not None and entropies is not None
     zeros = np.zeros(len(ids))
     top = zeros if top_probabilities is None else top_probabilities[is_value].astype(np.float64)
     entropy = zeros if entropies is None else entropies[is_value].astype(np.float64)
@@ -134,6 +148,7 @@ def attribute_totals(
         top_probability_sum=by_attribute(ids, top),
         entropy_sum=by_attribute(ids, entropy),
         calibration=np.stack(calibration, axis=-1).reshape(num_attributes, NUM_CALIBRATION_BINS, 3).astype(np.float64),
+        num_detailed_tokens=by_attribute(ids if has_details else ids[:0]),
     )
 
 
