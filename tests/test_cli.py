@@ -273,6 +273,10 @@ KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, popu
         ("sample n1k-celebrities --num-celebrities 0", "num_celebrities is 0; it must be an integer of at least 1"),
         ("sample n1k-celebrities --celebrity-weight 1.5", "argument --celebrity-weight: it is '1.5'; it must be an integer"),
         ("sample n1k-warmup --num-warmup-individuals 1001", "num_warmup_individuals is 1001; it must be an integer from 1"),
+        (
+            "sample n1k-groups --num-group-biographies 10000000000000000000000",
+            "num_group_biographies is 10000000000000000000000; it must be an integer from 1 to 1,000,000,000,000",
+        ),
         ("sample n1k-finetune1k --replay-weight -1", "replay_weight is -1.0; it must be a number from 0 to 1,000"),
         ("sample templates --seed 1", "unknown parameter 'seed' of a config of templates; it has none"),
         ("sample n1k --pool-sizes cities", "argument --pool-sizes: it is 'cities'; it must be like cities=32,years=4"),

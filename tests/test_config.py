@@ -273,7 +273,11 @@ def test_templates_have_no_parameters() -> None:
     [
         ("n1k-alpha0.6", {"alpha": 4}, "alpha is 4; it must be a number from 0 to 3"),
         ("n1k-celebrities", {"num_celebrities": 1_001}, "num_celebrities is 1001; it must be an integer from 1 to 1,000"),
-        ("n1k-warmup", {"num_warmup_biographies": -1}, "num_warmup_biographies is -1; it must be an integer of at least 0"),
+        (
+            "n1k-warmup",
+            {"num_warmup_biographies": -1},
+            "num_warmup_biographies is -1; it must be an integer from 0 to 1,000,000,000,000",
+        ),
         ("n1k-finetune1k", {"replay_weight": -1}, "replay_weight is -1; it must be a number from 0 to 1,000"),
         (
             "n1k-groups",

@@ -458,17 +458,17 @@ def test_derived_default_follows_the_number_of_individuals() -> None:
         (lambda: Celebrities(celebrity_weight=None), "celebrity_weight is None; it must be an integer from 1 to 1,000"),  # type: ignore[arg-type]
         (lambda: Celebrities(Fraction(5)), "num_celebrities is Fraction(5, 1); it must be an integer of at least 1"),  # type: ignore[arg-type]
         (lambda: WarmUp(True), "num_warmup_individuals is True; it must be an integer of at least 1"),
-        (lambda: WarmUp(5, False), "num_warmup_biographies is False; it must be an integer of at least 0"),
-        (lambda: WarmUp(5, -1), "num_warmup_biographies is -1; it must be an integer of at least 0"),
-        (lambda: WarmUp(5, 1.5), "num_warmup_biographies is 1.5; it must be an integer of at least 0"),  # type: ignore[arg-type]
+        (lambda: WarmUp(5, False), "num_warmup_biographies is False; it must be an integer from 0 to 1,000,000,000,000"),
+        (lambda: WarmUp(5, -1), "num_warmup_biographies is -1; it must be an integer from 0 to 1,000,000,000,000"),
+        (lambda: WarmUp(5, 1.5), "num_warmup_biographies is 1.5; it must be an integer from 0 to 1,000,000,000,000"),  # type: ignore[arg-type]
         (lambda: Groups(0), "num_groups is 0; it must be an integer from 1 to 64"),
         (lambda: Groups(None), "num_groups is None; it must be an integer from 1 to 64"),  # type: ignore[arg-type]
         (lambda: Groups(True), "num_groups is True; it must be an integer from 1 to 64"),
         (lambda: Groups(2.0), "num_groups is 2.0; it must be an integer from 1 to 64"),  # type: ignore[arg-type]
         (lambda: Groups(4, 5, -1), "first_group is -1; it must be an integer of at least 0"),
-        (lambda: Groups(4, 2.5), "num_group_biographies is 2.5; it must be an integer of at least 1"),  # type: ignore[arg-type]
+        (lambda: Groups(4, 2.5), "num_group_biographies is 2.5; it must be an integer from 1 to 1,000,000,000,000"),  # type: ignore[arg-type]
         (lambda: Groups(65), "num_groups is 65; it must be an integer from 1 to 64"),
-        (lambda: Groups(4, 0), "num_group_biographies is 0; it must be an integer of at least 1"),
+        (lambda: Groups(4, 0), "num_group_biographies is 0; it must be an integer from 1 to 1,000,000,000,000"),
         (lambda: Groups(4, 5, 4), "first_group is 4; it must be an integer from 0 to 3"),
         (lambda: Groups(4, 5, True), "first_group is True; it must be an integer of at least 0"),
         (lambda: FineTuning(0), "num_fine_tuning_individuals is 0; it must be an integer from 1 to 200,000,000"),

@@ -176,3 +176,62 @@ def test_new_distribution_has_its_card_row() -> None:
 def test_name_of_a_distribution_is_registered_once(odd: type[Distribution]) -> None:
     with pytest.raises(ValueError, match=r"^a distribution 'odd' is already registered$"):
         register(odd)
+
+
+class NotADataclass(Distribution):
+    name = "not_a_dataclass"
+
+
+@dataclass
+class Mutable:
+    name = "mutable"
+
+
+class Inherited(DISTRIBUTIONS["power_law"]):  # type: ignore[misc,valid-type]
+    name = "inherited"
+
+
+@dataclass(frozen=True)
+class Nameless(Distribution):
+    pass
+
+
+@dataclass(frozen=True)
+class Undeclared(Distribution):
+    name = "undeclared"
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Unbounded(Distribution):
+    name = "unbounded"
+    share: Annotated[float, Setting("a share")] = 0.5
+
+
+@dataclass(frozen=True)
+class Hiding(Distribution):
+    name = "hiding"
+    seed: Annotated[int, Setting("a seed")] = 0
+
+
+@pytest.mark.parametrize(
+    ("distribution", "message"),
+    [
+        (NotADataclass, "distribution NotADataclass is not a frozen dataclass; put @dataclass(frozen=True) below @register"),
+        (Mutable, "distribution Mutable is not a frozen dataclass; put @dataclass(frozen=True) below @register"),
+        (Inherited, "distribution Inherited is not a frozen dataclass; put @dataclass(frozen=True) below @register"),
+        (Nameless, "distribution Nameless has name None; it must be a string, such as 'uniform'"),
+        (Undeclared, "field size of distribution Undeclared has no Setting; declare it as Annotated[int, Setting(...)]"),
+        (Unbounded, "field share of distribution Unbounded is a number without a maximum; its Setting must have one"),
+        (Hiding, "field seed of distribution Hiding has the name of a field of Config; choose another name"),
+    ],
+)
+def test_incomplete_distribution_is_not_registered(distribution: Any, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        register(distribution)
+    assert str(error.value) == message
+    assert distribution not in DISTRIBUTIONS.values()
+
+
+def test_names_that_no_distribution_may_use_are_those_of_config() -> None:
+    assert set(settings_of(Config)) == distributions._CONFIG_FIELDS

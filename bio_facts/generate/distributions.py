@@ -8,6 +8,7 @@ A new distribution is one class: a frozen dataclass with `@register`, a subclass
 each. Flags of bio-facts, fields of the `datasets` builder, the dataset card and the splits follow from it.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,12 +22,17 @@ from bio_facts.checks import check_integer
 from bio_facts.generate import seeding
 from bio_facts.generate.population import FIRST_FINE_TUNING_INDIVIDUAL, FIRST_UNSEEN_INDIVIDUAL, Population
 from bio_facts.generate.power_law import cumulative_weights
-from bio_facts.generate.settings import Setting, check_settings
+from bio_facts.generate.settings import Setting, check_settings, settings_of
+
+MAX_BIOGRAPHIES = 1_000_000_000_000  # of an exported train split
 
 _MAX_WEIGHT = 1_000
 _MAX_GROUPS = 64  # each has a validation split
 _MAX_DENOMINATOR = 1_000_000
 _MAX_POWER_LAW_INDIVIDUALS = 20_000_000  # their weights take 15 seconds and a gigabyte
+# The fields of Config, whose module imports this one. A distribution's field of the same name would hide Config's in the
+# parameters, and so in the fingerprint.
+_CONFIG_FIELDS = frozenset({"num_individuals", "population_seed", "pool_sizes", "num_biographies", "seed", "distribution"})
 
 
 class EvaluationSplit(NamedTuple):
@@ -78,10 +84,29 @@ _D = TypeVar("_D", bound=type[Distribution])
 
 
 def register(distribution: _D) -> _D:
-    """Class decorator: add a distribution to DISTRIBUTIONS under its name; ValueError if the name is taken."""
-    if distribution.name in _REGISTERED:
-        raise ValueError(f"a distribution {distribution.name!r} is already registered")
-    _REGISTERED[distribution.name] = distribution
+    """Class decorator: add a distribution to DISTRIBUTIONS under its name.
+
+    Raises:
+        ValueError: if it has no name or one that is taken, is not a frozen dataclass, or has a field without a Setting, a
+            number without a maximum, or a field that Config has.
+    """
+    what, name = f"distribution {distribution.__name__}", getattr(distribution, "name", None)
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{what} has name {name!r}; it must be a string, such as 'uniform'")
+    if name in _REGISTERED:
+        raise ValueError(f"a distribution {name!r} is already registered")
+    parameters = vars(distribution).get("__dataclass_params__")  # its own: a subclass inherits the attribute
+    if parameters is None or not parameters.frozen:
+        raise ValueError(f"{what} is not a frozen dataclass; put @dataclass(frozen=True) below @register")
+    settings = settings_of(distribution)
+    for field in dataclasses.fields(distribution):  # type: ignore[arg-type]
+        if field.name not in settings:
+            raise ValueError(f"field {field.name} of {what} has no Setting; declare it as Annotated[int, Setting(...)]")
+        if settings[field.name].type is float and settings[field.name].maximum is None:
+            raise ValueError(f"field {field.name} of {what} is a number without a maximum; its Setting must have one")
+        if field.name in _CONFIG_FIELDS:
+            raise ValueError(f"field {field.name} of {what} has the name of a field of Config; choose another name")
+    _REGISTERED[name] = distribution
     return distribution
 
 
@@ -160,7 +185,10 @@ class WarmUp(Distribution):
         int | None, Setting("number of individuals shown during warm-up; default: an eighth of all", minimum=1)
     ] = None
     num_warmup_biographies: Annotated[
-        int | None, Setting("number of warm-up samples; default: three times the number of individuals", minimum=0)
+        int | None,
+        Setting(
+            "number of warm-up samples; default: three times the number of individuals", minimum=0, maximum=MAX_BIOGRAPHIES
+        ),
     ] = None
 
     def resolved(self, num_individuals: int) -> Self:
@@ -252,7 +280,8 @@ class Groups(Distribution):
         int, Setting("number of groups, shown one after another; divides num_individuals", minimum=1, maximum=_MAX_GROUPS)
     ] = 4
     num_group_biographies: Annotated[
-        int | None, Setting("number of samples of each group; default: 16 times the size of a group", minimum=1)
+        int | None,
+        Setting("number of samples of each group; default: 16 times the size of a group", minimum=1, maximum=MAX_BIOGRAPHIES),
     ] = None
     first_group: Annotated[int, Setting("index of the group shown first, from 0 to num_groups - 1", minimum=0)] = 0
 
