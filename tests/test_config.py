@@ -260,7 +260,17 @@ CONFIG_FIELDS = ["distribution", "num_biographies", "num_individuals", "pool_siz
 def test_unknown_parameter_is_refused_with_those_there_are(name: str, parameter: str, what: str, known: list[str]) -> None:
     with pytest.raises(ValueError) as error:
         CONFIGS[name].replace(num_individuals=10, **{parameter: 1})
-    assert str(error.value) == f"unknown parameter {parameter!r} of a {what}; it has {', '.join(sorted(known))}"
+    message = f"unknown parameter {parameter!r} of a {what}; it has {', '.join(sorted(known))}"
+    assert str(error.value).removesuffix("; alpha is a parameter of distribution power_law") == message
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "owner"),
+    [("n1k", "alpha", "power_law"), ("n1k-alpha0.6", "num_groups", "groups"), ("individuals", "replay_weight", "fine_tuning")],
+)
+def test_parameter_of_another_distribution_is_refused_with_its_name(name: str, parameter: str, owner: str) -> None:
+    with pytest.raises(ValueError, match=f"; {parameter} is a parameter of distribution {owner}$"):
+        CONFIGS[name].replace(**{parameter: 1})
 
 
 def test_templates_have_no_parameters() -> None:

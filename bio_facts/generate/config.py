@@ -177,7 +177,9 @@ def _check_names(given: Mapping[str, Any], known: Mapping[str, Any] | set[str], 
     for name in given:
         if name not in known:
             choice = f"it has {', '.join(sorted(known))}" if known else "it has none"
-            raise ValueError(f"unknown parameter {name!r} of a {what}; {choice}")
+            owners = [owner for owner, distribution in DISTRIBUTIONS.items() if name in settings_of(distribution)]
+            hint = f"; {name} is a parameter of distribution {' or '.join(owners)}" if owners else ""
+            raise ValueError(f"unknown parameter {name!r} of a {what}; {choice}{hint}")
 
 
 def all_settings() -> dict[str, Setting]:
