@@ -48,8 +48,7 @@ class WriteShards(PipelineStep):  # type: ignore[misc]
         with locked(folder, shared=True):
             for shard in all_shards(self.configs)[rank::world_size]:
                 with self.track_time():
-                    for count in write_shard(shard, folder):
-                        self.stat_update("rows", value=count)
+                    self.stat_update("rows", value=write_shard(shard, folder))
 
 
 class ReadBiographies(PipelineStep):  # type: ignore[misc]

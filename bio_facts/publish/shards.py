@@ -94,14 +94,14 @@ def _leaves(schema: pa.Schema) -> list[str]:
     return [columns.column(index).path for index in range(len(columns))]
 
 
-def write_shard(shard: Shard, folder: Path) -> Iterator[int]:
-    """Write one shard of an export in `folder`, unless it exists; yields the number of rows of each batch written."""
+def write_shard(shard: Shard, folder: Path) -> int:
+    """Write one shard of an export in `folder`, unless it exists; the number of rows written."""
     if (folder / shard.path).exists():
-        return
+        return 0
     with shard_writer(folder / shard.path, table_of(shard.config).schema) as writer:
         for rows in shard.batches:
             writer.write_batch(record_batch(shard.config, shard.split, np.asarray(rows)))
-            yield len(rows)
+    return len(shard.rows)
 
 
 def read_shard(shard: Shard, folder: Path) -> Iterator[tuple[range, pa.RecordBatch]]:
