@@ -17,7 +17,7 @@ UNIT = {
     *("test_alignment", "test_attention", "test_baseline", "test_boundaries", "test_card", "test_chi_square", "test_cli"),
     *("test_committed_results", "test_config", "test_distributions", "test_goldens", "test_invariants", "test_metrics"),
     *("test_models", "test_order", "test_phases", "test_population", "test_recipes", "test_tables", "test_pools"),
-    *("test_runs", "test_seeding", "test_settings", "test_shards", "test_splits", "test_templates"),
+    *("test_manifest", "test_runs", "test_seeding", "test_settings", "test_shards", "test_splits", "test_templates"),
 }
 
 for folder in ("train", "eval"):  # scripts, not packages: their modules are imported as the scripts do

@@ -1,6 +1,25 @@
 """The manifest of an export: which configs it holds, and for each split the number of rows, bytes and the content digest.
 
-It depends on nothing but the configs and DATA_VERSION: two builds of the same configs have the same manifest.
+It depends on nothing but the configs and DATA_VERSION: two builds of the same configs have the same manifest. That of
+`bio-facts build templates --output-dir export`:
+
+    {
+      "data_version": "1.0.0",
+      "configs": {
+        "templates": {
+          "table": "templates",
+          "fingerprint": "99ee2e3273157f2a",
+          "parameters": {},
+          "splits": {
+            "train": {
+              "num_rows": 150,
+              "num_bytes": 15320,
+              "content_digest": "97e686905d3e46ce0673f13cacd0be59192df36c82926993323c1d7934277cb3"
+            }
+          }
+        }
+      }
+    }
 """
 
 import json
@@ -15,6 +34,7 @@ from bio_facts.publish.tables import num_rows
 
 MANIFEST = "manifest.json"
 CARD = "README.md"
+_ENTRY_KEYS = {"table", "fingerprint", "parameters", "splits"}
 
 
 def specification(configs: Mapping[str, BaseConfig]) -> dict[str, Any]:
@@ -62,6 +82,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         without_digests(manifest)
+        for entry in manifest["configs"].values():
+            if not entry.keys() >= _ENTRY_KEYS or not isinstance(entry["parameters"], dict):
+                raise ValueError("an entry lacks a key, or its parameters are not a JSON object")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(f"{folder} is not an export of bio-facts: it has no {MANIFEST}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -100,7 +123,12 @@ def configs_of(manifest: dict[str, Any], folder: Path) -> dict[str, BaseConfig]:
             f"{folder} holds data {manifest['data_version']}; this is bio-facts for data {DATA_VERSION}: "
             "install the release that wrote it"
         )
-    configs = {name: config_from(entry["table"], entry["parameters"]) for name, entry in manifest["configs"].items()}
-    if without_digests(manifest) != specification(configs):
-        raise ValueError(f"{folder / MANIFEST} is damaged: fingerprints or row counts do not match its parameters")
+    path = folder / MANIFEST
+    try:
+        configs = {name: config_from(entry["table"], entry["parameters"]) for name, entry in manifest["configs"].items()}
+        expected = specification(configs)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if without_digests(manifest) != expected:
+        raise ValueError(f"{path} is damaged: fingerprints or row counts do not match its parameters")
     return configs
