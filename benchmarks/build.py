@@ -32,7 +32,7 @@ from bio_facts.publish.tables import TABLES, num_rows, record_batch
 
 _REPEATS = 5
 FIRST_ROW = """
-import contextlib, time, bio_facts.publish.builder
+import contextlib, time, bio_facts.publish.datasets_builder
 with contextlib.suppress(ImportError):
     import torch  # datasets imports it, where it is installed, when the first stream is made
 start = time.perf_counter()

@@ -11,7 +11,7 @@ from bio_facts.generate.splits import draw, splits
 
 if TYPE_CHECKING:
     from bio_facts.measure.scoring import Scores, score
-    from bio_facts.publish.builder import load_dataset
+    from bio_facts.publish.datasets_builder import load_dataset
 
 __version__ = "0.1.0"
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 # Drawing biographies needs neither pyarrow nor datasets nor torch: names that do are imported on first use.
-_LAZY = {"load_dataset": "publish.builder", "Scores": "measure.scoring", "score": "measure.scoring"}
+_LAZY = {"load_dataset": "publish.datasets_builder", "Scores": "measure.scoring", "score": "measure.scoring"}
 
 
 def __dir__() -> list[str]:

@@ -3,8 +3,8 @@
 datasets 4 and newer run no scripts: use the Parquet files of an export there, or bio_facts.load_dataset.
 """
 
-from bio_facts.publish import builder
+from bio_facts.publish import datasets_builder
 
 
-class BioFactsScript(builder.BioFacts):
+class BioFactsScript(datasets_builder.BioFacts):
     """The builder of the package."""

@@ -26,7 +26,7 @@ LAYERS: dict[str, set[str]] = {
 BASE = {"checks", "files"}  # import nothing of the package
 # module -> the libraries that it is for
 FOR_LIBRARIES = {
-    "publish/builder.py": {"datasets"},
+    "publish/datasets_builder.py": {"datasets"},
     "publish/datatrove_steps.py": {"datatrove"},
     "measure/callbacks.py": {"transformers", "accelerate"},
     "runs/training.py": {"torch", "transformers", "accelerate"},
@@ -127,7 +127,7 @@ def test_names_that_load_a_library_are_there_when_asked_for() -> None:
 def test_load_dataset_is_there_when_asked_for() -> None:
     import bio_facts
 
-    assert bio_facts.load_dataset.__module__ == "bio_facts.publish.builder"
+    assert bio_facts.load_dataset.__module__ == "bio_facts.publish.datasets_builder"
 
 
 def test_no_public_name_hides_a_module() -> None:

@@ -30,7 +30,7 @@ LAZY = bio_facts._LAZY
 PACKAGES = {"bio_facts": ROOT, "analysis": ROOT / "eval"}  # name -> the folder that it is imported from
 # Extra -> the files whose commands and functions it is for.
 PARTS = {
-    "hub": ["bio_facts/publish/builder.py", "bio_facts/publish/hub.py", "loading_script/*.py"],
+    "hub": ["bio_facts/publish/datasets_builder.py", "bio_facts/publish/hub.py", "loading_script/*.py"],
     "datatrove": ["bio_facts/publish/datatrove_steps.py"],
     "train": [
         "train/*.py",
@@ -272,7 +272,7 @@ def run_script_without(packages: tuple[str, ...], script: str, *arguments: objec
     [
         ("datasets", "import bio_facts; bio_facts.load_dataset('n1k')", "hub"),
         ("datasets", "from bio_facts import load_dataset", "hub"),
-        ("datasets", "import bio_facts.publish.builder", "hub"),
+        ("datasets", "import bio_facts.publish.datasets_builder", "hub"),
         pytest.param("dill", "import bio_facts; bio_facts.load_dataset('n1k')", "hub", marks=pytest.mark.ecosystem),
         ("datatrove", "from bio_facts.publish.datatrove_steps import WriteShards", "datatrove"),
         ("transformers", "from bio_facts.measure.callbacks import AttributeEvaluation", "train"),

@@ -160,7 +160,7 @@ def test_new_distribution_has_its_flag(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.usefixtures("odd")
 @pytest.mark.ecosystem
 def test_new_distribution_has_its_builder_field() -> None:
-    from bio_facts.publish.builder import builder_config_class
+    from bio_facts.publish.datasets_builder import builder_config_class
 
     assert builder_config_class()(name="odd", num_odd=5).dataset_config.distribution.num_odd == 5
 

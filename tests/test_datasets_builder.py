@@ -22,7 +22,7 @@ pytestmark = ecosystem("datasets")
 import datasets  # noqa: E402
 from datasets import DatasetDict, IterableDatasetDict, Value  # noqa: E402
 
-from bio_facts.publish.builder import BioFacts, BioFactsConfig  # noqa: E402
+from bio_facts.publish.datasets_builder import BioFacts, BioFactsConfig  # noqa: E402
 
 # 20,000 rows of train are two parts, which is what processes share.
 NAME = "n1k-alpha0.6"
@@ -93,7 +93,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         numbers.append(len(indices))
         return record_batch(config, split, indices)
 
-    monkeypatch.setattr("bio_facts.publish.builder.record_batch", counting)
+    monkeypatch.setattr("bio_facts.publish.datasets_builder.record_batch", counting)
     return numbers
 
 
@@ -301,7 +301,7 @@ def test_interrupted_making_leaves_no_cache(tmp_path: Path, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("bio_facts.publish.builder.record_batch", interrupted)
+        patched.setattr("bio_facts.publish.datasets_builder.record_batch", interrupted)
         bio_facts.load_dataset("templates", cache_dir=tmp_path)
     assert len(bio_facts.load_dataset("templates", split="train", cache_dir=tmp_path)) == 150
 
