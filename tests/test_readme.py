@@ -189,6 +189,20 @@ def test_documented_make_targets_exist(command: str) -> None:
     subprocess.run(["make", "--dry-run", *shlex.split(command)[1:]], cwd=ROOT, check=True, capture_output=True)
 
 
+def test_map_of_files_has_every_module_once() -> None:
+    (content,) = blocks("README.md", "text")
+    listed, folder = [], ""
+    for line in filter(None, content.splitlines()):
+        if not line.startswith(" "):
+            folder = line.split()[0]
+            continue
+        names, _ = re.split(r" {2,}", line.strip(), maxsplit=1)  # each with what it is for
+        listed += [folder + name for name in names.split(", ")]
+    command = ["git", "ls-files", "bio_facts/*.py", "train/*.py", "eval/*.py"]
+    tracked = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    assert sorted(listed) == sorted(tracked)
+
+
 def test_linked_files_exist() -> None:
     links = {
         document: [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith(("http", "#"))]
