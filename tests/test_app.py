@@ -100,11 +100,11 @@ def test_example_is_about_biographies_of_the_mini_recipe() -> None:
 def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What make_example.py needs of a finished run, with a model that was not trained."""
     from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
-    from bio_facts.runs.folder import write_config
+    from bio_facts.runs.folder import RunFolder
     from bio_facts.runs.training import build_model
 
     folder, recipe, tokenizer = tmp_path_factory.mktemp("run"), load_recipe(SMOKE, {}), load_tokenizer("bio_facts")
-    write_config(folder, recipe.as_config())
+    RunFolder(folder).write_config(recipe.as_config())
     for saved in (build_model(recipe, tokenizer, BiographyTokenizer(tokenizer).max_length), tokenizer):
         saved.save_pretrained(folder / f"checkpoint-{recipe.num_steps}")
     return folder

@@ -14,7 +14,8 @@ from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recip
 from safetensors.torch import load_file
 
 from bio_facts.runs.environment import _DECIDED_BY_RECIPE, apply_recipe, use_full_precision
-from bio_facts.runs.machine import check_machine, other_machine, this_machine
+from bio_facts.runs.folder import RunFolder
+from bio_facts.runs.machine import machine_difference, this_machine
 
 MEMORY = ROOT / "train" / "recipes" / "associative_memory" / "smoke.yaml"
 SHORT = ("--num_steps", 4, "--eval_every", "[[2, 4]]", "--save_every", 2, "--keep_models_at", "[]", "--num_eval_biographies", 5)
@@ -192,10 +193,10 @@ def one_thread() -> Any:
 def test_variable_of_numeric_libraries_is_compared(
     name: str, plain: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check_machine(plain / "config.json")
+    RunFolder(plain).check_machine()
     monkeypatch.setenv(name, "7")
     with pytest.raises(ValueError, match=rf"environment \{{\}}, here \{{'{name}': '7'\}}; .* --allow-other-machine$"):
-        check_machine(plain / "config.json")
+        RunFolder(plain).check_machine()
 
 
 @pytest.mark.parametrize(
@@ -217,21 +218,21 @@ def test_other_device_processes_and_versions_are_refused(
     changed = found | change | {"versions": found["versions"] | change.get("versions", {})}
     (cut / "config.json").write_text(json.dumps(changed), encoding="utf-8")
     with pytest.raises(ValueError) as refused:
-        check_machine(cut / "config.json")
+        RunFolder(cut).check_machine()
     assert difference in str(refused.value)
     assert "--allow-other-machine" in str(refused.value)
 
 
 def test_instructions_of_the_cpu_do_not_matter_to_a_gpu() -> None:
     here = this_machine() | {"device": "NVIDIA H100 80GB HBM3"}
-    assert other_machine(here | {"cpu_capability": "Z900"}, here) is None
+    assert machine_difference(here | {"cpu_capability": "Z900"}, here) is None
 
 
 def test_what_an_earlier_version_did_not_record_is_not_compared(cut: Path, one_thread: None) -> None:
     found = config(cut)
     del found["cpu_capability"], found["environment"]
     (cut / "config.json").write_text(json.dumps(found), encoding="utf-8")
-    check_machine(cut / "config.json")
+    RunFolder(cut).check_machine()
 
 
 # Devices that are not there

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bio_facts.runs.checkpoints import checkpoint_folder, is_finished
-from bio_facts.runs.folder import METRICS_FILE, check_folder, read_metrics
+from bio_facts.runs.checkpoints import checkpoint_folder
+from bio_facts.runs.folder import RunFolder
 from bio_facts.runs.recipe_files import DEFAULT_SCRIPT, RecipeFile, read_recipe_file
 
 SCALES = ("smoke", "mini", "paper")
@@ -57,19 +57,17 @@ class Job:
     def count_steps(self, output_dir: Path) -> None:
         """Read from its metrics how far it is."""
         if self.is_resumable:
-            lines = read_metrics(output_dir / self.name / METRICS_FILE)
+            lines = RunFolder(output_dir / self.name).metrics
             self.steps = int(lines[-1]["step"]) - int(self.recipe.first_step) if lines else 0
 
     def is_done(self, output_dir: Path) -> bool:
         """Whether its run is complete; ValueError if its folder holds another run."""
-        folder = output_dir / self.name
-        check_folder(folder, self.recipe.as_config())
-        lines = read_metrics(folder / METRICS_FILE)
-        if not lines or not self.is_resumable:
-            return bool(lines)
-        step = int(lines[-1]["step"])
-        finished = is_finished(lines, step, self.recipe.num_steps, self.recipe.stop_below)
-        return finished and checkpoint_folder(folder, step).is_dir()
+        folder = RunFolder(output_dir / self.name)
+        folder.check_run(self.recipe.as_config())
+        if not folder.metrics or not self.is_resumable:
+            return bool(folder.metrics)
+        step = int(folder.metrics[-1]["step"])
+        return folder.is_finished(step) and checkpoint_folder(folder.path, step).is_dir()
 
     def start(self, output_dir: Path, launcher: Sequence[str], logs: Path, environment: Mapping[str, str]) -> None:
         """Start its process, which appends to NAME.log in the folder `logs`."""
