@@ -1,4 +1,4 @@
-"""Train a language model on biographies that are made on the fly, and measure what it knows as it learns.
+"""Train a language model on biographies generated on the fly, and measure how much of them it recalls as it learns.
 
 Pre-training: a fresh model.
   python train/pretrain.py --config train/recipes/three_phases/mini.yaml --output-dir runs/demo --seed 10
@@ -6,14 +6,14 @@ Pre-training: a fresh model.
   accelerate launch --num_processes 2 train/pretrain.py --config RECIPE.yaml --output-dir runs/two     # two GPUs
   python train/pretrain.py --config runs/demo/config.json --output-dir runs/again                      # repeat a run
 
-Fine-tuning: the last model of a finished run (--source), on other biographies.
+Fine-tuning: the last model of a finished run (--source) of the same seed, on other biographies.
   python train/pretrain.py --config train/recipes/fine_tuning/mini.yaml --arm new112 --seed 10 \\
-      --source runs/three_phases-10 --output-dir runs/fine_tuning-10
+      --source runs/demo --output-dir runs/fine_tuning-10
 
 Attention patching (paper section 3.1, Fig. 3): the model that --source kept at step attention.start_step, trained on the same
 samples as the source; in each forward pass it is given the attention patterns of the model of step attention.reference_step.
   python train/pretrain.py --config train/recipes/attention_patching/mini.yaml --arm after --seed 10 \\
-      --source runs/three_phases-10 --output-dir runs/patching-10
+      --source runs/demo --output-dir runs/patching-10
 
 Rerunning a command resumes an interrupted run, and does nothing if the run is complete. The folder then holds config.json,
 metrics.jsonl (one line per evaluated step and split) and the last two checkpoints, each of which loads with
