@@ -149,12 +149,12 @@ class TemplatesTable(Table[TemplatesConfig]):
     def record_batch(self, config: TemplatesConfig, split: str, indices: ArrayLike) -> pa.RecordBatch:
         """See Table."""
         rows = self._checked_indices(config, split, indices)
-        everything = [
+        all_templates = [
             {"attribute": attribute, "template_id": template_id, "template": template.fill("{name}", "{value}")}
             for attribute in ATTRIBUTES
             for template_id, template in enumerate(templates()[attribute])
         ]
-        return pa.RecordBatch.from_pylist(everything, schema=self.schema).take(pa.array(rows))
+        return pa.RecordBatch.from_pylist(all_templates, schema=self.schema).take(pa.array(rows))
 
 
 # Table name (BaseConfig.table) -> Table.

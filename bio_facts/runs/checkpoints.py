@@ -71,24 +71,24 @@ def _is_complete(folder: Path) -> bool:
 def load_weights(checkpoint: Path, model: Any) -> None:
     """Give a model the weights of a checkpoint.
 
-    In a checkpoint, the weights of some models have other names and shapes than in the model. from_pretrained knows them, the
-    Trainer does not: it leaves such weights as they are, with a warning.
+    Some models save weights under other names and in other shapes than they have in memory. from_pretrained converts them; the
+    Trainer does not, and only warns that it left such weights unchanged.
 
     Raises:
-        ValueError: naming the first tensor that the checkpoint lacks, has too many, or has in another shape than `model`.
+        ValueError: naming the first tensor that only the model or only the checkpoint has, or whose shape differs.
     """
     with only_errors():
         loaded, info = type(model).from_pretrained(
             checkpoint, config=copy.deepcopy(model.config), output_loading_info=True, ignore_mismatched_sizes=True
         )
-    different = [f"lacks {name}, which the recipe's model has" for name in sorted(info["missing_keys"])]
-    different += [f"has {name}, which the recipe's model lacks" for name in sorted(info["unexpected_keys"])]
-    different += [
+    differences = [f"lacks {name}, which the recipe's model has" for name in sorted(info["missing_keys"])]
+    differences += [f"has {name}, which the recipe's model lacks" for name in sorted(info["unexpected_keys"])]
+    differences += [
         f"has {name} of shape {tuple(shape)}, the recipe's model {tuple(expected)}"
         for name, shape, expected in sorted(info["mismatched_keys"])
     ]
-    if different:
-        raise ValueError(f"checkpoint {checkpoint} {different[0]}; use the recipe it was made with, or another output_dir")
+    if differences:
+        raise ValueError(f"checkpoint {checkpoint} {differences[0]}; use the recipe it was made with, or another output_dir")
     model.load_state_dict(loaded.state_dict())
 
 
@@ -107,7 +107,7 @@ def kept_model(run: Path, step: int) -> Path:
     """The folder of the model that a run kept at a step.
 
     Raises:
-        ValueError: if there is none, naming those that there are.
+        ValueError: if there is none; lists the steps whose models are kept.
     """
     folder = run / MODELS_FOLDER / f"step-{step}"
     if not folder.is_dir():

@@ -214,20 +214,19 @@ def check_seeds(groups: Mapping[Any, Sequence[Run]], name: str) -> None:
         raise ValueError(f"runs of {name.format(key)} lack seed {min(missing)}; all must have {seeds}")
 
 
-def check_alike(runs: Sequence[Run], *but: str) -> None:
-    """ValueError naming a recipe key in which two runs differ, unless it is the seed or one of `but`.
+def check_alike(runs: Sequence[Run], *allowed: str) -> None:
+    """ValueError naming a recipe key in which two runs differ, unless it is the seed or one of `allowed`.
 
-    A dot in a key reaches into a mapping; a mapping in `but` stands for all its keys.
+    A dot in a key reaches into a mapping; a mapping in `allowed` stands for all its keys.
     """
     settings = [flatten(run.recipe) for run in runs]
     for run, flat in zip(runs, settings, strict=True):
         for key in sorted(flat.keys() | settings[0].keys()):
-            varies = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in but)
-            if not varies and flat.get(key) != settings[0].get(key):
-                allowed = " and ".join(["seed", *but])
+            is_allowed = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in allowed)
+            if not is_allowed and flat.get(key) != settings[0].get(key):
                 raise ValueError(
                     f"runs {runs[0].folder} and {run.folder} differ in {key} ({settings[0].get(key)!r} and "
-                    f"{flat.get(key)!r}); they may differ in {allowed} alone"
+                    f"{flat.get(key)!r}); they may differ in {' and '.join(['seed', *allowed])} alone"
                 )
 
 

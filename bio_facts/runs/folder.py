@@ -1,4 +1,4 @@
-"""The output folder of a run: config.json (which run it is), metrics.jsonl (its evaluations), and errors for other folders."""
+"""The output folder of a run: config.json (which run it is), metrics.jsonl (its evaluations), and checks before it is used."""
 
 import json
 from collections.abc import Mapping

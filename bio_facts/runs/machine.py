@@ -9,7 +9,7 @@ import bio_facts
 from bio_facts.checks import needs
 from bio_facts.measure.models import reason
 
-# What changes the last digits of a run; a CPU's capability only where it computes.
+# What changes the last digits of a run; cpu_capability is compared only if the run is on a CPU.
 _COMPARED = ("device", "cpu_capability", "environment", "num_processes", "torch", "transformers", "accelerate")
 # Variables with which numeric libraries choose other instructions or orders of sums.
 _VARIABLES = (

@@ -1,4 +1,4 @@
-"""The plan of a sweep: the runs that the recipes of all claims need, each once, and how far each is."""
+"""The plan of a sweep: the runs that the recipes of all claims need, each once, and the progress of each."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SCALES = ("smoke", "mini", "paper")
 
 @dataclass
 class Job:
-    """One run to do, by `script` with the recipe of an arm of `file`.
+    """One run of a sweep: `script` with the recipe of an arm of `file`.
 
     name: of its folder. source: the job whose run it starts from. steps: those done so far, by its metrics. code: the exit
     code, once it has ended. flags: further arguments of the script.
@@ -43,7 +43,7 @@ class Job:
 
     @property
     def num_steps(self) -> int:
-        """Steps that it takes, at most; once it has ended, those that it took. A run that takes seconds counts as none."""
+        """The most steps that it can take; once it has ended, those that it took. 0 for a run that takes seconds."""
         if not self.is_resumable:
             return 0
         return self.steps if self.code is not None else int(self.recipe.num_steps - self.recipe.first_step)
@@ -55,7 +55,7 @@ class Job:
         return words + (["--source", str(output_dir / self.source.name)] if self.source is not None else [])
 
     def count_steps(self, output_dir: Path) -> None:
-        """Read from its metrics how far it is."""
+        """Set `steps` from its metrics."""
         if self.is_resumable:
             lines = RunFolder(output_dir / self.name).metrics
             self.steps = int(lines[-1]["step"]) - int(self.recipe.first_step) if lines else 0
@@ -169,7 +169,7 @@ def plan_claims(
     All claims are planned first, so that a run has the same name whichever claims are asked for.
 
     Raises:
-        ValueError: if a recipe file is missing or not right.
+        ValueError: if a recipe file is missing or invalid.
     """
     plan = Plan(scripts, recipe_classes, output_dir)
     for claim in claims_of(scripts / "recipes", scale):
