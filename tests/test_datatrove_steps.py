@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ecosystem, other_process_holding
+from conftest import contents, ecosystem, other_process_holding
 
 from bio_facts.files import locked
 from bio_facts.generate.biography import rows
@@ -44,10 +44,6 @@ if __name__ == "__main__":
     step = WriteShards({"small": small, "templates": TemplatesConfig()}, sys.argv[1])
     LocalPipelineExecutor([step], tasks=2, workers=1, logging_dir=sys.argv[2]).run()
 """
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def execute(steps: list[Any], logs: Path, tasks: int, workers: int = 1) -> Any:

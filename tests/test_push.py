@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import assert_refused, ecosystem
+from conftest import assert_refused, contents, ecosystem
 from hub_server import HubServer, Reply, Repo, Request
 
 from bio_facts.generate.biography import rows
@@ -93,10 +93,6 @@ def published(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with HubServer(tmp_path_factory.mktemp("published") / "hub") as server:
         assert push(server, export).returncode == 0
         yield server
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def state(hub: HubServer) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from bio_facts.publish.shards import (
     ROWS_PER_BATCH,
     ROWS_PER_SHARD,
     Shard,
+    all_shards,
     chunks,
     read_shard,
     shard_writer,
@@ -73,6 +74,15 @@ def test_batches_cover_the_rows_of_a_shard(monkeypatch: pytest.MonkeyPatch, smal
     assert [shard.batches for shard in shards("c", CONFIG) if shard.split == "train"] == [
         [range(40), range(40, 50)],
         [range(50, 90)],
+    ]
+
+
+def test_shards_of_an_export_are_in_the_order_of_the_manifest() -> None:
+    configs = {"b": CONFIG, "a": TemplatesConfig(), "c": CONFIGS["individuals"]}
+    assert [(shard.config_name, shard.split) for shard in all_shards(configs) if "-00000-of" in shard.path.name] == [
+        ("a", "train"),
+        *(("b", split) for split in ("train", "validation", "unseen")),
+        *(("c", split) for split in ("pretrain", "finetune", "unseen")),
     ]
 
 
