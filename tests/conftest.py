@@ -1,8 +1,9 @@
+import itertools
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,29 @@ def export(tmp_path: Path, small_shards: None) -> Path:
     folder = tmp_path / "export"
     build(TEMPLATES, folder, 2)
     return folder
+
+
+@pytest.fixture(scope="module")
+def load_recall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Loads eval/attribute_recall as users do, in a folder of its own."""
+    import evaluate
+
+    folder, numbers = tmp_path_factory.mktemp("evaluate"), itertools.count()
+
+    def load(config_name: str | None = None, **options: Any) -> Any:
+        cache = folder / f"cache{next(numbers)}"
+        return evaluate_load(str(ROOT / "eval" / "attribute_recall"), config_name, cache_dir=str(cache), **options)
+
+    evaluate_load = evaluate.load
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate.config, "HF_MODULES_CACHE", folder / "modules")
+        yield load
+
+
+@pytest.fixture(scope="module")
+def recall(load_recall: Callable[..., Any]) -> dict[str, Any]:
+    """Config name -> metric, for calls of compute alone; in memory, where an error leaves no lock behind."""
+    return {name: load_recall(name, keep_in_memory=True) for name in ("default", "details", "text")}
 
 
 @pytest.fixture(scope="session")
