@@ -142,7 +142,7 @@ def test_straddling_tokens_of_all_rows_are_added_up() -> None:
     assert align(words(), rows_with_two, 0).num_straddling_tokens == 2
 
 
-@pytest.mark.parametrize("kind", ["own", "byte_level_bpe", "wordpiece"])
+@pytest.mark.parametrize("kind", ["bio_facts", "byte_level_bpe", "wordpiece"])
 def test_special_tokens_that_a_tokenizer_adds_are_there_and_no_values(kind: str) -> None:
     backend = Tokenizer.from_str(tokenizer_of(kind).backend_tokenizer.to_str())
     backend.add_special_tokens(["<s>", "</s>"])
@@ -182,7 +182,7 @@ def test_row_that_cannot_be_tokenised_by_pieces_counts_as_apart() -> None:
 
 
 def test_padding_side_and_truncation_of_the_tokenizer_change_nothing() -> None:
-    plain = tokenizer_of("own")
+    plain = tokenizer_of("bio_facts")
     backend = Tokenizer.from_str(plain.backend_tokenizer.to_str())
     backend.enable_truncation(7)
     backend.enable_padding(length=300, direction="left")
@@ -354,8 +354,8 @@ def test_rows_of_other_libraries_have_the_tokens_of_plain_ones(make: Callable[[l
     given = [dict(row) for row in ROWS[:4]]
     pq.write_table(pa.Table.from_pylist(given), tmp_path / "rows.parquet")
     found, expected = (
-        align(tokenizer_of("own"), make(given, tmp_path / "rows.parquet"), 0),
-        align(tokenizer_of("own"), given, 0),
+        align(tokenizer_of("bio_facts"), make(given, tmp_path / "rows.parquet"), 0),
+        align(tokenizer_of("bio_facts"), given, 0),
     )
     for name in ("input_ids", "attribute_ids"):
         assert [ids.tolist() for ids in getattr(found, name)] == [ids.tolist() for ids in getattr(expected, name)]
@@ -397,7 +397,7 @@ def test_names_that_are_no_list_of_spans_are_refused() -> None:
 
 def test_text_with_a_nul_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^row 0: text has a NUL at character 1; it must be text without NUL characters$"):
-        align(tokenizer_of("own"), [row_of("x\0 London", major="London")], 0)
+        align(tokenizer_of("bio_facts"), [row_of("x\0 London", major="London")], 0)
 
 
 # Spaces that a tokenizer puts into the text
@@ -501,15 +501,15 @@ def test_tokens_of_several_spaces_are_the_same_trimmed_or_not(text: str) -> None
 def test_values_and_names_that_pandas_filled_are_not_compared(missing: Any) -> None:
     row = row_of("x London", major="London") | {"name_spans": missing}
     row["attributes"][0]["value"] = missing
-    assert marked(tokenizer_of("own"), row) == marked(tokenizer_of("own"), row_of("x London", major="London"))
+    assert marked(tokenizer_of("bio_facts"), row) == marked(tokenizer_of("bio_facts"), row_of("x London", major="London"))
     row["attributes"][0]["value"] = 3.0
     with pytest.raises(ValueError, match=r"^row 0: major is 3\.0, but its span 2\.\.8 holds 'London'$"):
-        align(tokenizer_of("own"), [row], 0)
+        align(tokenizer_of("bio_facts"), [row], 0)
 
 
 def test_values_missing_in_a_data_frame_are_not_compared() -> None:
     spans = [{"attribute": "major", "start": 2, "end": 8, "value": "London"}, {"attribute": "company", "start": 9, "end": 12}]
     filled = pd.DataFrame(spans).to_dict("records")
     assert filled[1]["value"] != filled[1]["value"]  # NaN; else the test shows nothing
-    aligned = align(tokenizer_of("own"), [{"text": "x London IBM", "attributes": filled}], 0)
+    aligned = align(tokenizer_of("bio_facts"), [{"text": "x London IBM", "attributes": filled}], 0)
     assert set(aligned.attribute_ids[0].tolist()) == {0, *(ATTRIBUTES[name].attribute_id for name in ("major", "company"))}

@@ -33,7 +33,7 @@ class TheirData(torch.utils.data.Dataset[dict]):
         return len(SENTENCES)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        ids = torch.tensor((tokenizer_of("own")(SENTENCES[index]).input_ids + [0] * 16)[:16])
+        ids = torch.tensor((tokenizer_of("bio_facts")(SENTENCES[index]).input_ids + [0] * 16)[:16])
         return {"input_ids": ids, "labels": ids}
 
 
@@ -57,12 +57,12 @@ def their_trainer(tmp_path: Path, model: Any = None, **options: Any) -> Trainer:
         use_cpu=True,
         **{"save_strategy": "no", "report_to": []} | options,
     )
-    model = model_of("llama", tokenizer_of("own")) if model is None else model
+    model = model_of("llama", tokenizer_of("bio_facts")) if model is None else model
     return Trainer(model=model, args=arguments, train_dataset=TheirData(), eval_dataset=TheirData())
 
 
 def watch(**options: Any) -> AttributeEvaluation:
-    return AttributeEvaluation(tokenizer_of("own"), DATA, num_biographies=NUM_BIOGRAPHIES, batch_size=2, **options)
+    return AttributeEvaluation(tokenizer_of("bio_facts"), DATA, num_biographies=NUM_BIOGRAPHIES, batch_size=2, **options)
 
 
 def places(callback: AttributeEvaluation) -> list[tuple[int, str]]:
@@ -110,9 +110,9 @@ def test_without_steps_and_evaluations_there_is_the_untrained_model_alone(tmp_pa
 def test_history_has_the_metrics_of_the_model_at_that_step(tmp_path: Path) -> None:
     trainer, callback = their_trainer(tmp_path), watch(steps=[0, 4])
     callback.attach(trainer)
-    untrained = model_of("llama", tokenizer_of("own"))
+    untrained = model_of("llama", tokenizer_of("bio_facts"))
     trainer.train()
-    tokenize = BiographyTokenizer(tokenizer_of("own"))
+    tokenize = BiographyTokenizer(tokenizer_of("bio_facts"))
     for step, model in ((0, untrained), (4, trainer.model)):
         for split in ("validation", "unseen"):
             batch = tokenize(draw(DATA, split, range(NUM_BIOGRAPHIES)))
@@ -165,7 +165,7 @@ def test_training_goes_on_as_it_would_have(tmp_path: Path) -> None:
     weights, losses = [], []
     for callbacks in ([], [watch(steps=[0, 1, 2, 4])]):
         torch.manual_seed(3)
-        model = model_of("gpt2", tokenizer_of("own"))  # which has dropout
+        model = model_of("gpt2", tokenizer_of("bio_facts"))  # which has dropout
         observed, trainer = Observer(model), their_trainer(tmp_path, model)
         for callback in callbacks:
             callback.attach(trainer)
@@ -197,7 +197,7 @@ def test_resumed_training_does_not_evaluate_the_untrained_model_again(tmp_path: 
 
 
 def test_config_may_be_a_name_and_tokenizer_one_of_ours() -> None:
-    callback = AttributeEvaluation(BiographyTokenizer(tokenizer_of("own")), "n1k")
+    callback = AttributeEvaluation(BiographyTokenizer(tokenizer_of("bio_facts")), "n1k")
     assert callback.data == get_config("n1k")
 
 
@@ -218,13 +218,13 @@ def test_config_may_be_a_name_and_tokenizer_one_of_ours() -> None:
 )
 def test_argument_that_cannot_be_is_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError) as error:
-        AttributeEvaluation(tokenizer_of("own"), DATA, **arguments)
+        AttributeEvaluation(tokenizer_of("bio_facts"), DATA, **arguments)
     assert str(error.value).startswith(message)
 
 
 def test_unknown_config_and_slow_tokenizer_are_refused() -> None:
     with pytest.raises(ValueError, match="n2k"):
-        AttributeEvaluation(tokenizer_of("own"), "n2k")
+        AttributeEvaluation(tokenizer_of("bio_facts"), "n2k")
 
     class Snail:
         is_fast = False
@@ -315,7 +315,7 @@ def test_scores_are_the_models_at_hand_though_its_step_has_a_line(tmp_path: Path
     trainer = watched(tmp_path, callback)
     trainer.train()
     last = callback.history[-1]["attribute_loss"]
-    trainer.model.load_state_dict(model_of("llama", tokenizer_of("own")).state_dict())
+    trainer.model.load_state_dict(model_of("llama", tokenizer_of("bio_facts")).state_dict())
     assert trainer.evaluate()["eval_unseen/attribute_loss"] == pytest.approx(callback.history[0]["attribute_loss"], rel=1e-6)
     assert callback.history[-1]["attribute_loss"] == last
     assert places(callback) == [(step, "unseen") for step in range(5)]
@@ -345,7 +345,7 @@ def test_resumed_training_has_no_step_twice(new_process: bool, tmp_path: Path) -
 
 def test_training_that_begins_anew_with_a_smaller_batch_is_told_apart(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
-    callback, model = watch(splits=["unseen"], file=file), model_of("llama", tokenizer_of("own"))
+    callback, model = watch(splits=["unseen"], file=file), model_of("llama", tokenizer_of("bio_facts"))
 
     def out_of_memory(module: Any, args: Any, named: dict[str, Any]) -> None:
         if module.training and trainer.state.global_step == 2 and len(named["input_ids"]) == 2:
@@ -408,7 +408,7 @@ def test_early_stopping_sees_the_metrics_wherever_it_was_given(tmp_path: Path) -
     arguments = their_trainer(tmp_path, **EVERY_STEP, **best, save_strategy="steps", save_steps=1).args
     data = {name: TheirData() for name in "ab"}
     trainer = Trainer(
-        model=model_of("llama", tokenizer_of("own")), args=arguments, train_dataset=TheirData(), eval_dataset=data,
+        model=model_of("llama", tokenizer_of("bio_facts")), args=arguments, train_dataset=TheirData(), eval_dataset=data,
         callbacks=[stopping],
     )  # fmt: skip
     callback.attach(trainer)
@@ -447,7 +447,7 @@ def test_second_callback_of_a_trainer_needs_a_file_and_names_of_its_own(tmp_path
     second = watch(splits=["train"], file=tmp_path / "others.jsonl").attach(trainer)
     logged: list[dict] = []
     third = AttributeEvaluation(
-        tokenizer_of("own"), Config(num_individuals=9), splits=["unseen"], num_biographies=2, log=logged.append
+        tokenizer_of("bio_facts"), Config(num_individuals=9), splits=["unseen"], num_biographies=2, log=logged.append
     ).attach(trainer)
     first.attach(trainer)
     trainer.train()
@@ -508,10 +508,9 @@ def test_all_texts_of_a_config_are_scored_as_score_does(tmp_path: Path) -> None:
     trainer, callback = their_trainer(tmp_path), watch(steps=[0], splits=["unseen"])
     callback.attach(trainer)
     trainer.train()
-    found = score(
-        model_of("llama", tokenizer_of("own")), tokenizer_of("own"), rows(draw(DATA, "unseen", range(NUM_BIOGRAPHIES)))
-    )
-    assert callback.history[0]["attribute_loss"] == pytest.approx(found.totals().summary(NAMES)["attribute_loss"], rel=1e-6)
+    texts, tokenizer = rows(draw(DATA, "unseen", range(NUM_BIOGRAPHIES))), tokenizer_of("bio_facts")
+    totals = score(model_of("llama", tokenizer), tokenizer, texts).totals()
+    assert callback.history[0]["attribute_loss"] == pytest.approx(totals.summary(NAMES)["attribute_loss"], rel=1e-6)
 
 
 @pytest.mark.ecosystem

@@ -42,11 +42,11 @@ Make = Callable[[], Any]
 
 
 def llama() -> Any:
-    return model_of("llama", tokenizer_of("own"))
+    return model_of("llama", tokenizer_of("bio_facts"))
 
 
 def scored(model: Any) -> Scores:
-    return score(model, tokenizer_of("own"), ROWS, batch_size=2)
+    return score(model, tokenizer_of("bio_facts"), ROWS, batch_size=2)
 
 
 def assert_scored_by_its_own_logits(model: Any) -> None:
@@ -71,13 +71,13 @@ class State:
 
 
 def evaluate(model: Any) -> None:
-    AttributeEvaluation(tokenizer_of("own"), "n1k", num_biographies=2).evaluate(State(), model)
+    AttributeEvaluation(tokenizer_of("bio_facts"), "n1k", num_biographies=2).evaluate(State(), model)
 
 
 @pytest.mark.parametrize("run", [scored, check_causal, evaluate], ids=["score", "check_causal", "callback"])
 @pytest.mark.parametrize("fails", [False, True])
 def test_every_module_keeps_its_mode(run: Callable[[Any], object], fails: bool) -> None:
-    model = model_of("gpt2", tokenizer_of("own")).train()
+    model = model_of("gpt2", tokenizer_of("bio_facts")).train()
     model.transformer.h[0].eval()
     model.transformer.h[1].attn.eval()
     model.transformer.h[1].attn.c_proj.train()
@@ -129,8 +129,8 @@ def test_model_that_keeps_what_its_first_forward_computes_can_be_trained_afterwa
 
         def __init__(self) -> None:
             super().__init__()
-            self.embedding = torch.nn.Embedding(len(tokenizer_of("own")), 8)
-            self.head = torch.nn.Linear(8, len(tokenizer_of("own")))
+            self.embedding = torch.nn.Embedding(len(tokenizer_of("bio_facts")), 8)
+            self.head = torch.nn.Linear(8, len(tokenizer_of("bio_facts")))
             self.rotations: torch.Tensor | None = None
 
         def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
@@ -208,7 +208,7 @@ class TwoHeads(Wrong):
 
     def __init__(self) -> None:
         super().__init__()
-        self.second = torch.nn.Linear(16, len(tokenizer_of("own")))
+        self.second = torch.nn.Linear(16, len(tokenizer_of("bio_facts")))
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         hidden = self.hidden(input_ids)
@@ -228,7 +228,7 @@ class OnRealTokens(Wrong):
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         logits = self.inner.lm_head(self.hidden(input_ids))
-        period = tokenizer_of("own")(".").input_ids[0]
+        period = tokenizer_of("bio_facts")(".").input_ids[0]
         scale = 1 + torch.arange(logits.shape[-2]) % 3
         return torch.where((input_ids == period).any(), logits * scale[:, None], logits)
 
@@ -258,7 +258,7 @@ def test_texts_may_grow_beyond_what_the_trial_saw() -> None:
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "mamba"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
 def test_output_layer_sees_chosen_positions_alone_in_any_dtype(family: str, dtype: str) -> None:
-    model = model_of(family, tokenizer_of("own")).to(getattr(torch, dtype))
+    model = model_of(family, tokenizer_of("bio_facts")).to(getattr(torch, dtype))
     seen = []
     layer = model.get_output_embeddings()
     forward = layer.forward
@@ -305,7 +305,7 @@ def test_model_whose_gate_opened_since_it_was_tried_is_scored_by_its_own_logits(
 
 def test_callback_tries_a_model_anew_at_each_evaluation() -> None:
     model, losses = Gated(), []
-    callback, state = AttributeEvaluation(tokenizer_of("own"), "n1k", num_biographies=5, splits=["validation"]), State()
+    callback, state = AttributeEvaluation(tokenizer_of("bio_facts"), "n1k", num_biographies=5, splits=["validation"]), State()
     for state.global_step, gate in enumerate((0, 0.5)):
         model.gate.data.fill_(gate)
         losses.append(callback.evaluate(state, model)["validation/attribute_loss"])
@@ -358,7 +358,7 @@ def test_another_output_layer_is_tried_anew() -> None:
         def forward(self, hidden: torch.Tensor) -> torch.Tensor:
             return super().forward(hidden) + torch.arange(hidden.shape[-2])[:, None]
 
-    layer = Shifting(16, len(tokenizer_of("own")), bias=False)
+    layer = Shifting(16, len(tokenizer_of("bio_facts")), bias=False)
     layer.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone() * 2)
     layer.register_forward_hook(lambda module, args, output: output.roll(1, dims=-2))
     model.set_output_embeddings(layer)
@@ -431,7 +431,7 @@ def test_model_compiled_in_place_scores_as_the_model_itself() -> None:
 
 
 def test_model_offloaded_to_disk_scores_as_the_model_itself(tmp_path: Path) -> None:
-    tied = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer_of("own")), n_embd=16, n_layer=1, n_head=2)).eval()
+    tied = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer_of("bio_facts")), n_embd=16, n_layer=1, n_head=2)).eval()
     expected = scored(tied).totals().loss_sum
     offloaded = disk_offload(tied, tmp_path)
     assert next(offloaded.parameters()).device.type == "meta"
@@ -453,7 +453,7 @@ def test_adapters_on_any_layer_are_scored(targets: list[str], use_dora: bool) ->
     torch.manual_seed(0)
     config = LoraConfig(task_type="CAUSAL_LM", target_modules=targets, r=2, use_dora=use_dora, init_lora_weights=False)
     model = get_peft_model(llama(), config)
-    assert vocabulary_size(model) == len(tokenizer_of("own"))
+    assert vocabulary_size(model) == len(tokenizer_of("bio_facts"))
     assert_scored_by_its_own_logits(model)
     assert scored(model).totals().loss_sum != pytest.approx(scored(llama()).totals().loss_sum, rel=1e-6)  # they are at work
 
@@ -523,7 +523,7 @@ def test_context_is_what_a_model_leaves_to_a_text(make: Make, length: int | None
 def headless() -> Any:
     from transformers import GPT2Model
 
-    model = GPT2Model(GPT2Config(vocab_size=len(tokenizer_of("own")), n_embd=16, n_layer=1, n_head=2))
+    model = GPT2Model(GPT2Config(vocab_size=len(tokenizer_of("bio_facts")), n_embd=16, n_layer=1, n_head=2))
     model.config.return_dict = False
     return model
 
@@ -619,11 +619,11 @@ assert processes.num_processes == 2
 losses = []
 for kind in (lambda tokenizer: tokenizer, BiographyTokenizer):
     for num_biographies in (1, 3):
-        model, mesh = model_of("llama", tokenizer_of("own")), init_device_mesh("cpu", (2,))
+        model, mesh = model_of("llama", tokenizer_of("bio_facts")), init_device_mesh("cpu", (2,))
         for module in (*model.model.layers, model):
             fully_shard(module, mesh=mesh)
         callback = AttributeEvaluation(
-            kind(tokenizer_of("own")), Config(num_individuals=20), num_biographies=num_biographies, batch_size=1,
+            kind(tokenizer_of("bio_facts")), Config(num_individuals=20), num_biographies=num_biographies, batch_size=1,
             splits=["validation"],
         )
         state = TrainerState(is_world_process_zero=processes.is_main_process)
@@ -661,7 +661,7 @@ def test_processes_of_a_sharded_model_make_as_many_forwards_as_one_another(tmp_p
     """With one biography the second process has none; with three the first has one batch more. Both would wait for ever."""
     launched(SHARDED, tmp_path)
     *losses, message = json.loads((tmp_path / "found.json").read_text())
-    data, tokenizer = Config(num_individuals=20), tokenizer_of("own")
+    data, tokenizer = Config(num_individuals=20), tokenizer_of("bio_facts")
     expected = [
         score(llama(), tokenizer, rows(draw(data, "validation", range(number)))).totals().loss_sum.sum() / (6 * number)
         for number in (1, 3)
@@ -688,9 +688,9 @@ for error in (ValueError("this row"), KeyError("that row")):
                 raise error
             return super()._tokens(split, rows, model)
 
-    callback = Failing(tokenizer_of("own"), Config(num_individuals=20), num_biographies=2)
+    callback = Failing(tokenizer_of("bio_facts"), Config(num_individuals=20), num_biographies=2)
     try:
-        callback.evaluate(TrainerState(), model_of("llama", tokenizer_of("own")))
+        callback.evaluate(TrainerState(), model_of("llama", tokenizer_of("bio_facts")))
     except (ValueError, RuntimeError) as raised:
         messages.append(f"{type(raised).__name__}: {raised}")
     except KeyError:
