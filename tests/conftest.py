@@ -21,7 +21,7 @@ UNIT = {
     *("test_models", "test_order", "test_phases", "test_population", "test_recipes", "test_tables", "test_pools"),
     *("test_runs", "test_seeding", "test_settings", "test_shards", "test_splits", "test_templates", "test_verify"),
     *("test_build", "test_build_disk", "test_build_existing_folder", "test_distribution_settings", "test_locks"),
-    *("test_power_law",),
+    *("test_alignment_rows", "test_alignment_spaces", "test_power_law"),
 }
 
 for folder in ("train", "eval"):  # scripts, not packages: their modules are imported as the scripts do
