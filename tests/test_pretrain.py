@@ -221,7 +221,7 @@ def test_seconds_never_fall_over_a_resumption(smoke_run: Path, tmp_path: Path) -
         lambda folder: os.truncate(folder / "model.safetensors", 1000),
         lambda folder: os.truncate(folder / "optimizer.pt", 1000),
     ],
-    ids=["no state", "cut state", "other step", "no model", "no optimizer", "cut model", "cut optimizer"],
+    ids=["no state", "truncated state", "other step", "no model", "no optimizer", "truncated model", "truncated optimizer"],
 )
 def test_incomplete_checkpoint_is_removed_and_the_one_before_is_used(
     smoke_run: Path, tmp_path: Path, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
