@@ -222,7 +222,7 @@ def test_seconds_never_fall_over_a_resumption(smoke_run: Path, tmp_path: Path) -
         lambda folder: os.truncate(folder / "model.safetensors", 1000),
         lambda folder: os.truncate(folder / "optimizer.pt", 1000),
     ],
-    ids=["no state", "cut state", "other step", "no model", "no optimizer", "cut model", "cut optimizer"],
+    ids=["no state", "truncated state", "other step", "no model", "no optimizer", "truncated model", "truncated optimizer"],
 )
 def test_incomplete_checkpoint_is_removed_and_the_one_before_is_used(
     smoke_run: Path, tmp_path: Path, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
@@ -460,11 +460,11 @@ def test_model_whose_saved_weights_have_other_names_resumes(kind: str, tmp_path:
     whole = load_file(tmp_path / "whole" / "checkpoint-4" / "model.safetensors")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "whole" / "checkpoint-4")
     assert set(whole) != set(model.state_dict())  # else the test shows nothing
-    cut = shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    shutil.rmtree(cut / "checkpoint-4")
-    done = train(cut, *arguments)
+    interrupted = shutil.copytree(tmp_path / "whole", tmp_path / "interrupted")
+    shutil.rmtree(interrupted / "checkpoint-4")
+    done = train(interrupted, *arguments)
     assert done.returncode == 0, done.stderr
-    resumed = load_file(cut / "checkpoint-4" / "model.safetensors")
+    resumed = load_file(interrupted / "checkpoint-4" / "model.safetensors")
     assert resumed.keys() == whole.keys()
     assert {name for name in resumed if not torch.equal(resumed[name], whole[name])} == set()
-    assert metrics(cut, without=("seconds",)) == metrics(tmp_path / "whole", without=("seconds",))
+    assert metrics(interrupted, without=("seconds",)) == metrics(tmp_path / "whole", without=("seconds",))
