@@ -1,6 +1,6 @@
 # make demo: from an empty machine to the curve of the three phases.   make help: all commands.
 PYTHON ?= python3
-# What training, analyses and our own tests need; and, for make test-ecosystem alone, what other people's packages need.
+# Two environments: for training, analyses and our own tests; and, with more packages, for make test-ecosystem.
 VENV := .venv
 ECOSYSTEM := .venv-ecosystem
 BIN := $(VENV)/bin
@@ -32,7 +32,7 @@ help:
 
 install: $(VENV)/.installed-test
 
-# A stamp for each level. Each environment gets torch first, then the rest.
+# A stamp file for each set of packages. PyTorch is installed first, because its build depends on the machine.
 other_build = $(if $(filter auto $(shell cat $(1)/.torch 2>/dev/null),$(TORCH)),,force)
 $(VENV)/.torch: constraints.txt $(call other_build,$(VENV))
 $(ECOSYSTEM)/.torch: constraints.txt $(call other_build,$(ECOSYSTEM))

@@ -2,7 +2,7 @@
 
   python benchmarks/build.py --config n64k --output-file benchmarks/build.json
 
-Builds the config twice, with an eighth of its rows and with all, in processes of their own; has datatrove tasks write the
+Builds the config twice, with an eighth of its rows and with all, each in a new process; has datatrove tasks write the
 same shards; times the stages on one thread, and the first row of a stream after imports. Ratios compare within the run:
 memory of the whole to memory of the eighth; tasks to build; all cores to what hashing and compressing alone would take.
 """
@@ -66,7 +66,7 @@ def build_by_tasks(config: str, folder: Path) -> dict[str, float]:
 
 
 def build(config: str, num_biographies: int, folder: Path) -> dict[str, float]:
-    """Seconds, peak memory and size of `bio-facts build` in a process of its own."""
+    """Seconds, peak memory and size of `bio-facts build` in a new process."""
     out = folder / str(num_biographies)
     flags = ["--num-biographies", str(num_biographies), "--output-dir", out]
     command = [sys.executable, "-m", "bio_facts.cli", "build", config, *flags]

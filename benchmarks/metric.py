@@ -4,7 +4,7 @@
 
 Random scores of 128 tokens a sequence, six values among them. The module, on 20,000 sequences held as lists: its configs
 default and details against one that takes the same columns and computes nothing, which is what evaluate itself costs. The
-core, on 100,000 sequences made batch by batch, in a process of its own: its memory against that of an eighth of them.
+core, on 100,000 sequences made batch by batch, in a new process: its memory against that of an eighth of them.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def core(num_rows: int) -> dict[str, float]:
     seconds, totals = 0.0, None
     for columns in batches(num_rows):
         start = time.perf_counter()
-        found = attribute_totals(
+        batch_totals = attribute_totals(
             nlls=columns["nlls"].ravel(),
             correct=(columns["predictions"] == columns["references"]).ravel(),
             attribute_ids=columns["attribute_ids"].ravel(),
@@ -83,7 +83,7 @@ def core(num_rows: int) -> dict[str, float]:
             top_probabilities=columns["top_probabilities"].ravel(),
             entropies=columns["entropies"].ravel(),
         )
-        totals = found if totals is None else totals + found
+        totals = batch_totals if totals is None else totals + batch_totals
         seconds += time.perf_counter() - start
     assert totals is not None and totals.num_values.sum() == num_rows * NUM_ATTRIBUTES
     return {
@@ -94,10 +94,10 @@ def core(num_rows: int) -> dict[str, float]:
 
 
 def core_alone(num_rows: int) -> dict[str, float]:
-    """`core` in a process of its own."""
+    """`core` in a new process."""
     result = subprocess.run([sys.executable, __file__, "--core", str(num_rows)], capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(result.stdout)
-    return found
+    measured: dict[str, float] = json.loads(result.stdout)
+    return measured
 
 
 def module(path: str, config_name: str | None, columns: dict[str, Any]) -> float:

@@ -51,9 +51,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def lock_folder(name: str, folder: Path) -> BaseFileLock:
-    """Lock a folder for this process, and create it if it does not exist; the lock ends with the process, however that ends.
+    """Lock a folder for this process, and create it if it does not exist; the lock ends with the process, even if it is killed.
 
-    `name` is what errors call the folder.
+    The lock is a file in the folder. `name` is what errors call the folder.
 
     Raises:
         ValueError: if another process holds the lock, or the folder cannot be written.
@@ -78,6 +78,8 @@ def lock_folder(name: str, folder: Path) -> BaseFileLock:
 @contextlib.contextmanager
 def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock of a folder, exclusively or shared with other processes. Does nothing on file systems without locks.
+
+    Unlike that of lock_folder, the lock is a file beside the folder, which may contain nothing else and may be renamed.
 
     Raises:
         ValueError: if another process holds the lock.

@@ -15,7 +15,7 @@ from bio_facts.generate.biography import rows
 from bio_facts.generate.config import Config, config_from
 from bio_facts.measure.baseline import pool_no_knowledge_losses
 from bio_facts.measure.models import load_model
-from bio_facts.runs.folder import CONFIG_FILE
+from bio_facts.runs.folder import RunFolder
 
 EXAMPLE = Path(__file__).parent / "attribute_recall" / "example.json"
 ROWS_PER_SPLIT = {"validation": 6, "unseen": 6}
@@ -28,7 +28,7 @@ def example(run: Path) -> dict[str, Any]:
         from transformers import AutoTokenizer
 
     try:
-        config = json.loads((run / CONFIG_FILE).read_text(encoding="utf-8"))
+        config = RunFolder(run).config
         data = config_from(Config.table, config["dataset_parameters"])
         checkpoint = run / f"checkpoint-{config['recipe']['num_steps']}"
     except (OSError, ValueError, KeyError, TypeError) as error:

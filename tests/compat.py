@@ -39,15 +39,15 @@ def newest_interpreter() -> Path | None:
     folders = [Path(part) for part in os.environ["PATH"].split(os.pathsep) if part]
     pyenv_root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     folders += sorted((pyenv_root / "versions").glob("*/bin"))
-    found = {}
+    interpreters = {}
     for candidate in {path for folder in folders for path in folder.glob("python3.[0-9]*") if path.name.count(".") == 1}:
         program = "import sys, venv, ensurepip; print(*sys.version_info[:3], sys.version_info.releaselevel)"
         result = subprocess.run([str(candidate), "-c", program], capture_output=True, text=True)
         *version, level = result.stdout.split() or ["", ""]
         if result.returncode == 0 and level == "final":
-            found[tuple(map(int, version))] = candidate
-    newest = max(found, default=sys.version_info[:3])
-    return found[newest] if newest[:2] > sys.version_info[:2] else None
+            interpreters[tuple(map(int, version))] = candidate
+    newest = max(interpreters, default=sys.version_info[:3])
+    return interpreters[newest] if newest[:2] > sys.version_info[:2] else None
 
 
 def make(folder: Path, interpreter: Path, pins: list[str]) -> Path:

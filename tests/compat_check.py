@@ -26,9 +26,9 @@ def digest(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def check(what: str, rows: Any) -> None:
-    found, wanted = digest(rows), goldens.load()["whole_digests"][SPLIT]
-    if found != wanted:
-        raise SystemExit(f"{what}: rows of {CONFIG}/{SPLIT} have digest {found}, not {wanted}")
+    actual, wanted = digest(rows), goldens.load()["whole_digests"][SPLIT]
+    if actual != wanted:
+        raise SystemExit(f"{what}: rows of {CONFIG}/{SPLIT} have digest {actual}, not {wanted}")
 
 
 scratch = Path(sys.argv[1])

@@ -1,8 +1,10 @@
+import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ UNIT = {
     *("test_alignment", "test_attention", "test_baseline", "test_boundaries", "test_card", "test_chi_square", "test_cli"),
     *("test_committed_results", "test_config", "test_distributions", "test_goldens", "test_invariants", "test_metrics"),
     *("test_models", "test_order", "test_phases", "test_population", "test_recipes", "test_tables", "test_pools"),
-    *("test_manifest", "test_runs", "test_seeding", "test_settings", "test_shards", "test_splits", "test_templates"),
+    *("test_runs", "test_seeding", "test_settings", "test_shards", "test_splits", "test_templates", "test_verify"),
+    *("test_build", "test_build_disk", "test_build_existing_folder", "test_distribution_settings", "test_locks"),
+    *("test_alignment_rows", "test_alignment_spaces", "test_manifest", "test_power_law"),
 }
 
 for folder in ("train", "eval"):  # scripts, not packages: their modules are imported as the scripts do
@@ -68,6 +72,35 @@ def assert_refused(result: subprocess.CompletedProcess[str], *fragments: str) ->
         assert fragment in result.stderr
 
 
+def succeeds(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What a command of bio-facts prints that ends without error or warning."""
+    from bio_facts.cli import main
+
+    assert main([str(argument) for argument in arguments]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line on stderr of a command of bio-facts that ends with exit code 2."""
+    from bio_facts.cli import main
+
+    with pytest.raises(SystemExit) as error:
+        main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    assert error.value.code == 2
+    assert captured.out == ""
+    assert re.match(r"bio-facts( \w+)?: error: ", captured.err)
+    assert len(captured.err.splitlines()) == 1, captured.err
+    return captured.err
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Path -> content of every file in a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 @contextmanager
 def other_process_holding(folder: Path, shared: bool = False) -> Iterator[None]:
     """Another process that builds an export in a folder, or is one of several tasks that write to it."""
@@ -94,6 +127,66 @@ def browser() -> Iterator[Any]:
         chromium = started.chromium.launch(executable_path=executable, args=arguments)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of three configs in shards of 7,000 rows. Read only."""
+    from exports import BUILT
+
+    from bio_facts.publish import shards
+    from bio_facts.publish.build import build
+
+    folder = tmp_path_factory.mktemp("built") / "export"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "ROWS_PER_SHARD", 7_000)
+        patch.setattr(shards, "ROWS_PER_BATCH", 3_000)
+        build(BUILT, folder, 2)
+    return folder
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The 150 rows of templates in shards of 60, 60 and 30."""
+    from bio_facts.publish import shards
+
+    monkeypatch.setattr(shards, "ROWS_PER_SHARD", 60)
+    monkeypatch.setattr(shards, "ROWS_PER_BATCH", 40)
+
+
+@pytest.fixture
+def export(tmp_path: Path, small_shards: None) -> Path:
+    """A complete export of templates in three shards."""
+    from exports import TEMPLATES
+
+    from bio_facts.publish.build import build
+
+    folder = tmp_path / "export"
+    build(TEMPLATES, folder, 2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def load_recall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Loads eval/attribute_recall as users do, in a folder of its own."""
+    import evaluate
+
+    folder, numbers = tmp_path_factory.mktemp("evaluate"), itertools.count()
+
+    def load(config_name: str | None = None, **options: Any) -> Any:
+        cache = folder / f"cache{next(numbers)}"
+        return evaluate_load(str(ROOT / "eval" / "attribute_recall"), config_name, cache_dir=str(cache), **options)
+
+    evaluate_load = evaluate.load
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate.config, "HF_MODULES_CACHE", folder / "modules")
+        yield load
+
+
+@pytest.fixture(scope="module")
+def recall(load_recall: Callable[..., Any]) -> dict[str, Any]:
+    """Config name -> metric, for calls of compute alone; in memory, where an error leaves no lock behind."""
+    return {name: load_recall(name, keep_in_memory=True) for name in ("default", "details", "text")}
 
 
 @pytest.fixture(scope="session")

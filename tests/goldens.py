@@ -73,8 +73,8 @@ def load() -> dict[str, Any]:
 
 def current_matches() -> None:
     """SystemExit naming what differs from the committed goldens."""
-    found, wanted = _flat(current()), _flat(load())
-    differing = [key for key in found | wanted if found.get(key) != wanted.get(key)]
+    actual, wanted = _flat(current()), _flat(load())
+    differing = [key for key in actual | wanted if actual.get(key) != wanted.get(key)]
     if differing:
         raise SystemExit(f"not as in {FILE.name}: {', '.join(differing)}")
     print(f"{len(EVERY_SPLIT)} splits as in {FILE.name}")

@@ -234,8 +234,8 @@ class HubServer:
         entries = [{"type": "file", "path": path, **self.description(key)} for path, key in tree.items()]
         entries += [{"type": "directory", "path": str(path), "size": 0, "oid": git_hash(bytes(path))} for path in folders]
         deep = request.query.get("recursive", [""])[0].lower() == "true"
-        found = ((PurePosixPath(entry["path"]).parents, entry) for entry in entries)
-        chosen = [entry for parents, entry in found if folder in (parents if deep else parents[:1])]
+        with_parents = ((PurePosixPath(entry["path"]).parents, entry) for entry in entries)
+        chosen = [entry for parents, entry in with_parents if folder in (parents if deep else parents[:1])]
         return sorted(chosen, key=lambda entry: str(entry["path"]))
 
     def file(self, request: Request) -> object:

@@ -1,4 +1,4 @@
-"""Tokenizers of four kinds and tiny random models of four families: what must be scored without special cases."""
+"""Tokenizers of four kinds and tiny random models of four families, all of which must be scored without special cases."""
 
 import functools
 from importlib.util import find_spec
@@ -26,7 +26,7 @@ from bio_facts.generate.splits import draw
 from bio_facts.measure.tokens import load_tokenizer
 
 TEXTS = [row["text"] for row in rows(draw(CONFIGS["n64k"], "train", range(300)))]
-# As in Llama 3: a number never takes the space before it, which is then a token of its own.
+# As in Llama 3: a number never takes the space before it, which is then a separate token.
 NUMBERS_APART = Regex(r"[^\s\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+")
 
 
@@ -61,7 +61,7 @@ def wordpiece() -> Any:
 
 
 TOKENIZERS = {
-    "own": lambda: load_tokenizer("bio_facts"),
+    "bio_facts": lambda: load_tokenizer("bio_facts"),
     "byte_level_bpe": byte_level_bpe,
     "sentencepiece_32k": sentencepiece_32k,
     "wordpiece": wordpiece,
@@ -69,7 +69,7 @@ TOKENIZERS = {
     "numbers_apart": lambda: byte_level_bpe(numbers_apart=True),
     "numbers_apart_untrimmed": lambda: byte_level_bpe(numbers_apart=True, trim_offsets=False),
 }
-KINDS = ("own", "byte_level_bpe", "sentencepiece_32k", "wordpiece")
+KINDS = ("bio_facts", "byte_level_bpe", "sentencepiece_32k", "wordpiece")
 
 
 @functools.cache

@@ -29,7 +29,7 @@ def rows_of(columns: Mapping[str, Sequence[list]]) -> list[dict[str, list]]:
 
 def plain_metrics(columns: Mapping[str, Sequence[list]], names: Sequence[str] = NAMES) -> dict[str, float]:
     """All metrics of all rows, overall and per attribute; with those of `details`."""
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for attribute_id, suffix in [(None, ""), *((k, f"/{name}") for k, name in enumerate(names, start=1))]:
         losses, rights, first_rights, first_probabilities = [], [], [], []
         token_losses, tops, entropies = [], [], []
@@ -46,7 +46,7 @@ def plain_metrics(columns: Mapping[str, Sequence[list]], names: Sequence[str] = 
                 tops += [row["top_probabilities"][k] for k in value]
                 entropies += [row["entropies"][k] for k in value]
         if losses:
-            found |= {
+            metrics |= {
                 f"attribute_loss{suffix}": mean(losses),
                 f"attribute_accuracy{suffix}": mean(rights),
                 f"first_token_accuracy{suffix}": mean(first_rights),
@@ -56,7 +56,7 @@ def plain_metrics(columns: Mapping[str, Sequence[list]], names: Sequence[str] = 
                 f"top_probability{suffix}": mean(tops),
                 f"entropy{suffix}": mean(entropies),
             }
-    return found | {"expected_calibration_error": plain_calibration_error(columns)}
+    return metrics | {"expected_calibration_error": plain_calibration_error(columns)}
 
 
 def mean(numbers: Sequence[float]) -> float:
@@ -72,13 +72,17 @@ def plain_calibration_error(columns: Mapping[str, Sequence[list]]) -> float:
                 top = row["top_probabilities"][k]
                 bins[min(math.floor(top * 10), 9)].append((top, row["predictions"][k] == row["references"][k]))
     total = sum(map(len, bins))
-    gaps = (abs(mean([right for _, right in own]) - mean([top for top, _ in own])) * len(own) / total for own in bins if own)
+    gaps = (
+        abs(mean([right for _, right in in_bin]) - mean([top for top, _ in in_bin])) * len(in_bin) / total
+        for in_bin in bins
+        if in_bin
+    )
     return sum(gaps)
 
 
 def plain_auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
     """Share of pairs in which the positive is above the negative, ties half."""
-    return mean([(one > other) + (one == other) / 2 for one in positive for other in negative])
+    return mean([(higher > lower) + (higher == lower) / 2 for higher in positive for lower in negative])
 
 
 def confidences(columns: Mapping[str, Sequence[list]]) -> list[float]:
@@ -86,9 +90,9 @@ def confidences(columns: Mapping[str, Sequence[list]]) -> list[float]:
     return [row["top_probabilities"][value[0]] for row in rows_of(columns) for value in values_of(row)]
 
 
-def without_details(found: Mapping[str, float]) -> dict[str, float]:
+def without_details(metrics: Mapping[str, float]) -> dict[str, float]:
     left_out = ("top_probability", "entropy", "expected_calibration_error")
-    return {name: value for name, value in found.items() if name.partition("/")[0] not in left_out}
+    return {name: value for name, value in metrics.items() if name.partition("/")[0] not in left_out}
 
 
 @st.composite

@@ -78,7 +78,7 @@ def metrics_of(scores: dict[str, Any], group: str | None = None) -> dict[str, fl
     return totals.detailed_summary(tuple(ATTRIBUTES)) if "entropies" in flat else totals.summary(tuple(ATTRIBUTES))
 
 
-# What stands in the folder
+# Files of the folder
 
 
 def test_example_is_small_and_written_by_its_script() -> None:
@@ -87,7 +87,6 @@ def test_example_is_small_and_written_by_its_script() -> None:
 
 
 def test_example_is_about_biographies_of_the_mini_recipe() -> None:
-
     data = load_recipe(ROOT / "train/recipes/three_phases/mini.yaml", {"seed": 10}).data
     rows = [row for split in ("validation", "unseen") for row in bio_facts.rows(bio_facts.draw(data, split, range(6)))]
     assert ["".join(tokens) for tokens in EXAMPLE["tokens"]] == [row["text"] for row in rows]
@@ -98,13 +97,13 @@ def test_example_is_about_biographies_of_the_mini_recipe() -> None:
 
 @pytest.fixture(scope="module")
 def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What make_example.py needs of a finished run, with a model that was not trained."""
+    """The files that make_example.py reads of a finished run, with an untrained model."""
     from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
-    from bio_facts.runs.folder import write_config
+    from bio_facts.runs.folder import RunFolder
     from bio_facts.runs.training import build_model
 
     folder, recipe, tokenizer = tmp_path_factory.mktemp("run"), load_recipe(SMOKE, {}), load_tokenizer("bio_facts")
-    write_config(folder, recipe.as_config())
+    RunFolder(folder).write_config(recipe.as_config())
     for saved in (build_model(recipe, tokenizer, BiographyTokenizer(tokenizer).max_length), tokenizer):
         saved.save_pretrained(folder / f"checkpoint-{recipe.num_steps}")
     return folder
@@ -141,18 +140,18 @@ CARD_BLOCKS = re.findall(r"^```python\n(.*?)^```$", CARD, flags=re.DOTALL | re.M
 
 
 @pytest.mark.parametrize("block", CARD_BLOCKS)
-def test_examples_of_the_card_print_what_they_say(block: str, untrained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_examples_of_the_card_print_their_comments(block: str, untrained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = block.replace("<you>/attribute_recall", str(FOLDER)).replace("<model>", str(untrained_run / "checkpoint-30"))
     exec(compile(code, "README.md", "exec"), {})
     printed = capsys.readouterr().out.strip()
-    said = re.findall(r"\)  # (.*)$", block, flags=re.MULTILINE)
-    if said:
-        assert printed == said[-1]
+    comments = re.findall(r"\)  # (.*)$", block, flags=re.MULTILINE)
+    if comments:
+        assert printed == comments[-1]
     else:
         assert "attribute_loss/birth_place" in printed
 
 
-def test_all_examples_of_the_card_are_found() -> None:
+def test_card_has_five_examples() -> None:
     assert len(CARD_BLOCKS) == 5
 
 
@@ -215,7 +214,7 @@ def test_scores_of_wrong_shape_are_refused(app: Any, text: str, fragments: list[
         (changed(nlls="<script>"), "&lt;script&gt;"),
     ],
 )
-def test_wrong_scores_show_the_one_error_and_nothing_else(app: Any, text: str, message: str) -> None:
+def test_invalid_scores_show_one_error_and_nothing_else(app: Any, text: str, message: str) -> None:
     scores, shown, choice, biography = app.show(text)
     assert (scores, biography, choice["visible"]) == (None, "", False)
     assert message in html.unescape(shown) or message in shown
@@ -226,28 +225,28 @@ def test_wrong_scores_show_the_one_error_and_nothing_else(app: Any, text: str, m
 
 def test_groups_without_confidence_are_those_of_the_metric(app: Any) -> None:
     scores = {name: EXAMPLE[name] for name in (*SMALL, "groups")}
-    found = app.compute(scores)
+    metrics = app.compute(scores)
     for prefix, group in (("", None), ("validation/", "validation"), ("unseen/", "unseen")):
         for key, value in metrics_of(scores, group).items():
-            assert found[f"{prefix}{key}"] == pytest.approx(value, rel=1e-12), key
+            assert metrics[f"{prefix}{key}"] == pytest.approx(value, rel=1e-12), key
 
 
 def test_a_group_without_values_has_no_numbers(app: Any) -> None:
     scores = app.parse(changed(groups=["a", "b"], attribute_ids=[[0, 1, 1, 2], [0, 0]]))
-    found = app.compute(scores)
-    assert "a/attribute_loss" in found
-    assert not [key for key in found if key.startswith("b/")]
-    shown = app.render_numbers(found, list(ATTRIBUTES), ["a", "b"]) + app.render_charts(found, list(ATTRIBUTES), ["a", "b"])
+    metrics = app.compute(scores)
+    assert "a/attribute_loss" in metrics
+    assert not [key for key in metrics if key.startswith("b/")]
+    shown = app.render_numbers(metrics, list(ATTRIBUTES), ["a", "b"]) + app.render_charts(metrics, list(ATTRIBUTES), ["a", "b"])
     assert '<th scope="row">b</th><td><span>-</span>' in shown
 
 
 def test_confidence_needs_no_groups(app: Any) -> None:
     scores = {name: column for name, column in EXAMPLE.items() if name not in ("groups", "auroc_groups")}
-    found = app.compute(app.parse(json.dumps(scores)))
-    assert found["entropy"] == pytest.approx(metrics_of(EXAMPLE)["entropy"], rel=1e-12)
+    metrics = app.compute(app.parse(json.dumps(scores)))
+    assert metrics["entropy"] == pytest.approx(metrics_of(EXAMPLE)["entropy"], rel=1e-12)
 
 
-def test_names_and_pools_of_ones_own(app: Any) -> None:
+def test_other_attribute_names_and_pools_are_shown(app: Any) -> None:
     text = changed(attribute_names=["a", "<b>", "c", "d", "e", "f_g"], num_possible_values={"a": 10, "<b>": 10, "f_g": 10})
     _, shown, _, biography = app.show(text)
     assert "2.303" in shown
@@ -257,8 +256,8 @@ def test_names_and_pools_of_ones_own(app: Any) -> None:
 
 
 def test_bars_are_as_long_as_their_numbers(app: Any) -> None:
-    found = app.compute(SMALL)
-    shown = app.render_charts(found, list(ATTRIBUTES), [])
+    metrics = app.compute(SMALL)
+    shown = app.render_charts(metrics, list(ATTRIBUTES), [])
     widths = [float(width) for width in re.findall(r'width:([\d.]+)%"></b>', shown)]
     baselines = [float(left) for left in re.findall(r"left:([\d.]+)%", shown)]
     largest = 1.04 * np.log(200 * 12 * 28)  # the no-knowledge loss of birth_date, above all losses
@@ -266,7 +265,7 @@ def test_bars_are_as_long_as_their_numbers(app: Any) -> None:
     assert baselines == pytest.approx([100 * np.log(size) / largest for size in (800, 800, 200 * 12 * 28)], abs=0.01)
 
 
-def test_many_groups_are_charted_in_part_and_said(app: Any) -> None:
+def test_only_the_first_six_groups_are_charted_and_the_page_says_so(app: Any) -> None:
     many = {name: column[:1] * 9 for name, column in SMALL.items()} | {"groups": [f"g{k}" for k in range(9)]}
     _, shown, _, _ = app.show(json.dumps(many))
     assert "The first 6 of 9 groups." in shown
@@ -281,8 +280,8 @@ def test_infinite_losses_are_shown(app: Any) -> None:
 
 
 @pytest.mark.parametrize("number", ["null", "NaN", "Infinity"])
-def test_numbers_that_tokens_in_no_value_lack_are_not_scored(app: Any, number: str) -> None:
-    """As the first token of a prompt, which APIs give no log-probability."""
+def test_tokens_outside_of_values_without_numbers_are_not_scored(app: Any, number: str) -> None:
+    """Such as the first token of a prompt, for which APIs give no log-probability."""
     assert SMALL["attribute_ids"][0][0] == 0
     nlls = [["?", *SMALL["nlls"][0][1:]], *SMALL["nlls"][1:]]
     predictions = [[4, *SMALL["predictions"][0][1:]], *SMALL["predictions"][1:]]
@@ -298,8 +297,10 @@ def test_biography_marks_values_right_or_wrong_without_color(app: Any) -> None:
     assert [(verdict, tag) for verdict, _, tag in values] == [("wrong", "✗ birth place"), ("right", "✓ current location")]
     assert [re.sub("<.*?>", "", tokens) for _, tokens, _ in values] == ["New York", "Law"]
     assert "birth place: 2.250 nats, predicted &#x27; #8&#x27;" in shown  # without its text
-    said = app.render_biography(SMALL | {"predicted_tokens": [["", " New", " Rome", " Law"], ["", "?"]]}, 0, list(ATTRIBUTES))
-    assert "<td>#7 #6</td><td>New Rome</td>" in said
+    with_texts = app.render_biography(
+        SMALL | {"predicted_tokens": [["", " New", " Rome", " Law"], ["", "?"]]}, 0, list(ATTRIBUTES)
+    )
+    assert "<td>#7 #6</td><td>New Rome</td>" in with_texts
     assert shown.count('title="not scored"') == 1
     spaced = app.render_biography(SMALL | {"tokens": [["a", "  ", "b", " c"], ["d", "e"]]}, 0, list(ATTRIBUTES))
     text = re.sub("<.*?>", "", re.sub('<span class="tag">.*?</span>', "", spaced.split("</p>")[1]))
@@ -352,9 +353,9 @@ def url(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    own = {"GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(folder / "absent"), "HF_HOME": str(folder / "home")}
+    settings = {"GRADIO_SERVER_PORT": str(port), "PYTHONPATH": str(folder / "absent"), "HF_HOME": str(folder / "home")}
     proxies = {name for name in os.environ if name.lower().endswith("_proxy")}
-    environment = {name: value for name, value in SCRIPT_ENVIRONMENT.items() if name not in proxies} | own
+    environment = {name: value for name, value in SCRIPT_ENVIRONMENT.items() if name not in proxies} | settings
     log = folder / "log"
     with log.open("wb") as output:
         server = subprocess.Popen(
@@ -389,8 +390,8 @@ def page(browser: Any, url: str) -> Any:
 
 
 def numbers_on(page: Any) -> dict[str, float]:
-    found = page.eval_on_selector_all("#numbers data", "all => all.map(item => [item.dataset.key, item.value])")
-    return {key: float(value) for key, value in found if key}
+    pairs = page.eval_on_selector_all("#numbers data", "all => all.map(item => [item.dataset.key, item.value])")
+    return {key: float(value) for key, value in pairs if key}
 
 
 def paste(page: Any, text: str) -> None:
@@ -403,15 +404,15 @@ def test_page_starts_with_the_numbers_of_the_example(page: Any) -> None:
     recall = evaluate.load(str(FOLDER), "details")
     options = {name: EXAMPLE[name] for name in ("num_possible_values", "auroc_groups")}
     columns = {name: EXAMPLE[name] for name in (*SMALL, "top_probabilities", "entropies", "groups")}
-    found = recall.compute(**columns, **options)
-    assert shown == {key: found[key] for key in shown}
+    metrics = recall.compute(**columns, **options)
+    assert shown == {key: metrics[key] for key in shown}
     assert len(shown) == 10 + 6 * 9 + 2 * 10 + 1  # all, each attribute without calibration, two groups, AUROC
     for prefix, group in (("", None), ("validation/", "validation"), ("unseen/", "unseen")):
         for key, value in metrics_of(EXAMPLE, group).items():
             if f"{prefix}{key}" in shown:
                 assert shown[f"{prefix}{key}"] == pytest.approx(value, rel=1e-9), key
     first = page.locator("#numbers tbody tr").first.inner_text().split("\t")
-    assert first[:2] == ["all attributes", f"{found['attribute_loss']:.3f}"]
+    assert first[:2] == ["all attributes", f"{metrics['attribute_loss']:.3f}"]
     assert page.problems == []
 
 
@@ -452,7 +453,7 @@ def test_another_row_is_chosen(page: Any) -> None:
     assert [float(depth) for depth in depths] == pytest.approx([min(1, nll / 8) ** 0.5 for nll in EXAMPLE["nlls"][6]], abs=1e-3)
 
 
-def test_other_scores_are_pasted_then_wrong_ones_then_the_example_again(page: Any, tmp_path: Path) -> None:
+def test_pasted_scores_then_invalid_ones_then_the_example_are_shown(page: Any, tmp_path: Path) -> None:
     paste(page, changed(tokens=[HOSTILE, ["a", "b"]], groups=HOSTILE[:2]))
     page.wait_for_function("document.querySelectorAll('#biography .biography .token').length == 4")
     expected = metrics_of(SMALL)

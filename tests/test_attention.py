@@ -125,20 +125,20 @@ def test_signatures_of_uniform_attention_are_shares_of_tokens() -> None:
         for position in np.flatnonzero(name[:-1] & ~name[1:]):  # the last of three tokens of a mention
             assert name[position - 2 : position + 1].all()
             within.append(2 / (position + 1))
-    found = attention_signatures(model, batch.input_ids, batch.attribute_ids, is_name)
+    signatures = attention_signatures(model, batch.input_ids, batch.attribute_ids, is_name)
     assert len(names) == 24
-    assert found["value_to_name"] == pytest.approx([np.mean(names)] * 2, rel=1e-5)
-    assert found["value_to_text"] == pytest.approx([np.mean(texts)] * 2, rel=1e-5)
-    assert found["name_to_name"] == pytest.approx([np.mean(within)] * 2, rel=1e-5)
-    assert found["entropy"] == pytest.approx([1.0, 1.0], rel=1e-5)
+    assert signatures["value_to_name"] == pytest.approx([np.mean(names)] * 2, rel=1e-5)
+    assert signatures["value_to_text"] == pytest.approx([np.mean(texts)] * 2, rel=1e-5)
+    assert signatures["name_to_name"] == pytest.approx([np.mean(within)] * 2, rel=1e-5)
+    assert signatures["entropy"] == pytest.approx([1.0, 1.0], rel=1e-5)
     assert model.config._attn_implementation != "eager"
 
 
 def test_is_name_marks_every_mention_of_the_name_and_nothing_else() -> None:
     biographies = draw(get_config("n1k"), "train", range(5))
     tokenizer = load_tokenizer("bio_facts")
-    own = BiographyTokenizer(tokenizer)
-    batch, is_name = own(biographies), own.is_name(biographies)
+    tokenize = BiographyTokenizer(tokenizer)
+    batch, is_name = tokenize(biographies), tokenize.is_name(biographies)
     for row, (ids, marks) in enumerate(zip(batch.input_ids, is_name, strict=True)):
         text = tokenizer.decode(ids[marks]).split()
         assert len(text) % 6 == 0

@@ -66,16 +66,16 @@ def loaded_by(program: str) -> set[str]:
 
 def imported_by(source: str, anywhere: bool = True) -> set[str]:
     """Top-level names of all modules that `source` imports, wherever the import stands, or only outside of functions."""
-    found, nodes = set(), [ast.parse(source)]
+    packages, nodes = set(), [ast.parse(source)]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            packages |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add("." if node.level else str(node.module).partition(".")[0])
+            packages.add("." if node.level else str(node.module).partition(".")[0])
         if anywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             nodes += ast.iter_child_nodes(node)
-    return found
+    return packages
 
 
 def script_modules() -> set[str]:

@@ -105,10 +105,10 @@ def test_size_category_of_a_small_export() -> None:
 
 def test_card_keeps_what_the_source_says() -> None:
     wanted = DatasetCard(SOURCE).data.to_dict()
-    found = card_of("n1k").data.to_dict()
+    metadata = card_of("n1k").data.to_dict()
     assert wanted["license"] == "cc-by-4.0"
-    assert {key: found[key] for key in wanted} == wanted
-    assert set(found) - set(wanted) == {"size_categories", "configs", "dataset_info"}
+    assert {key: metadata[key] for key in wanted} == wanted
+    assert set(metadata) - set(wanted) == {"size_categories", "configs", "dataset_info"}
 
 
 def test_text_is_that_of_the_source_but_for_the_tables() -> None:
@@ -129,9 +129,9 @@ def test_card_says_its_data_version() -> None:
     assert f"This copy has data version {DATA_VERSION} and these configs:" in card_of("n1k").text
 
 
-def table_lines(found: DatasetCard) -> dict[str, list[str]]:
+def table_lines(card: DatasetCard) -> dict[str, list[str]]:
     """First cell -> the others, of the lines below 'This copy has ...'."""
-    table = found.text.split("This copy has data version")[1].split("\n## ")[0]
+    table = card.text.split("This copy has data version")[1].split("\n## ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("| ")]
     return {first: others for first, *others in cells[1:]}
 
@@ -166,10 +166,10 @@ def test_loss_of_fine_tuning_is_that_of_the_new_people() -> None:
 
 
 def test_table_tells_parameters() -> None:
-    found = table_lines(card_of(other=CONFIGS["n1k-alpha0.6"].replace(alpha=3, pool_sizes={"cities": 9})))["other"][2]
-    assert "alpha 3.0" in found
-    assert "cities 9" in found
-    assert "majors" not in found
+    cell = table_lines(card_of(other=CONFIGS["n1k-alpha0.6"].replace(alpha=3, pool_sizes={"cities": 9})))["other"][2]
+    assert "alpha 3.0" in cell
+    assert "cities 9" in cell
+    assert "majors" not in cell
 
 
 def test_example_is_about_a_config_of_the_copy() -> None:
@@ -193,8 +193,8 @@ def test_table_has_no_loss_for_a_config_without_biographies() -> None:
 
 def test_card_of_every_named_config_can_be_made() -> None:
     names = [name for name in CONFIGS if name.startswith("n1k") or not isinstance(CONFIGS[name], Config)]
-    found = card_of(*names)
-    assert sorted(table_lines(found)) == sorted(names)
+    rendered = card_of(*names)
+    assert sorted(table_lines(rendered)) == sorted(names)
 
 
 def test_card_in_the_wheel_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,9 +202,9 @@ def test_card_in_the_wheel_comes_first(tmp_path: Path, monkeypatch: pytest.Monke
         "---\nlicense: mit\n---\nFrom the wheel.\n<!-- parameters -->\n<!-- built configs -->\n"
     )
     monkeypatch.setattr(card, "DATA", tmp_path)
-    found = card_of("templates")
-    assert found.text.strip().startswith("From the wheel.")
-    assert found.data.license == "mit"
+    packaged = card_of("templates")
+    assert packaged.text.strip().startswith("From the wheel.")
+    assert packaged.data.license == "mit"
 
 
 def test_wheel_is_told_to_hold_the_card() -> None:

@@ -27,7 +27,8 @@ TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "in
 EXPERTS = {"num_key_value_heads": 2, "num_experts_per_tok": 2}
 CAUSAL: dict[str, Callable[[], Any]] = {
     **{
-        family: lambda family=family: model_of(family, tokenizer_of("own")) for family in ("gpt2", "gpt_neox", "llama", "mamba")
+        family: lambda family=family: model_of(family, tokenizer_of("bio_facts"))
+        for family in ("gpt2", "gpt_neox", "llama", "mamba")
     },
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**TINY, num_key_value_heads=2)),
     "mixtral": lambda: MixtralForCausalLM(MixtralConfig(**TINY, **EXPERTS, num_local_experts=8)),
@@ -64,7 +65,7 @@ def test_untrained_model_that_sees_later_tokens_is_refused_in_any_dtype(dtype: s
 def test_dynamically_quantized_model_is_refused_for_what_it_does() -> None:
     from torch.ao.quantization import quantize_dynamic
 
-    model = quantize_dynamic(model_of("llama", tokenizer_of("own")), {torch.nn.Linear}, dtype=torch.qint8)
+    model = quantize_dynamic(model_of("llama", tokenizer_of("bio_facts")), {torch.nn.Linear}, dtype=torch.qint8)
     with pytest.raises(ValueError, match=r"depend on later tokens; .* without a scale of quantization that texts share"):
         check_causal(model)
 
@@ -75,7 +76,7 @@ def test_model_that_looks_at_other_texts_of_its_batch_is_refused() -> None:
 
         def __init__(self) -> None:
             super().__init__()
-            self.inner = model_of("llama", tokenizer_of("own"))
+            self.inner = model_of("llama", tokenizer_of("bio_facts"))
 
         def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
             logits = self.inner(input_ids=input_ids).logits

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import refused, succeeds
 from knobs import CASES, OTHER_VALUES
 
 import bio_facts
@@ -21,15 +22,8 @@ EVERY_KIND_OF_SPLIT = [
 ]
 
 
-def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(arguments) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    return captured.out
-
-
 def printed_rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in output(capsys, "sample", *arguments, "--json").splitlines()]
+    return [json.loads(line) for line in succeeds(capsys, "sample", *arguments, "--json").splitlines()]
 
 
 # sample
@@ -37,7 +31,7 @@ def printed_rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[di
 
 @pytest.mark.parametrize(("config", "split"), EVERY_KIND_OF_SPLIT)
 def test_sample_json_prints_the_rows(config: str, split: str, capsys: pytest.CaptureFixture[str]) -> None:
-    printed = output(capsys, "sample", config, "--split", split, "--num", "3", "--json")
+    printed = succeeds(capsys, "sample", config, "--split", split, "--num", "3", "--json")
     expected = record_batch(CONFIGS[config], split, range(3)).to_pylist()
     assert printed == "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in expected)
 
@@ -45,7 +39,7 @@ def test_sample_json_prints_the_rows(config: str, split: str, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("config", "first"), [("n64k", "train"), ("n1k-finetune1k", "train"), ("individuals", "pretrain"), ("templates", "train")]
 )
-def test_sample_prints_one_row_of_the_first_split_unless_told_otherwise(
+def test_sample_prints_one_row_of_the_first_split_by_default(
     config: str, first: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert printed_rows(capsys, config) == record_batch(CONFIGS[config], first, 0).to_pylist()
@@ -78,7 +72,7 @@ def test_sample_reaches_the_last_row(
 
 
 def test_sample_of_no_rows_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert output(capsys, "sample", "n1k", "--num", "0") == ""
+    assert succeeds(capsys, "sample", "n1k", "--num", "0") == ""
 
 
 def flag_text(value: Any) -> str:
@@ -108,16 +102,16 @@ def test_parameters_of_individuals_can_be_changed_too(capsys: pytest.CaptureFixt
 
 def test_sample_for_reading_shows_text_and_values(capsys: pytest.CaptureFixture[str]) -> None:
     row = rows(draw(CONFIGS["n1k"], "train", 0))[0]
-    heading, text, values, empty = output(capsys, "sample", "n1k").split("\n", 3)
+    heading, text, values, empty = succeeds(capsys, "sample", "n1k").split("\n", 3)
     assert heading == f"biography 0, individual {row['individual_id']}"
     assert text == row["text"]
-    assert values == "  ".join(f"{found['attribute']}={found['value']}" for found in row["attributes"])
+    assert values == "  ".join(f"{value['attribute']}={value['value']}" for value in row["attributes"])
     assert empty.strip() == ""
 
 
 def test_sample_of_individuals_for_reading_shows_names_and_values(capsys: pytest.CaptureFixture[str]) -> None:
     person = CONFIGS["individuals"].population.individual(400_000_000)
-    printed = output(capsys, "sample", "individuals", "--split", "finetune")
+    printed = succeeds(capsys, "sample", "individuals", "--split", "finetune")
     assert printed.startswith(f"individual_id=400000000  first_name={person.first_name}  ")
     assert f"  name={person.name}  " in printed
     for attribute, value in person.values.items():
@@ -128,7 +122,7 @@ def test_sample_of_individuals_for_reading_shows_names_and_values(capsys: pytest
 def test_sample_of_templates_for_reading_shows_the_template(capsys: pytest.CaptureFixture[str]) -> None:
     template = record_batch(CONFIGS["templates"], "train", 3).to_pylist()[0]["template"]
     expected = f"attribute=birth_place  template_id=3  template={template}\n\n"
-    assert output(capsys, "sample", "templates", "--start", "3") == expected
+    assert succeeds(capsys, "sample", "templates", "--start", "3") == expected
 
 
 # configs
@@ -136,7 +130,7 @@ def test_sample_of_templates_for_reading_shows_the_template(capsys: pytest.Captu
 
 @pytest.fixture
 def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
-    return {entry["name"]: entry for entry in json.loads(output(capsys, "configs", "--json"))}
+    return {entry["name"]: entry for entry in json.loads(succeeds(capsys, "configs", "--json"))}
 
 
 POOL_SIZES = dict(cities=800, universities=200, majors=100, companies=500, months=12, days=28, years=200)
@@ -199,7 +193,7 @@ def test_configs_json_has_all_parameters(name: str, expected: dict[str, Any], li
 
 
 def test_configs_has_a_heading_and_a_line_for_each_config(capsys: pytest.CaptureFixture[str]) -> None:
-    heading, *lines = output(capsys, "configs").splitlines()
+    heading, *lines = succeeds(capsys, "configs").splitlines()
     assert heading.split() == ["config", "individuals", "distribution", "fingerprint", "rows"]
     assert [line.split()[0] for line in lines] == list(CONFIGS)
     for line, config in zip(lines, CONFIGS.values(), strict=True):
@@ -208,7 +202,7 @@ def test_configs_has_a_heading_and_a_line_for_each_config(capsys: pytest.Capture
 
 
 def test_configs_has_columns_that_stand_below_one_another(capsys: pytest.CaptureFixture[str]) -> None:
-    heading, *lines = output(capsys, "configs").splitlines()
+    heading, *lines = succeeds(capsys, "configs").splitlines()
     by_name = {line.split()[0]: line for line in [heading, *lines]}
     start = heading.index("fingerprint")
     assert {line[start : start + 16] for line in lines} == {config.fingerprint for config in CONFIGS.values()}
@@ -250,7 +244,7 @@ KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, popu
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "fragment"),
     [
         ("sample n2k", "config is 'n2k'; it must be one of 114 such as "),
         ("sample n1k --split test", "split is 'test'; n1k has train, validation, unseen"),
@@ -329,15 +323,8 @@ KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, popu
     ],
 )
 def test_bad_input_is_one_line_on_stderr(
-    arguments: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: str, fragment: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments.split())
-    captured = capsys.readouterr()
-    assert exit_.value.code == 2
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith("bio-facts")
-    assert said in captured.err
+    assert fragment in refused(capsys, *arguments.split())
     assert list(tmp_path.iterdir()) == []

@@ -81,12 +81,12 @@ def test_what_cannot_be_drawn_again_is_refused(arguments: list[object], fragment
 
 
 def test_readme_says_what_its_picture_shows() -> None:
-    found, loss = committed("three_phases"), curve("three_phases", "validation", "attribute_loss")
+    verdict, loss = committed("three_phases"), curve("three_phases", "validation", "attribute_loss")
     accuracy = curve("three_phases", "validation", "attribute_accuracy")
-    start, end = found["phase_ends"]["10"]
+    start, end = verdict["phase_ends"]["10"]
     assert (
         f"the loss falls from {loss[start] + 1e-9:.2f} to {loss[end]:.2f} nats per value between steps {start} and {end}, and "
-        f"crosses the no-knowledge loss of {found['no_knowledge_loss']:.2f}"
+        f"crosses the no-knowledge loss of {verdict['no_knowledge_loss']:.2f}"
     ) in text_of("README.md")
     rise = f"Accuracy then rises from {accuracy[end]:.2f} and reaches {accuracy[1600]:.2f} at step 1,600."
     assert rise in text_of("README.md")

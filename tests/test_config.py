@@ -431,9 +431,9 @@ def test_full_pool_sizes_have_the_fingerprint_of_none(pool_sizes: dict[str, int]
 
 
 def test_name_pools_are_parameters_where_they_are_cut() -> None:
-    cut = CONFIG.replace(pool_sizes={"first_names": 800, "last_names": 1000})
-    assert cut.parameters["pool_sizes"].keys() - CONFIG.parameters["pool_sizes"].keys() == {"first_names"}
-    assert config_from("biographies", cut.parameters) == cut
+    smaller = CONFIG.replace(pool_sizes={"first_names": 800, "last_names": 1000})
+    assert smaller.parameters["pool_sizes"].keys() - CONFIG.parameters["pool_sizes"].keys() == {"first_names"}
+    assert config_from("biographies", smaller.parameters) == smaller
 
 
 def test_more_people_for_fine_tuning_than_names_are_refused() -> None:

@@ -246,9 +246,9 @@ def test_parameter_reaches_the_rows(name: str, parameter: str, tmp_path: Path) -
     small = {} if name == "individuals" else {"num_individuals": 40, "num_biographies": 300}
     chosen = small | {parameter: OTHER_VALUES[name][parameter]}
     config = get_config(name).replace(**chosen)
-    found = list(stream(name, split, tmp_path, **chosen).take(100))
-    assert found == record_batch(config, split, range(min(100, num_rows(config)[split]))).to_pylist()
-    assert found != list(stream(name, split, tmp_path, **small).take(100))
+    streamed = list(stream(name, split, tmp_path, **chosen).take(100))
+    assert streamed == record_batch(config, split, range(min(100, num_rows(config)[split]))).to_pylist()
+    assert streamed != list(stream(name, split, tmp_path, **small).take(100))
 
 
 def test_all_configs_are_configs_of_the_builder() -> None:
@@ -284,10 +284,10 @@ def test_other_data_version_is_made_anew(made: list[int], tmp_path: Path, monkey
 @pytest.mark.parametrize(("name", "parameter"), CASES)
 def test_other_parameter_is_another_cache(name: str, parameter: str, tmp_path: Path) -> None:
     options = {"cache_dir": str(tmp_path), "dataset_name": "bio_facts", "config_name": name}
-    own = BioFacts(**options).cache_dir
+    cache_dir = BioFacts(**options).cache_dir
     other = BioFacts(**options, **{parameter: OTHER_VALUES[name][parameter]}).cache_dir
-    assert Path(own).is_relative_to(tmp_path)
-    assert own != other
+    assert Path(cache_dir).is_relative_to(tmp_path)
+    assert cache_dir != other
 
 
 def test_no_two_configs_share_a_cache(tmp_path: Path) -> None:
@@ -330,8 +330,8 @@ def test_epoch_0_is_in_the_order_of_the_rows(tmp_path: Path) -> None:
 def test_loader_with_two_workers_yields_every_row_once(count: int, tmp_path: Path) -> None:
     data = stream("n1k", "train", tmp_path, num_individuals=20, num_biographies=count).select_columns(["biography_id"])
     batches = list(DataLoader(data, batch_size=500, num_workers=2))
-    found = [biography_id for batch in batches for biography_id in batch["biography_id"].tolist()]
-    assert sorted(found) == list(range(count))
+    biography_ids = [biography_id for batch in batches for biography_id in batch["biography_id"].tolist()]
+    assert sorted(biography_ids) == list(range(count))
 
 
 def test_stream_goes_on_from_its_state(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ecosystem, other_process_holding
+from conftest import contents, ecosystem, other_process_holding
 
 from bio_facts.files import locked
 from bio_facts.generate.biography import rows
@@ -44,10 +44,6 @@ if __name__ == "__main__":
     step = WriteShards({"small": small, "templates": TemplatesConfig()}, sys.argv[1])
     LocalPipelineExecutor([step], tasks=2, workers=1, logging_dir=sys.argv[2]).run()
 """
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def execute(steps: list[Any], logs: Path, tasks: int, workers: int = 1) -> Any:
@@ -223,9 +219,9 @@ def test_documents_of_another_split() -> None:
 
 def test_documents_that_came_before_are_passed_on() -> None:
     first = Document(text="Before.", id="before")
-    found = list(ReadBiographies(SMALL).run([first]))
-    assert found[0] is first
-    assert [document.id for document in found[1:]] == [document.id for document in documents()]
+    read = list(ReadBiographies(SMALL).run([first]))
+    assert read[0] is first
+    assert [document.id for document in read[1:]] == [document.id for document in documents()]
 
 
 def test_reader_refuses_an_unknown_split() -> None:
@@ -238,9 +234,9 @@ def of_the_first_people(document: Document) -> bool:
 
 
 def rows_of_the_first_people() -> list[dict[str, Any]]:
-    found = [row for row in rows(draw(SMALL, "train", range(100))) if row["individual_id"] < 20]
-    assert 20 < len(found) < 80
-    return found
+    chosen = [row for row in rows(draw(SMALL, "train", range(100))) if row["individual_id"] < 20]
+    assert 20 < len(chosen) < 80
+    return chosen
 
 
 def test_pipeline_with_a_filter_of_datatrove(tmp_path: Path) -> None:
@@ -254,9 +250,9 @@ def test_pipeline_with_a_filter_of_datatrove(tmp_path: Path) -> None:
 
 def test_pipeline_with_a_filter_and_a_writer_of_datatrove(tmp_path: Path) -> None:
     pytest.importorskip("orjson", reason="JsonlWriter of datatrove needs orjson (datatrove[io])")
-    writer = JsonlWriter(str(tmp_path / "found"), compression=None)
+    writer = JsonlWriter(str(tmp_path / "written"), compression=None)
     execute([ReadBiographies(SMALL), LambdaFilter(of_the_first_people), writer], tmp_path / "logs", tasks=3)
-    lines = [line for path in sorted((tmp_path / "found").iterdir()) for line in path.read_text("utf-8").splitlines()]
+    lines = [line for path in sorted((tmp_path / "written").iterdir()) for line in path.read_text("utf-8").splitlines()]
     assert [json.loads(line) for line in lines] == [
         {"text": row.pop("text"), "id": f"train/{row['biography_id']}", "metadata": row} for row in rows_of_the_first_people()
     ]
@@ -265,5 +261,5 @@ def test_pipeline_with_a_filter_and_a_writer_of_datatrove(tmp_path: Path) -> Non
 def test_pipeline_counts_documents_and_characters(tmp_path: Path) -> None:
     stats = execute([ReadBiographies(SMALL)], tmp_path / "logs", tasks=3)
     lengths = [len(row["text"]) for row in rows(draw(SMALL, "train", range(100)))]
-    found = stats.stats[0].stats["doc_len"]
-    assert (found.n, found.total, found.min, found.max) == (100, sum(lengths), min(lengths), max(lengths))
+    doc_len = stats.stats[0].stats["doc_len"]
+    assert (doc_len.n, doc_len.total, doc_len.min, doc_len.max) == (100, sum(lengths), min(lengths), max(lengths))

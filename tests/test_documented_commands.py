@@ -1,4 +1,4 @@
-"""Every command in docstrings, recipes and READMEs does what it is said to do, or is read and planned where that takes long.
+"""Every command in docstrings, recipes and READMEs does what its text says, or is read and planned where that takes long.
 
 test_readme.py runs the blocks of README.md and of the data set card.
 """
@@ -83,16 +83,16 @@ def arguments_of(command: str) -> list[str]:
     return words[script + 1 :]
 
 
-# What is found
+# Which commands are tested
 
 
 def test_commands_are_found() -> None:
     """One of each kind of place; a place whose commands are no longer found must not pass for one that has none."""
-    found = {source for source, _ in COMMANDS}
-    assert {str(file.relative_to(ROOT)) for file in RECIPES.glob("*/README.md")} <= found
-    assert {"eval/report.py", "eval/publish_results.py", *(f"eval/analysis/{name}.py" for name in claims())} <= found
-    assert {"train/run_all.py", "train/pretrain.py", "train/train_tokenizer.py", "benchmarks/build.py"} <= found
-    assert {"train/recipes/three_phases/paper.yaml", "eval/lm_eval/README.md", "bio_facts/cli.py", "README.md"} <= found
+    sources = {source for source, _ in COMMANDS}
+    assert {str(file.relative_to(ROOT)) for file in RECIPES.glob("*/README.md")} <= sources
+    assert {"eval/report.py", "eval/publish_results.py", *(f"eval/analysis/{name}.py" for name in claims())} <= sources
+    assert {"train/run_all.py", "train/pretrain.py", "train/train_tokenizer.py", "benchmarks/build.py"} <= sources
+    assert {"train/recipes/three_phases/paper.yaml", "eval/lm_eval/README.md", "bio_facts/cli.py", "README.md"} <= sources
     assert len(COMMANDS) > 80
 
 
@@ -279,7 +279,7 @@ class Parsed(Exception):
 
 @of_script(r"(benchmarks/.*|eval/(score_model|make_example)|eval/lm_eval/tokens_apart)\.py")
 def test_command_is_one_that_the_script_reads(source: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the script's own parser; it is stopped behind it."""
+    """By the script's own parser; the script stops after it."""
     parse = argparse.ArgumentParser.parse_args
 
     def parse_and_stop(parser: argparse.ArgumentParser, *arguments: Any) -> None:

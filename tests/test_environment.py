@@ -14,7 +14,8 @@ from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recip
 from safetensors.torch import load_file
 
 from bio_facts.runs.environment import _DECIDED_BY_RECIPE, apply_recipe, use_full_precision
-from bio_facts.runs.machine import check_machine, other_machine, this_machine
+from bio_facts.runs.folder import RunFolder
+from bio_facts.runs.machine import machine_difference, this_machine
 
 MEMORY = ROOT / "train" / "recipes" / "associative_memory" / "smoke.yaml"
 SHORT = ("--num_steps", 4, "--eval_every", "[[2, 4]]", "--save_every", 2, "--keep_models_at", "[]", "--num_eval_biographies", 5)
@@ -61,7 +62,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cut(plain: Path, tmp_path: Path) -> Path:
+def interrupted(plain: Path, tmp_path: Path) -> Path:
     """That run, without its last checkpoint."""
     run = shutil.copytree(plain, tmp_path / "run")
     shutil.rmtree(run / "checkpoint-4")
@@ -143,35 +144,37 @@ def test_machine_is_recorded(plain: Path) -> None:
     assert recorded["versions"]["torch"] == torch.__version__
 
 
-def test_same_machine_resumes_as_if_it_had_never_stopped(plain: Path, cut: Path) -> None:
-    before = (cut / "config.json").read_bytes()
-    done = train(cut, MKL_NUM_THREADS="1")  # which it has already, by OMP_NUM_THREADS
+def test_same_machine_resumes_as_if_it_had_never_stopped(plain: Path, interrupted: Path) -> None:
+    before = (interrupted / "config.json").read_bytes()
+    done = train(interrupted, MKL_NUM_THREADS="1")  # which it has already, by OMP_NUM_THREADS
     assert done.returncode == 0, done.stderr
-    assert same(weights(cut), weights(plain))
-    assert (cut / "config.json").read_bytes() == before
+    assert same(weights(interrupted), weights(plain))
+    assert (interrupted / "config.json").read_bytes() == before
 
 
-def test_other_number_of_threads_is_refused_or_noted(cut: Path) -> None:
+def test_other_number_of_threads_is_refused_or_noted(interrupted: Path) -> None:
     two = {"OMP_NUM_THREADS": "2"}
-    before = (cut / "config.json").read_bytes()
+    before = (interrupted / "config.json").read_bytes()
     difference = "device 'CPU, 1 thread a run', here 'CPU, 2 threads a run'"
-    assert_refused(train(cut, **two), difference, "--allow-other-machine")
-    assert (cut / "config.json").read_bytes() == before
-    done = train(cut, "--allow-other-machine", **two)
+    assert_refused(train(interrupted, **two), difference, "--allow-other-machine")
+    assert (interrupted / "config.json").read_bytes() == before
+    done = train(interrupted, "--allow-other-machine", **two)
     assert done.returncode == 0, done.stderr
-    (resumed,) = config(cut)["resumed_on"]
+    (resumed,) = config(interrupted)["resumed_on"]
     assert (resumed["step"], resumed["device"]) == (2, "CPU, 2 threads a run")
-    assert config(cut)["device"] == "CPU, 1 thread a run"
-    shutil.rmtree(cut / "checkpoint-4")
-    assert_refused(train(cut), "device 'CPU, 2 threads a run', here 'CPU, 1 thread a run'")  # the last machine counts
+    assert config(interrupted)["device"] == "CPU, 1 thread a run"
+    shutil.rmtree(interrupted / "checkpoint-4")
+    assert_refused(train(interrupted), "device 'CPU, 2 threads a run', here 'CPU, 1 thread a run'")  # the last machine counts
 
 
 @pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="this CPU has no other instructions")
-def test_other_instructions_are_refused_or_noted(plain: Path, cut: Path) -> None:
-    assert_refused(train(cut, ATEN_CPU_CAPABILITY="default"), "cpu_capability", "here 'DEFAULT'", "--allow-other-machine")
-    done = train(cut, "--allow-other-machine", ATEN_CPU_CAPABILITY="default")
+def test_other_instructions_are_refused_or_noted(plain: Path, interrupted: Path) -> None:
+    assert_refused(
+        train(interrupted, ATEN_CPU_CAPABILITY="default"), "cpu_capability", "here 'DEFAULT'", "--allow-other-machine"
+    )
+    done = train(interrupted, "--allow-other-machine", ATEN_CPU_CAPABILITY="default")
     assert done.returncode == 0, done.stderr
-    (resumed,) = config(cut)["resumed_on"]
+    (resumed,) = config(interrupted)["resumed_on"]
     assert (resumed["cpu_capability"], resumed["environment"]) == ("DEFAULT", {"ATEN_CPU_CAPABILITY": "default"})
 
 
@@ -192,10 +195,10 @@ def one_thread() -> Any:
 def test_variable_of_numeric_libraries_is_compared(
     name: str, plain: Path, one_thread: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check_machine(plain / "config.json")
+    RunFolder(plain).check_machine()
     monkeypatch.setenv(name, "7")
     with pytest.raises(ValueError, match=rf"environment \{{\}}, here \{{'{name}': '7'\}}; .* --allow-other-machine$"):
-        check_machine(plain / "config.json")
+        RunFolder(plain).check_machine()
 
 
 @pytest.mark.parametrize(
@@ -211,27 +214,27 @@ def test_variable_of_numeric_libraries_is_compared(
     ],
 )
 def test_other_device_processes_and_versions_are_refused(
-    change: dict[str, Any], difference: str, cut: Path, one_thread: None
+    change: dict[str, Any], difference: str, interrupted: Path, one_thread: None
 ) -> None:
-    found = config(cut)
-    changed = found | change | {"versions": found["versions"] | change.get("versions", {})}
-    (cut / "config.json").write_text(json.dumps(changed), encoding="utf-8")
+    recorded = config(interrupted)
+    changed = recorded | change | {"versions": recorded["versions"] | change.get("versions", {})}
+    (interrupted / "config.json").write_text(json.dumps(changed), encoding="utf-8")
     with pytest.raises(ValueError) as refused:
-        check_machine(cut / "config.json")
+        RunFolder(interrupted).check_machine()
     assert difference in str(refused.value)
     assert "--allow-other-machine" in str(refused.value)
 
 
 def test_instructions_of_the_cpu_do_not_matter_to_a_gpu() -> None:
     here = this_machine() | {"device": "NVIDIA H100 80GB HBM3"}
-    assert other_machine(here | {"cpu_capability": "Z900"}, here) is None
+    assert machine_difference(here | {"cpu_capability": "Z900"}, here) is None
 
 
-def test_what_an_earlier_version_did_not_record_is_not_compared(cut: Path, one_thread: None) -> None:
-    found = config(cut)
-    del found["cpu_capability"], found["environment"]
-    (cut / "config.json").write_text(json.dumps(found), encoding="utf-8")
-    check_machine(cut / "config.json")
+def test_what_an_earlier_version_did_not_record_is_not_compared(interrupted: Path, one_thread: None) -> None:
+    recorded = config(interrupted)
+    del recorded["cpu_capability"], recorded["environment"]
+    (interrupted / "config.json").write_text(json.dumps(recorded), encoding="utf-8")
+    RunFolder(interrupted).check_machine()
 
 
 # Devices that are not there

@@ -68,12 +68,12 @@ def files_of(extra: str) -> list[Path]:
 
 def provided(*extras: str) -> set[str]:
     """Distributions that an install with these extras asks for by name, extras of extras included."""
-    found: set[str] = set()
+    names: set[str] = set()
     for text in [*PROJECT["dependencies"], *(text for extra in extras for text in PROJECT["optional-dependencies"][extra])]:
         requirement = Requirement(text)
-        own = canonicalize_name(requirement.name) == "bio-facts"
-        found |= provided(*requirement.extras) if own else {canonicalize_name(requirement.name)}
-    return found
+        is_this_package = canonicalize_name(requirement.name) == "bio-facts"
+        names |= provided(*requirement.extras) if is_this_package else {canonicalize_name(requirement.name)}
+    return names
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -102,7 +102,7 @@ def provided_to_tests() -> set[str]:
 def needed(files: list[Path]) -> set[str]:
     """Distributions that these files import, and the files of this repository that they import, and so on."""
     local = {file.stem: file for folder in FOLDERS for file in (ROOT / folder).glob("*.py")}
-    found, seen, left = set(), set(), list(files)
+    names, seen, left = set(), set(), list(files)
     while left:
         file = left.pop()
         if file in seen:
@@ -115,8 +115,8 @@ def needed(files: list[Path]) -> set[str]:
             elif (file.parent / f"{top}.py").is_file() or (top in local and file.parent.name in ("tests", "analysis")):
                 left.append(file.parent / f"{top}.py" if (file.parent / f"{top}.py").is_file() else local[top])
             elif top not in sys.stdlib_module_names and top not in ("__main__", "app", "utils"):
-                found.add(canonicalize_name(DISTRIBUTIONS.get(top, top)))
-    return found
+                names.add(canonicalize_name(DISTRIBUTIONS.get(top, top)))
+    return names
 
 
 def modules_of(name: str) -> list[Path]:
@@ -248,7 +248,7 @@ def test_pinned_mistral_common_is_one_that_transformers_takes() -> None:
     assert Version(PINS["mistral-common"]) >= Version(MISTRAL_COMMON_MIN_VERSION)
 
 
-# What is said where a package is missing
+# Messages where a package is missing
 
 BLOCK = "import sys; sys.modules.update(dict.fromkeys({packages!r}))\n"
 AS_SCRIPT = "import runpy; sys.argv = {argv!r}; sys.path.insert(0, {folder!r}); runpy.run_path({script!r}, run_name='__main__')"

@@ -83,13 +83,13 @@ def test_constant_learning_rate_stays(tuned: Path) -> None:
 
 
 def test_fine_tuning_that_was_cut_ends_the_same(smoke_run: Path, tuned: Path, tmp_path: Path) -> None:
-    cut = shutil.copytree(tuned, tmp_path / "run")
-    shutil.rmtree(cut / "checkpoint-30")
-    done = run("fine_tuning", cut, "--arm", "new4", "--source", smoke_run)
+    interrupted = shutil.copytree(tuned, tmp_path / "run")
+    shutil.rmtree(interrupted / "checkpoint-30")
+    done = run("fine_tuning", interrupted, "--arm", "new4", "--source", smoke_run)
     assert done.returncode == 0, done.stderr
-    ours, theirs = (load_file(folder / "checkpoint-30" / "model.safetensors") for folder in (cut, tuned))
+    ours, theirs = (load_file(folder / "checkpoint-30" / "model.safetensors") for folder in (interrupted, tuned))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert losses(cut, "validation") == losses(tuned, "validation")
+    assert losses(interrupted, "validation") == losses(tuned, "validation")
 
 
 def test_patched_run_starts_at_its_step_with_the_model_of_that_step(smoke_run: Path, patched: Path) -> None:
@@ -106,13 +106,13 @@ def test_patched_run_has_a_fresh_optimizer_and_the_schedule_of_its_step(patched:
 
 def test_patched_run_saves_as_often_as_its_recipe_says(smoke_run: Path, patched: Path, tmp_path: Path) -> None:
     assert sorted(folder.name for folder in patched.glob("checkpoint-*")) == ["checkpoint-20", "checkpoint-30"]
-    cut = shutil.copytree(patched, tmp_path / "run")
-    shutil.rmtree(cut / "checkpoint-30")
-    done = run("attention_patching", cut, "--arm", "frozen10", "--source", smoke_run)
+    interrupted = shutil.copytree(patched, tmp_path / "run")
+    shutil.rmtree(interrupted / "checkpoint-30")
+    done = run("attention_patching", interrupted, "--arm", "frozen10", "--source", smoke_run)
     assert done.returncode == 0, done.stderr
-    ours, theirs = (load_file(folder / "checkpoint-30" / "model.safetensors") for folder in (cut, patched))
+    ours, theirs = (load_file(folder / "checkpoint-30" / "model.safetensors") for folder in (interrupted, patched))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert losses(cut, "validation") == losses(patched, "validation")
+    assert losses(interrupted, "validation") == losses(patched, "validation")
 
 
 def test_queries_and_keys_of_a_patched_run_stay_but_for_weight_decay(smoke_run: Path, patched: Path) -> None:
@@ -149,11 +149,11 @@ def test_patched_run_sees_the_samples_of_the_steps_it_takes(
 
 
 def test_patched_run_that_was_cut_ends_the_same(smoke_run: Path, patched: Path, tmp_path: Path) -> None:
-    cut = shutil.copytree(patched, tmp_path / "run")
-    shutil.rmtree(cut / "checkpoint-30")
-    done = run("attention_patching", cut, "--arm", "frozen10", "--source", smoke_run)
+    interrupted = shutil.copytree(patched, tmp_path / "run")
+    shutil.rmtree(interrupted / "checkpoint-30")
+    done = run("attention_patching", interrupted, "--arm", "frozen10", "--source", smoke_run)
     assert done.returncode == 0, done.stderr
-    assert losses(cut, "validation") == losses(patched, "validation")
+    assert losses(interrupted, "validation") == losses(patched, "validation")
 
 
 def test_source_that_is_not_finished_is_refused_and_left_as_it_is(smoke_run: Path, tmp_path: Path) -> None:

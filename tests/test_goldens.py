@@ -64,7 +64,7 @@ def test_split_of_few_rows_is_digested_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "difference"),
     [
         (("data_version",), "data_version"),
         (("fingerprints", "n4k"), "fingerprints[n4k]"),
@@ -72,7 +72,7 @@ def test_split_of_few_rows_is_digested_whole() -> None:
         (("first_rows", "templates/train"), "first_rows[templates/train]"),
     ],
 )
-def test_check_names_what_differs(keys: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_names_what_differs(keys: tuple[str, ...], difference: str, monkeypatch: pytest.MonkeyPatch) -> None:
     changed: dict[str, Any] = goldens.load()
     place = changed
     for key in keys[:-1]:
@@ -81,4 +81,4 @@ def test_check_names_what_differs(keys: tuple[str, ...], said: str, monkeypatch:
     monkeypatch.setattr(goldens, "current", lambda: changed)
     with pytest.raises(SystemExit) as exit_:
         goldens.current_matches()
-    assert str(exit_.value) == f"not as in goldens.json: {said}"
+    assert str(exit_.value) == f"not as in goldens.json: {difference}"

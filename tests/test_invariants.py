@@ -165,16 +165,16 @@ def test_name_spans_hold_the_name(config: Any, rows: list[dict[str, Any]]) -> No
 def test_value_spans_hold_the_values_of_the_individual(config: Any, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         values = config.population.individual(row["individual_id"]).values
-        assert {found["attribute"]: found["value"] for found in row["attributes"]} == values
-        for found in row["attributes"]:
-            assert row["text"][found["start"] : found["end"]] == found["value"]
+        assert {span["attribute"]: span["value"] for span in row["attributes"]} == values
+        for span in row["attributes"]:
+            assert row["text"][span["start"] : span["end"]] == span["value"]
 
 
 @of_table("biographies")
 def test_text_is_the_lines_of_the_template_files_filled(config: Any, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         name = config.population.individual(row["individual_id"]).name
-        lines = [(LINES[found["attribute"]][found["template_id"]], found["value"]) for found in row["attributes"]]
+        lines = [(LINES[span["attribute"]][span["template_id"]], span["value"]) for span in row["attributes"]]
         assert row["text"] == " ".join(line.replace("{name}", name).replace("{value}", value) for line, value in lines)
 
 
@@ -185,9 +185,9 @@ def test_templates_are_for_training_in_train_and_held_out_elsewhere(
     for row in rows:
         person = config.population.individual(row["individual_id"])
         allowed = person.training_template_ids if split == "train" else person.evaluation_template_ids
-        for found in row["attributes"]:
-            assert len(allowed[found["attribute"]]) == (20 if split == "train" else 5)
-            assert found["template_id"] in allowed[found["attribute"]]
+        for span in row["attributes"]:
+            assert len(allowed[span["attribute"]]) == (20 if split == "train" else 5)
+            assert span["template_id"] in allowed[span["attribute"]]
 
 
 # Individuals and templates

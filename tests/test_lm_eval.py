@@ -44,8 +44,8 @@ sys.path.insert(0, sys.argv[1])
 import utils
 for data, revision in (("me/bio_facts", "v1.0.0"), ("me/nothing", None)):
     try:
-        found = utils.load_recall(split="unseen", attribute="major", data=data, config=sys.argv[2], data_revision=revision)
-        print(found["unseen"][7])
+        documents = utils.load_recall(split="unseen", attribute="major", data=data, config=sys.argv[2], data_revision=revision)
+        print(documents["unseen"][7])
     except ValueError as error:
         print(error)
 """
@@ -72,7 +72,7 @@ def start_harness(*arguments: object, home: Path) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def validation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
-    """`lm_eval validate`, beside all else: for ten seconds the harness reads the 14,000 files of its own tasks."""
+    """`lm_eval validate`, started in the background: it reads the 14,000 task files of the harness for ten seconds."""
     tasks = [f"bio_facts_{kind}{split}" for kind in ("recall", "choice") for split in ("", "_validation", "_unseen")]
     options = ("--include_path", FOLDER, "--tasks", ",".join(tasks))
     with start_harness("validate", *options, home=tmp_path_factory.mktemp("validation")) as process:
@@ -125,15 +125,15 @@ def output(checkpoint: Path, export: Path, tmp_path_factory: pytest.TempPathFact
     )
     _, stderr = run.communicate(timeout=300)
     assert run.returncode == 0, stderr
-    (found,) = (folder / "out").iterdir()
-    return found
+    (run_folder,) = (folder / "out").iterdir()
+    return run_folder
 
 
 @pytest.fixture(scope="module")
 def results(output: Path) -> dict[str, dict[str, Any]]:
     (file,) = output.glob("results_*.json")
-    found: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"]
-    return found
+    content: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"]
+    return content
 
 
 def samples(output: Path, group: str) -> Iterator[dict[str, Any]]:
@@ -141,9 +141,9 @@ def samples(output: Path, group: str) -> Iterator[dict[str, Any]]:
     files = list(output.glob(f"samples_{group}::*.jsonl"))
     assert len(files) == len(ATTRIBUTES)
     for file in files:
-        found = [json.loads(line) for line in file.read_text().splitlines()]
-        assert [sample["doc"]["biography_id"] for sample in found] == list(range(LIMIT))
-        yield from found
+        logged = [json.loads(line) for line in file.read_text().splitlines()]
+        assert [sample["doc"]["biography_id"] for sample in logged] == list(range(LIMIT))
+        yield from logged
 
 
 @pytest.fixture(scope="module")
@@ -159,13 +159,13 @@ def tokenizer(checkpoint: Path) -> Any:
 def metric(model: Any, tokenizer: Any, split: str) -> dict[tuple[int, str], tuple[float, bool]]:
     """(row, attribute) -> loss in nats, and whether all tokens are the arg-max, by bio_facts.score."""
     scores = bio_facts.score(model, tokenizer, rows(draw(CONFIG, split, range(LIMIT))))
-    found = {}
+    expected = {}
     for row, attributes in enumerate(scores.attribute_ids):
         for name, attribute in ATTRIBUTES.items():
             tokens = attributes == attribute.attribute_id
             right = scores.predictions[row][tokens] == scores.references[row][tokens]
-            found[row, name] = (float(scores.nlls[row][tokens].sum()), bool(right.all()))
-    return found
+            expected[row, name] = (float(scores.nlls[row][tokens].sum()), bool(right.all()))
+    return expected
 
 
 # lm_eval validate, lm_eval run
@@ -177,24 +177,24 @@ def test_recall_is_the_metric_where_tokens_are_the_same(
 ) -> None:
     expected = metric(model, tokenizer, split)
     apart = tokens_apart.values_apart(tokenizer, rows(draw(CONFIG, split, range(LIMIT))))
-    found = {}
+    measured = {}
     for sample in samples(output, f"bio_facts_recall_{split}"):
         key = (sample["doc"]["biography_id"], sample["doc"]["attribute"])
         ((log_likelihood, is_greedy),) = sample["filtered_resps"]
         assert sample["attribute_loss"] == -float(log_likelihood)
         assert sample["attribute_accuracy"] == (is_greedy == "True")
-        found[key] = (sample["attribute_loss"], bool(sample["attribute_accuracy"]))
-    assert found.keys() == expected.keys() == apart.keys()
-    same = [key for key in found if not apart[key]]
-    record_property("values whose tokens differ", f"{len(found) - len(same)} of {len(found)}")
-    assert len(found) / 2 < len(same) < len(found)  # so both kinds are there
+        measured[key] = (sample["attribute_loss"], bool(sample["attribute_accuracy"]))
+    assert measured.keys() == expected.keys() == apart.keys()
+    same = [key for key in measured if not apart[key]]
+    record_property("values whose tokens differ", f"{len(measured) - len(same)} of {len(measured)}")
+    assert len(measured) / 2 < len(same) < len(measured)  # so both kinds are there
     for key in same:
-        assert found[key][0] == pytest.approx(expected[key][0], rel=1e-5, abs=1e-5)
-        assert found[key][1] == expected[key][1]
+        assert measured[key][0] == pytest.approx(expected[key][0], rel=1e-5, abs=1e-5)
+        assert measured[key][1] == expected[key][1]
     assert {expected[key][1] for key in same} == {True, False}
-    # What tokens_apart says is apart is so: where a token straddles the end of the value, we count its loss and they do not.
-    others = [key for key in found if apart[key]]
-    assert all(abs(found[key][0] - expected[key][0]) > 1e-4 for key in others)
+    # Where a token straddles the end of a value, bio_facts counts its loss and the harness does not.
+    others = [key for key in measured if apart[key]]
+    assert all(abs(measured[key][0] - expected[key][0]) > 1e-4 for key in others)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -204,8 +204,8 @@ def test_recall_reports_means_over_values(split: str, output: Path, results: dic
     for name in ("attribute_loss", "attribute_accuracy"):
         assert results[group][f"{name},none"] == pytest.approx(np.mean([sample[name] for sample in logged]))
         for attribute in ATTRIBUTES:
-            own = [sample[name] for sample in logged if sample["doc"]["attribute"] == attribute]
-            assert results[f"{group}::{attribute}"][f"{name},none"] == pytest.approx(np.mean(own))
+            values = [sample[name] for sample in logged if sample["doc"]["attribute"] == attribute]
+            assert results[f"{group}::{attribute}"][f"{name},none"] == pytest.approx(np.mean(values))
 
 
 def log_likelihood(model: Any, tokenizer: Any, context: str, continuation: str) -> float:
@@ -216,11 +216,11 @@ def log_likelihood(model: Any, tokenizer: Any, context: str, continuation: str) 
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_choice_takes_what_the_model_finds_likeliest(
+def test_choice_takes_the_choice_of_highest_likelihood(
     split: str, output: Path, results: dict[str, dict[str, Any]], model: Any, tokenizer: Any
 ) -> None:
-    expected = {(row["biography_id"], found["attribute"]): row["text"][: found["end"]]
-                for row in rows(draw(CONFIG, split, range(LIMIT))) for found in row["attributes"]}  # fmt: skip
+    expected = {(row["biography_id"], span["attribute"]): row["text"][: span["end"]]
+                for row in rows(draw(CONFIG, split, range(LIMIT))) for span in row["attributes"]}  # fmt: skip
     right: dict[str, list[bool]] = {attribute: [] for attribute in ATTRIBUTES}
     for sample in samples(output, f"bio_facts_choice_{split}"):
         doc = sample["doc"]
@@ -228,15 +228,15 @@ def test_choice_takes_what_the_model_finds_likeliest(
         likelihoods = [log_likelihood(model, tokenizer, doc["context"], choice) for choice in doc["choices"]]
         right[doc["attribute"]].append(int(np.argmax(likelihoods)) == doc["answer"])
         assert sample["acc"] == right[doc["attribute"]][-1]
-    for attribute, found in right.items():
-        assert results[f"bio_facts_choice_{split}::{attribute}"]["acc,none"] == pytest.approx(np.mean(found))
-    accuracy = np.mean([answer for found in right.values() for answer in found])
+    for attribute, answers in right.items():
+        assert results[f"bio_facts_choice_{split}::{attribute}"]["acc,none"] == pytest.approx(np.mean(answers))
+    accuracy = np.mean([answer for answers in right.values() for answer in answers])
     assert results[f"bio_facts_choice_{split}"]["acc,none"] == pytest.approx(accuracy)
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_choices_of_a_run_are_those_of_the_population(split: str, output: Path) -> None:
-    """The export says from how many items of a pool its values come; there are four of most, so each of them is offered."""
+    """The export has four items of most pools, so all four are offered."""
     for sample in samples(output, f"bio_facts_choice_{split}"):
         attribute, choices = sample["doc"]["attribute"], sample["doc"]["choices"]
         if attribute == "birth_date":
@@ -256,7 +256,7 @@ def test_validate_passes(validation: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_our_tokenizer_gives_no_value_other_tokens(split: str) -> None:
+def test_values_have_the_same_tokens_with_the_tokenizer_of_bio_facts(split: str) -> None:
     apart = tokens_apart.values_apart(load_tokenizer("bio_facts"), rows(draw(CONFIGS["n1k"], split, range(100))))
     assert len(apart) == 600
     assert not any(apart.values())
@@ -278,56 +278,56 @@ def test_counts_are_printed(capsys: pytest.CaptureFixture[str], checkpoint: Path
 def choices(attribute: str, ids: range, num_choices: int = 4, split: str = "unseen", **sizes: int) -> tuple[Any, Any, Any]:
     """True values of as many biographies, their choices and answers."""
     config = CONFIGS["n1k"].replace(pool_sizes=sizes)
-    found = rows(draw(config, split, ids))
-    values = [item["value"] for row in found for item in row["attributes"] if item["attribute"] == attribute]
+    biographies = rows(draw(config, split, ids))
+    values = [item["value"] for row in biographies for item in row["attributes"] if item["attribute"] == attribute]
     return values, *utils.draw_choices(attribute, values, np.array(ids), split, num_choices, config.pool_sizes)
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 @pytest.mark.parametrize("num_choices", [2, 4, 7])
 def test_choices_are_distinct_values_of_the_pool_with_the_true_one_once(attribute: str, num_choices: int) -> None:
-    values, found, answers = choices(attribute, range(300), num_choices)
-    parts = [set(pools()[pool]) for pool in ATTRIBUTES[attribute].pools]
-    for value, row, answer in zip(values, found, answers, strict=True):
+    values, drawn, answers = choices(attribute, range(300), num_choices)
+    item_pools = [set(pools()[pool]) for pool in ATTRIBUTES[attribute].pools]
+    for value, row, answer in zip(values, drawn, answers, strict=True):
         assert len(set(row)) == len(row) == num_choices
         assert row[answer] == value
         for choice in row:
-            items = choice.split(" ") if len(parts) > 1 else [choice]
-            assert all(item in part for item, part in zip(items, parts, strict=True))
+            items = choice.split(" ") if len(item_pools) > 1 else [choice]
+            assert all(item in pool for item, pool in zip(items, item_pools, strict=True))
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_choices_stay_within_smaller_pools(attribute: str) -> None:
-    _, found, _ = choices(attribute, range(200), cities=6, universities=6, majors=6, companies=6, years=1, months=2, days=3)
-    counts = Counter(choice for row in found for choice in row)
+    _, drawn, _ = choices(attribute, range(200), cities=6, universities=6, majors=6, companies=6, years=1, months=2, days=3)
+    counts = Counter(choice for row in drawn for choice in row)
     assert len(counts) == 6
     assert "January 1, 1900" in counts or pools()[ATTRIBUTES[attribute].pools[0]][0] in counts
 
 
 def test_choices_of_a_biography_depend_on_nothing_else() -> None:
-    _, found, answers = choices("company", range(50))
+    _, drawn, answers = choices("company", range(50))
     _, alone, alone_answers = choices("company", range(31, 32))
-    assert (alone[0], alone_answers[0]) == (found[31], answers[31])
+    assert (alone[0], alone_answers[0]) == (drawn[31], answers[31])
 
 
-def test_choices_are_the_same_ever_after() -> None:
-    """Other ones need a new version of the tasks."""
-    _, found, answers = choices("major", range(2), split="validation")
-    assert found == [
+def test_choices_never_change() -> None:
+    """If they do, the tasks need a new version."""
+    _, drawn, answers = choices("major", range(2), split="validation")
+    assert drawn == [
         ["Musicology", "Public Health", "Forestry", "Software Engineering"],
         ["Immunology", "Chemical Engineering", "Civil Engineering", "Toxicology"],
     ]
     assert answers.tolist() == [2, 0]
 
 
-def test_every_other_value_and_every_place_is_equally_likely() -> None:
-    values, found, answers = choices("birth_place", range(9000), num_choices=3, cities=10)
-    others = Counter((value, choice) for value, row in zip(values, found, strict=True) for choice in row if choice != value)
+def test_other_values_and_positions_of_the_true_one_are_equally_likely() -> None:
+    values, drawn, answers = choices("birth_place", range(9000), num_choices=3, cities=10)
+    others = Counter((value, choice) for value, row in zip(values, drawn, strict=True) for choice in row if choice != value)
     assert len(others) == 90
     for value in set(values):
-        assert p_uniform([count for (own, _), count in others.items() if own == value]) > 1e-4
+        assert p_uniform([count for (true_value, _), count in others.items() if true_value == value]) > 1e-4
     assert p_uniform(np.bincount(answers)) > 1e-4
-    pairs = {(value, *(choice for choice in row if choice != value)) for value, row in zip(values, found, strict=True)}
+    pairs = {(value, *(choice for choice in row if choice != value)) for value, row in zip(values, drawn, strict=True)}
     assert len(pairs) == 10 * 9 * 8
 
 
@@ -336,9 +336,9 @@ def test_every_other_value_and_every_place_is_equally_likely() -> None:
 
 def error(load: str = "load_recall", **changed: Any) -> str:
     arguments: dict[str, Any] = {"split": "validation", "attribute": "major", "config": NAME} | changed
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError) as raised:
         getattr(utils, load)(**arguments)
-    return str(caught.value)
+    return str(raised.value)
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
@@ -350,12 +350,12 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_missing_metadata_is_named(export: Path) -> None:
-    how = "say where the biographies are: pass --metadata data=DIR,config=n1k"
-    assert error() == f"data is None; {how}"
-    assert error(data=str(export), config=None) == f"config is None; {how}"
+    advice = "say where the biographies are: pass --metadata data=DIR,config=n1k"
+    assert error() == f"data is None; {advice}"
+    assert error(data=str(export), config=None) == f"config is None; {advice}"
 
 
-def test_folder_that_is_no_export_is_named(tmp_path: Path) -> None:
+def test_folder_without_a_manifest_is_named(tmp_path: Path) -> None:
     assert error(data=str(tmp_path)) == f"{tmp_path} is not an export of bio-facts: it has no manifest.json"
 
 
@@ -377,7 +377,7 @@ def test_wrong_number_of_choices_is_named(num_choices: object, export: Path) -> 
 
 @pytest.mark.parametrize("load", ["load_recall", "load_choice"])
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "suggestion"),
     [
         *((name, "data") for name in ("dat", "dta", "Data", "datas")),
         *((name, "config") for name in ("confg", "configs", "Config", "conf")),
@@ -388,9 +388,9 @@ def test_wrong_number_of_choices_is_named(num_choices: object, export: Path) -> 
         ),
     ],
 )
-def test_misspelled_name_is_refused_where_all_others_are_right(load: str, name: str, meant: str, export: Path) -> None:
+def test_misspelled_name_is_refused_with_a_suggestion(load: str, name: str, suggestion: str, export: Path) -> None:
     message = error(load, data=str(export), **{name: 5})
-    assert message == (f"--metadata or --model_args has {name}=5; is it {meant}? pass --metadata data=DIR,config=n1k")
+    assert message == (f"--metadata or --model_args has {name}=5; is it {suggestion}? pass --metadata data=DIR,config=n1k")
 
 
 def test_every_argument_of_the_harness_and_of_transformers_passes(export: Path) -> None:
@@ -431,7 +431,7 @@ def test_value_outside_of_its_pool_is_named() -> None:
         utils.draw_choices("major", ["Alchemy"], np.array([0]), "unseen", 4, full_pool_sizes())
 
 
-def test_log_likelihood_that_is_no_number_is_named() -> None:
+def test_log_likelihood_that_is_nan_is_named() -> None:
     doc = {"biography_id": 3, "attribute": "major", "value": "Law"}
     with pytest.raises(ValueError, match=r"^biography 3, major 'Law': its log-likelihood is NaN$"):
         utils.recall_results(doc, [(math.nan, False)])
@@ -440,7 +440,7 @@ def test_log_likelihood_that_is_no_number_is_named() -> None:
 # Hub
 
 
-def test_documents_from_the_hub_and_then_without_a_network(export: Path, tmp_path: Path) -> None:
+def test_documents_come_from_the_hub_and_then_from_its_cache(export: Path, tmp_path: Path) -> None:
     expected = utils.load_recall(split="unseen", attribute="major", data=str(export), config=NAME)["unseen"][7]
     with HubServer(tmp_path / "hub") as hub:
         environment = hub.environment(tmp_path / "home")

@@ -104,8 +104,8 @@ def evaluated(
 
 
 def apart(tokenizer: Any, model: str, **model_args: Any) -> list[bool]:
-    found = tokens_apart.values_apart(tokenizer, rows(draw(CONFIG, SPLIT, range(LIMIT))), model, model_args)
-    return list(found.values())
+    apart = tokens_apart.values_apart(tokenizer, rows(draw(CONFIG, SPLIT, range(LIMIT))), model, model_args)
+    return list(apart.values())
 
 
 def test_completions_with_bos_are_the_metric(

@@ -54,10 +54,10 @@ def zeros(num_attributes: int) -> AttributeTotals:
     )
 
 
-def assert_equal(one: AttributeTotals, other: AttributeTotals, rel: float = 1e-12) -> None:
+def assert_equal(actual: AttributeTotals, expected: AttributeTotals, rel: float = 1e-12) -> None:
     for field in dataclasses.fields(AttributeTotals):
         np.testing.assert_allclose(
-            getattr(one, field.name), getattr(other, field.name), rtol=rel, atol=1e-12, err_msg=field.name
+            getattr(actual, field.name), getattr(expected, field.name), rtol=rel, atol=1e-12, err_msg=field.name
         )
 
 
@@ -93,11 +93,11 @@ def test_rows_of_one_value_and_of_a_thousand_equal_plain_loops(values_per_row: i
 
 @PROPERTY
 @given(uneven_batches(), st.lists(st.integers(0, 5), max_size=3))
-def test_totals_of_parts_add_up_to_those_of_the_whole(columns: dict[str, list[list]], cuts: list[int]) -> None:
-    edges = [0, *sorted(cuts), len(columns["references"])]
+def test_totals_of_batches_add_up_to_those_of_all_rows(columns: dict[str, list[list]], boundaries: list[int]) -> None:
+    edges = [0, *sorted(boundaries), len(columns["references"])]
     slices = [slice(*pair) for pair in itertools.pairwise(edges)]
-    parts = [of_columns({name: rows[own] for name, rows in columns.items()}) for own in slices]
-    assert_equal(functools.reduce(operator.add, parts), of_columns(columns))
+    batches = [of_columns({name: rows[batch_rows] for name, rows in columns.items()}) for batch_rows in slices]
+    assert_equal(functools.reduce(operator.add, batches), of_columns(columns))
 
 
 @PROPERTY
@@ -107,9 +107,9 @@ def test_padding_changes_nothing(columns: dict[str, list[list]]) -> None:
     assert_equal(of_columns(padded), of_columns(columns))
 
 
-def test_adding_nothing_changes_nothing() -> None:
-    found = totals([[1, 1, 0, 2]], [[1, 2, 9, 4]], [[True] * 4])
-    assert_equal(found + zeros(6), found, rel=0)
+def test_adding_totals_of_no_rows_changes_nothing() -> None:
+    some = totals([[1, 1, 0, 2]], [[1, 2, 9, 4]], [[True] * 4])
+    assert_equal(some + zeros(6), some, rel=0)
 
 
 def test_totals_of_other_attributes_are_not_added() -> None:
@@ -118,10 +118,10 @@ def test_totals_of_other_attributes_are_not_added() -> None:
 
 
 def test_slice_has_the_attributes_it_names() -> None:
-    found = totals([[1, 1, 0, 2, 3]], [[1, 2, 9, 4, 8]], [[True] * 5])[1:3]
-    assert found.loss_sum.tolist() == [4, 8]
-    assert found.calibration.shape == (2, 10, 3)
-    assert found.summary(["second", "third"])["attribute_loss/third"] == 8
+    sliced = totals([[1, 1, 0, 2, 3]], [[1, 2, 9, 4, 8]], [[True] * 5])[1:3]
+    assert sliced.loss_sum.tolist() == [4, 8]
+    assert sliced.calibration.shape == (2, 10, 3)
+    assert sliced.summary(["second", "third"])["attribute_loss/third"] == 8
 
 
 def test_loss_of_a_value_is_the_sum_over_its_tokens() -> None:
@@ -129,21 +129,21 @@ def test_loss_of_a_value_is_the_sum_over_its_tokens() -> None:
 
 
 def test_value_with_one_wrong_token_is_wrong_and_its_first_token_may_be_right() -> None:
-    found = totals([[1, 1, 1, 0, 2]], [[0.0] * 5], [[True, True, False, True, True]])
-    assert found.num_correct.tolist() == [0, 1, 0, 0, 0, 0]
-    assert found.num_first_correct.tolist() == [1, 1, 0, 0, 0, 0]
+    counts = totals([[1, 1, 1, 0, 2]], [[0.0] * 5], [[True, True, False, True, True]])
+    assert counts.num_correct.tolist() == [0, 1, 0, 0, 0, 0]
+    assert counts.num_first_correct.tolist() == [1, 1, 0, 0, 0, 0]
 
 
-def test_first_token_probability_is_that_of_the_right_token() -> None:
-    found = totals([[1, 1, 1]], [[-math.log(0.25), 7.0, 7.0]], [[False] * 3])
-    assert found.summary(NAMES)["first_token_probability"] == pytest.approx(0.25)
+def test_first_token_probability_is_that_of_the_correct_token() -> None:
+    single_value = totals([[1, 1, 1]], [[-math.log(0.25), 7.0, 7.0]], [[False] * 3])
+    assert single_value.summary(NAMES)["first_token_probability"] == pytest.approx(0.25)
 
 
-def test_values_that_touch_are_two_if_their_attributes_differ() -> None:
+def test_adjacent_tokens_of_different_attributes_are_two_values() -> None:
     assert totals([[3, 3, 4]], [[1.0, 1.0, 1.0]], [[True] * 3]).num_values.tolist() == [0, 0, 1, 1, 0, 0]
 
 
-def test_value_does_not_go_on_in_the_next_row() -> None:
+def test_value_ends_with_its_row() -> None:
     assert totals([[0, 3], [], [3, 0]], [[1.0] * 2, [], [1.0] * 2], [[True] * 2, [], [True] * 2]).num_values[2] == 2
 
 
@@ -151,14 +151,14 @@ def test_tokens_outside_values_do_not_count_even_if_not_finite() -> None:
     assert totals([[0, 6]], [[np.nan, 3.0]], [[False, True]]).loss_sum.tolist() == [0, 0, 0, 0, 0, 3]
 
 
-def test_infinite_loss_is_no_probability() -> None:
-    found = totals([[1]], [[np.inf]], [[False]]).summary(NAMES)
-    assert (found["attribute_loss"], found["first_token_probability"]) == (np.inf, 0)
+def test_infinite_loss_has_probability_zero() -> None:
+    summary = totals([[1]], [[np.inf]], [[False]]).summary(NAMES)
+    assert (summary["attribute_loss"], summary["first_token_probability"]) == (np.inf, 0)
 
 
 def test_low_precision_losses_are_summed_in_float64() -> None:
     ones = np.ones(4097, dtype=np.float16)  # no float16 is 4097
-    found = attribute_totals(
+    sums = attribute_totals(
         nlls=ones,
         correct=ones.astype(bool),
         attribute_ids=ones.astype(np.uint8),
@@ -167,13 +167,13 @@ def test_low_precision_losses_are_summed_in_float64() -> None:
         top_probabilities=ones,
         entropies=ones,
     )
-    assert (found.loss_sum[0], found.top_probability_sum[0], found.entropy_sum[0]) == (4097, 4097, 4097)
+    assert (sums.loss_sum[0], sums.top_probability_sum[0], sums.entropy_sum[0]) == (4097, 4097, 4097)
 
 
 def test_summary_divides_sums_by_counts() -> None:
-    found = totals([[1, 1, 0, 2], [1, 0, 0, 0]], [[1, 2, 9, 4], [6, 9, 9, 9]], [[True, True, True, False], [False] * 4])
+    sums = totals([[1, 1, 0, 2], [1, 0, 0, 0]], [[1, 2, 9, 4], [6, 9, 9, 9]], [[True, True, True, False], [False] * 4])
     first = [math.exp(-1), math.exp(-6), math.exp(-4)]
-    assert found.summary(NAMES) == pytest.approx(
+    assert sums.summary(NAMES) == pytest.approx(
         {
             "attribute_loss": 13 / 3,
             "attribute_accuracy": 1 / 3,
@@ -197,7 +197,7 @@ def test_summary_divides_sums_by_counts() -> None:
     )
 
 
-def test_names_of_the_plain_metric_are_ours() -> None:
+def test_plain_metric_has_the_names_of_the_attributes() -> None:
     assert tuple(ATTRIBUTES) == NAMES
 
 
@@ -216,11 +216,11 @@ def test_calibration_error_of_two_bins_by_hand() -> None:
 
 @pytest.mark.parametrize("lengths", [[], [0], [0, 0], [3]])
 def test_summary_of_no_values_is_refused(lengths: list[int]) -> None:
-    found = totals(
+    empty = totals(
         [[0] * n for n in lengths] or [[]], [[1.0] * n for n in lengths] or [[]], [[True] * n for n in lengths] or [[]]
     )
     with pytest.raises(ValueError, match=r"^there are no values to summarise: attribute_ids are 0 everywhere"):
-        found.summary(NAMES)
+        empty.summary(NAMES)
 
 
 @pytest.mark.parametrize("missing", ["top_probabilities", "entropies"])
@@ -243,13 +243,13 @@ def test_detailed_summary_without_the_details_is_refused(missing: str, merged: b
 
 
 @pytest.mark.parametrize("row_lengths", [[2], [2, 2], []])
-def test_rows_that_do_not_make_up_the_tokens_are_refused(row_lengths: list[int]) -> None:
+def test_row_lengths_that_do_not_add_up_to_the_number_of_tokens_are_refused(row_lengths: list[int]) -> None:
     message = rf"^row_lengths add up to {sum(row_lengths)}; they must add up to the number of tokens, 3$"
     with pytest.raises(ValueError, match=message):
         first_tokens(np.array([1, 1, 0]), np.array(row_lengths, dtype=np.int64))
 
 
-def test_attribute_that_is_none_is_refused() -> None:
+def test_attribute_id_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^attribute_ids has 7; it must be at most num_attributes, 6$"):
         totals([[0, 7]], [[1.0, 1.0]], [[True, True]])
 
@@ -268,7 +268,7 @@ def test_auroc_by_hand(positive: list[float], negative: list[float], expected: f
 
 
 @pytest.mark.parametrize(("positive", "negative"), [([], [1]), ([1], [])])
-def test_auroc_of_one_side_is_refused(positive: list[float], negative: list[float]) -> None:
+def test_auroc_without_scores_on_one_side_is_refused(positive: list[float], negative: list[float]) -> None:
     with pytest.raises(ValueError, match=rf"^there are {len(positive)} and {len(negative)} scores; both sides must have"):
         auroc(np.array(positive), np.array(negative))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import SMOKE, load_recipe
+from conftest import SMOKE, load_recipe, refused
 from numpy.typing import ArrayLike
 
 from bio_facts.cli import main
@@ -53,29 +53,19 @@ def table(config: Config, batch_size: int) -> pa.Table:
 
 
 def recount(config: Config, batch_size: int) -> list[dict[str, int]]:
-    exposures, found = Counter[int](), []
-    for index, person in enumerate(draw(config, "train", range(config.num_biographies)).individual_id.tolist()):
-        exposures[person] += 1
-        found.append(
+    exposures, order_rows = Counter[int](), []
+    for index, individual_id in enumerate(draw(config, "train", range(config.num_biographies)).individual_id.tolist()):
+        exposures[individual_id] += 1
+        order_rows.append(
             {
                 "step": 1 + index // batch_size,
                 "slot": index % batch_size,
                 "biography_id": index,
-                "individual_id": person,
-                "exposure": exposures[person],
+                "individual_id": individual_id,
+                "exposure": exposures[individual_id],
             }
         )
-    return found
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        main(list(map(str, arguments)))
-    captured = capsys.readouterr()
-    assert stopped.value.code == 2
-    assert captured.out == ""
-    assert len(captured.err.splitlines()) == 1
-    return captured.err
+    return order_rows
 
 
 def test_columns_are_64_bit_integers() -> None:
@@ -83,31 +73,31 @@ def test_columns_are_64_bit_integers() -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_order_is_that_of_a_plain_count(name: str) -> None:
+def test_rows_equal_a_plain_recount(name: str) -> None:
     assert table(CONFIGS[name], 17).to_pylist() == recount(CONFIGS[name], 17)  # 1,003 = 59 * 17: all batches full
 
 
 @pytest.mark.parametrize("batch_size", [1, 16, 1_003, 5_000])
-def test_batch_size_cuts_the_rows_into_steps(batch_size: int) -> None:
+def test_steps_have_batch_size_rows(batch_size: int) -> None:
     assert table(CONFIGS["uniform"], batch_size).to_pylist() == recount(CONFIGS["uniform"], batch_size)
 
 
-def test_replay_counts_new_and_old_people_apart() -> None:
+def test_replay_counts_exposures_of_old_and_new_individuals_apart() -> None:
     last = {row["individual_id"]: row["exposure"] for row in table(CONFIGS["replay"], 16).to_pylist()}
-    assert {person >= 400_000_000 for person in last} == {False, True}
+    assert {individual_id >= 400_000_000 for individual_id in last} == {False, True}
     assert sum(last.values()) == 1_003
 
 
 @pytest.mark.parametrize("name", ["uniform", "replay"])
-@pytest.mark.parametrize("part", [1, 100, 1_002, 1_003])
-def test_parts_that_are_made_at_a_time_leave_no_trace(name: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bio_facts.publish.order._BIOGRAPHIES_PER_BATCH", part)
+@pytest.mark.parametrize("size", [1, 100, 1_002, 1_003])
+def test_rows_do_not_depend_on_how_many_are_made_at_a_time(name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bio_facts.publish.order._BIOGRAPHIES_PER_BATCH", size)
     batches = list(order(CONFIGS[name], 16))
-    assert [len(batch) for batch in batches] == [part] * (1_003 // part) + [1_003 % part] * (1_003 % part > 0)
+    assert [len(batch) for batch in batches] == [size] * (1_003 // size) + [1_003 % size] * (1_003 % size > 0)
     assert pa.Table.from_batches(batches).to_pylist() == recount(CONFIGS[name], 16)
 
 
-def test_individual_is_whom_the_text_is_about() -> None:
+def test_text_is_about_the_individual_of_the_row() -> None:
     config = CONFIGS["alpha"]
     texts = [row["text"] for row in rows(draw(config, "train", range(200)))]
     for row in table(config, 16).slice(0, 200).to_pylist():
@@ -155,7 +145,7 @@ def test_existing_file_is_refused_and_kept(tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "fragment"),
     [
         (
             ["order", "n1k", "--batch-size", "16", "--output-file", "order.json"],
@@ -182,10 +172,10 @@ def test_existing_file_is_refused_and_kept(tmp_path: Path, capsys: pytest.Captur
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_is_one_line_and_writes_nothing(
-    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], fragment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert said in refused(capsys, *arguments)
+    assert fragment in refused(capsys, *arguments)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -201,13 +191,13 @@ def test_full_disk_leaves_no_file(
 ) -> None:
     asked = itertools.count()
 
-    def full_after_three_parts(config: Config, split: str, indices: ArrayLike) -> object:
+    def full_after_three_batches(config: Config, split: str, indices: ArrayLike) -> object:
         if next(asked) > 2:
             raise OSError(errno.ENOSPC, "No space left on device")
         return individual_ids(config, split, indices)
 
     monkeypatch.setattr("bio_facts.publish.order._BIOGRAPHIES_PER_BATCH", 100)
-    monkeypatch.setattr("bio_facts.publish.order.individual_ids", full_after_three_parts)
+    monkeypatch.setattr("bio_facts.publish.order.individual_ids", full_after_three_batches)
     assert "No space left on device" in refused(capsys, *WRITE, tmp_path / name)
     assert next(asked) == 4  # some had been written
     assert list(tmp_path.iterdir()) == []
@@ -230,7 +220,7 @@ bio_facts.cli.main(sys.argv[1:])
 """
     killed = subprocess.run([sys.executable, "-c", program, *WRITE, str(tmp_path / name)], env=os.environ)
     assert killed.returncode == -signal.SIGKILL
-    left = [path.name for path in tmp_path.iterdir()]
-    assert left and all(found.endswith(".unfinished") for found in left)
+    left = list(tmp_path.iterdir())
+    assert left and all(path.name.endswith(".unfinished") for path in left)
     assert main([*WRITE, str(tmp_path / name)]) == 0
     assert (tmp_path / name).exists()

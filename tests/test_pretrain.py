@@ -24,6 +24,7 @@ from bio_facts.files import lock_folder
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.splits import draw
 from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
+from bio_facts.runs.folder import RunFolder
 
 RECIPE = yaml.safe_load(SMOKE.read_text().replace("2e-3", "0.002"))
 LAST = f"checkpoint-{RECIPE['num_steps']}"
@@ -221,34 +222,32 @@ def test_seconds_never_fall_over_a_resumption(smoke_run: Path, tmp_path: Path) -
         lambda folder: os.truncate(folder / "model.safetensors", 1000),
         lambda folder: os.truncate(folder / "optimizer.pt", 1000),
     ],
-    ids=["no state", "cut state", "other step", "no model", "no optimizer", "cut model", "cut optimizer"],
+    ids=["no state", "truncated state", "other step", "no model", "no optimizer", "truncated model", "truncated optimizer"],
 )
 def test_incomplete_checkpoint_is_removed_and_the_one_before_is_used(
     smoke_run: Path, tmp_path: Path, damage: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bio_facts.runs.checkpoints import latest_checkpoint
+    from bio_facts.runs.checkpoints import latest_checkpoint, remove_incomplete_checkpoints
 
     run = shutil.copytree(smoke_run, tmp_path / "run")
     damage(run / LAST)
     assert latest_checkpoint(run) == run / "checkpoint-20"
+    assert (run / LAST).exists()
+    remove_incomplete_checkpoints(run)
     assert not (run / LAST).exists()
     assert str(run / LAST) in capsys.readouterr().err
 
 
 def test_cut_last_line_of_metrics_is_left_out(tmp_path: Path) -> None:
-    from bio_facts.runs.folder import read_metrics
-
     line = '{"step": 0, "split": "unseen"}\n'
     (tmp_path / "metrics.jsonl").write_text(line + '{"ste')
-    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 0, "split": "unseen"}]
+    assert RunFolder(tmp_path).metrics == [{"step": 0, "split": "unseen"}]
 
 
 def test_broken_line_inside_metrics_is_named(tmp_path: Path) -> None:
-    from bio_facts.runs.folder import read_metrics
-
     (tmp_path / "metrics.jsonl").write_text('{"step": 0, "split": "unseen"}\n{"ste\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is '\{\"ste'; it must be the JSON of an evaluation"):
-        read_metrics(tmp_path / "metrics.jsonl")
+        RunFolder(tmp_path).metrics  # noqa: B018
 
 
 def test_resumption_without_the_metrics_so_far_is_refused(smoke_run: Path, tmp_path: Path) -> None:
@@ -279,10 +278,11 @@ def test_run_resumes_though_its_kept_models_have_no_tokenizer(smoke_run: Path, t
 
 
 def test_older_checkpoint_that_was_half_removed_is_removed(smoke_run: Path, tmp_path: Path) -> None:
-    from bio_facts.runs.checkpoints import latest_checkpoint
+    from bio_facts.runs.checkpoints import latest_checkpoint, remove_incomplete_checkpoints
 
     run = shutil.copytree(smoke_run, tmp_path / "run")
     (run / "checkpoint-10").mkdir()
+    remove_incomplete_checkpoints(run)
     assert latest_checkpoint(run) == run / LAST
     assert not (run / "checkpoint-10").exists()
 
@@ -353,11 +353,9 @@ def test_run_ends_at_the_first_evaluation_that_decides_it_and_is_complete_then(t
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"recipe": {}}'])
 def test_config_json_that_is_none_of_ours_is_refused(tmp_path: Path, text: str) -> None:
-    from bio_facts.runs.folder import check_folder
-
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match=r"config\.json is not the config\.json of a run"):
-        check_folder(tmp_path, load_recipe(SMOKE, {}).as_config())
+        RunFolder(tmp_path).check_run(load_recipe(SMOKE, {}).as_config())
 
 
 @pytest.mark.parametrize(
@@ -392,14 +390,13 @@ def test_folder_in_use_is_refused(tmp_path: Path) -> None:
 
 def test_folder_in_use_on_a_disk_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for such a disk: it refuses what the disk refuses."""
-    from bio_facts.runs.folder import check_folder
 
     def no_locks(*args: object, **options: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(FileLock, "acquire", no_locks)
     held = lock_folder("output_dir", tmp_path)
-    check_folder(tmp_path, load_recipe(SMOKE, {}).as_config())
+    RunFolder(tmp_path).check_run(load_recipe(SMOKE, {}).as_config())
     with pytest.raises(ValueError, match="in use by another process"):
         lock_folder("output_dir", tmp_path)
     held.release()
@@ -463,11 +460,11 @@ def test_model_whose_saved_weights_have_other_names_resumes(kind: str, tmp_path:
     whole = load_file(tmp_path / "whole" / "checkpoint-4" / "model.safetensors")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "whole" / "checkpoint-4")
     assert set(whole) != set(model.state_dict())  # else the test shows nothing
-    cut = shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    shutil.rmtree(cut / "checkpoint-4")
-    done = train(cut, *arguments)
+    interrupted = shutil.copytree(tmp_path / "whole", tmp_path / "interrupted")
+    shutil.rmtree(interrupted / "checkpoint-4")
+    done = train(interrupted, *arguments)
     assert done.returncode == 0, done.stderr
-    resumed = load_file(cut / "checkpoint-4" / "model.safetensors")
+    resumed = load_file(interrupted / "checkpoint-4" / "model.safetensors")
     assert resumed.keys() == whole.keys()
     assert {name for name in resumed if not torch.equal(resumed[name], whole[name])} == set()
-    assert metrics(cut, without=("seconds",)) == metrics(tmp_path / "whole", without=("seconds",))
+    assert metrics(interrupted, without=("seconds",)) == metrics(tmp_path / "whole", without=("seconds",))

@@ -9,7 +9,7 @@ import publish_results
 import pytest
 import report
 from claims import claims
-from conftest import ROOT, run_script
+from conftest import ROOT, contents, run_script
 from test_claims import CLAIMS, hallucination
 from written_runs import write_run
 
@@ -35,10 +35,6 @@ def repository(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("Before.\n<!-- verdict -->\nold\n<!-- end -->\nAfter.\n")
     return root
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def publish(root: Path, *arguments: object) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import assert_refused, ecosystem
+from conftest import assert_refused, contents, ecosystem
 from hub_server import HubServer, Reply, Repo, Request
 
 from bio_facts.generate.biography import rows
@@ -28,13 +28,13 @@ LOAD = f"""
 import json, sys
 from datasets import load_dataset
 asked = {{"path": "{REPO}", "revision": "{TAG}"}}
-found = {{
+loaded = {{
     "biographies": load_dataset(**asked, name="small", split="train"),
     "biographies, streamed": load_dataset(**asked, name="small", split="train", streaming=True),
     "templates": load_dataset(**asked, name="templates", split="train"),
     "default": load_dataset(**asked, split="train[:3]"),
 }}
-print(json.dumps({{name: list(rows) for name, rows in found.items()}}))
+print(json.dumps({{name: list(rows) for name, rows in loaded.items()}}))
 """
 # Runs bio-facts with the pipeline that huggingface_hub has for Xet, in commits of two files where it makes them of hundreds.
 IN_SMALL_COMMITS = """
@@ -95,10 +95,6 @@ def published(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield server
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def state(hub: HubServer) -> dict[str, Any]:
     """All that is on the Hub, to be compared."""
     return {name: (repo.head, dict(repo.commits), dict(repo.tags)) for name, repo in hub.repos.items()}
@@ -148,12 +144,12 @@ def test_rows_loaded_from_the_hub_are_those_of_the_package(published: HubServer,
     environment = published.environment(tmp_path / "reader")
     loaded = subprocess.run([sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, timeout=120)
     assert loaded.returncode == 0, loaded.stderr
-    found = json.loads(loaded.stdout)
+    configs = json.loads(loaded.stdout)
     biographies = rows(draw(SMALL, "train", range(300)))
-    assert found["biographies"] == biographies
-    assert found["biographies, streamed"] == biographies
-    assert found["default"] == biographies[:3]
-    assert len(found["templates"]) == 150
+    assert configs["biographies"] == biographies
+    assert configs["biographies, streamed"] == biographies
+    assert configs["default"] == biographies[:3]
+    assert len(configs["templates"]) == 150
 
 
 def python_blocks(markdown: bytes) -> list[str]:
@@ -369,7 +365,7 @@ def _cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda folder: _cut(folder / "data/templates/train-00000-of-00001.parquet"), "train-00000-of-00001.parquet"),
         (lambda folder: (folder / "data/templates/train-00000-of-00001.parquet").unlink(), "is missing"),
@@ -380,11 +376,11 @@ def _cut(path: Path) -> None:
     ids=["cut shard", "no shard", "a file too many", "no manifest", "cut manifest"],
 )
 def test_damaged_export_is_refused_before_anything_is_uploaded(
-    damage: Callable[[Path], object], said: str, hub: HubServer, templates: Path, tmp_path: Path
+    damage: Callable[[Path], object], message: str, hub: HubServer, templates: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(templates, tmp_path / "export")
     damage(folder)
-    assert_refused(push(hub, folder), said)
+    assert_refused(push(hub, folder), message)
     assert writes(hub) == []
     assert hub.repos == {}
 

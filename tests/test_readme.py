@@ -24,7 +24,7 @@ BIN = Path(sys.executable).parent
 
 def blocks(document: str, language: str) -> list[str]:
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", DOCUMENTS[document], flags=re.DOTALL | re.MULTILINE)
-    return [content for found, content in fenced if found == language]
+    return [content for block_language, content in fenced if block_language == language]
 
 
 PYTHON_BLOCKS = [
@@ -36,16 +36,16 @@ PYTHON_BLOCKS = [
 
 def documented(pattern: str) -> list[str]:
     """What matches in lines of unlabelled blocks and in `code` within the text, of all documents."""
-    found = []
+    commands = []
     for document, text in DOCUMENTS.items():
         unlabelled = [re.sub(r"\\\n\s*", "", block) for block in blocks(document, "")]  # one line for each command
-        found += [line.split("   #")[0].rstrip() for block in unlabelled for line in block.splitlines()]
+        commands += [line.split("   #")[0].rstrip() for block in unlabelled for line in block.splitlines()]
         without_blocks = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-        found += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", without_blocks)]
-        found += [
+        commands += [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", without_blocks)]
+        commands += [
             line.split("then: ")[1] for block in blocks(document, "python") for line in re.findall(r"# .*then: .*", block)
         ]
-    return sorted({code for code in found if re.match(pattern, code)})
+    return sorted({code for code in commands if re.match(pattern, code)})
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +126,11 @@ def test_documented_recipe_options_are_recipe_keys(options: str, tmp_path: Path)
     from bio_facts.runs.arguments import parse_arguments
 
     given = shlex.split(options)
-    own = load_recipe(SMOKE, {}).as_dict()
+    settings = load_recipe(SMOKE, {}).as_dict()
     changed = parse_arguments("", ["--config", str(SMOKE), "--output_dir", str(tmp_path), *given]).recipe.as_dict()
     for option, value in zip(given[::2], given[1::2], strict=True):
         *folders, key = option.removeprefix("--").replace("-", "_").split(".")
-        before, after = (functools.reduce(dict.__getitem__, folders, recipe) for recipe in (own, changed))
+        before, after = (functools.reduce(dict.__getitem__, folders, recipe) for recipe in (settings, changed))
         assert key in before
         assert after[key] == float(value)
 

@@ -67,7 +67,7 @@ def test_bad_arguments_are_refused_before_anything_is_written(
         ("seed: [", ["not valid YAML"]),
         ("- 1", ["[1]", "mapping"]),
         ("recipe:", ["None", "mapping"]),
-        ("seed: 1\nseed: 2", ["'seed' stands twice"]),
+        ("seed: 1\nseed: 2", ["'seed' appears twice"]),
         ("seed: 1\nlearning_rat: 1", ["'learning_rat'", "learning_rate"]),
         ("seed: 1", ["lacks dataset"]),
         ("base: recipe.yaml", ["is its own base (recipe.yaml -> recipe.yaml)"]),

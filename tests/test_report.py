@@ -98,14 +98,14 @@ def test_page_shows_verdicts_and_counts(opened: Any) -> None:
 
 def test_section_shows_paper_thresholds_seeds_device_and_time(opened: Any, folder: Path) -> None:
     section = opened.inner_text("#hallucination")
-    found = json.loads((folder / "hallucination" / "tiny.json").read_text())
+    verdict = json.loads((folder / "hallucination" / "tiny.json").read_text())
     assert "The paper:" in section
     assert "Why it did not pass:" in section
     assert "abacus" in section
     assert "seeds 10" in section
     assert "300 s of training" in section or "5 min of training" in section
-    assert found["fingerprint"] in section
-    for check in found["checks"]:
+    assert verdict["fingerprint"] in section
+    for check in verdict["checks"]:
         assert check["name"] in section
     assert section.count("fail") == 1
 

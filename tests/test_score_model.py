@@ -48,28 +48,28 @@ def scored(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 def test_file_has_what_the_scorer_finds(scored: tuple[str, dict[str, Any]], checkpoint: Path) -> None:
-    found = scored[1]
-    assert found["fingerprint"] == CONFIG.fingerprint
-    assert list(found["splits"]) == ["validation", "unseen"]
+    results = scored[1]
+    assert results["fingerprint"] == CONFIG.fingerprint
+    assert list(results["splits"]) == ["validation", "unseen"]
     model, tokenizer = AutoModelForCausalLM.from_pretrained(checkpoint), AutoTokenizer.from_pretrained(checkpoint)
-    for split, numbers in found["splits"].items():
+    for split, numbers in results["splits"].items():
         scores = bio_facts.score(model, tokenizer, bio_facts.rows(bio_facts.draw(CONFIG, split, range(30))))
         expected = scores.totals().detailed_summary(tuple(ATTRIBUTES))
         assert {name: numbers[name] for name in expected} == pytest.approx(expected, rel=1e-5)
         assert (numbers["num_rows"], numbers["num_rows_apart"], numbers["num_straddling_tokens"]) == (30, 0, 0)
-    assert found["pool_no_knowledge_loss"]["all"] == pytest.approx(pool_no_knowledge_loss(CONFIG.pool_sizes))
+    assert results["pool_no_knowledge_loss"]["all"] == pytest.approx(pool_no_knowledge_loss(CONFIG.pool_sizes))
 
 
 def test_table_has_the_numbers_of_the_file(scored: tuple[str, dict[str, Any]]) -> None:
-    printed, found = scored
+    printed, results = scored
     lines = {line.split()[0]: line.split()[1:] for line in printed.splitlines()[1:8]}
     assert list(lines) == [*ATTRIBUTES, "all"]
     for name, cells in lines.items():
         suffix = "" if name == "all" else f"/{name}"
-        expected = [found["pool_no_knowledge_loss"][name]]
+        expected = [results["pool_no_knowledge_loss"][name]]
         for split in ("validation", "unseen"):
             metrics = ("no_knowledge_loss", "attribute_loss", "attribute_accuracy")
-            expected += [found["splits"][split][f"{metric}{suffix}"] for metric in metrics]
+            expected += [results["splits"][split][f"{metric}{suffix}"] for metric in metrics]
         assert cells == [f"{number:.3f}" for number in expected]
 
 

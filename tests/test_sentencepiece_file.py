@@ -133,8 +133,8 @@ def test_word_model_that_knows_all_words_is_supported(suffix: bool, dummy_prefix
     tokenizer = load_tokenizer(str(file))
     assert ids_of(tokenizer, TEXTS) == expected_ids(file, TEXTS)
     assert unknown_id(tokenizer) not in tokenizer(TEXTS[0]).input_ids
-    found = tokenizer(TEXTS[0], return_offsets_mapping=True).offset_mapping
-    assert [TEXTS[0][start:end].strip() for start, end in found if start < end][: len(TEXTS[0].split())] == TEXTS[0].split()
+    offsets = tokenizer(TEXTS[0], return_offsets_mapping=True).offset_mapping
+    assert [TEXTS[0][start:end].strip() for start, end in offsets if start < end][: len(TEXTS[0].split())] == TEXTS[0].split()
 
 
 @pytest.mark.parametrize("model_type", ["unigram", "bpe", "char"])
@@ -149,7 +149,7 @@ def test_values_stand_where_they_are_with_whitespace_as_suffix(model_type: str, 
         for value in row["attributes"]:
             tokens = ids[attribute_ids == ATTRIBUTES[value["attribute"]].attribute_id]
             spelled = "".join(tokenizer.convert_ids_to_tokens(tokens)).replace("▁", " ")
-            behind = spelled.removeprefix(" ").removeprefix(value["value"])  # a space before it may be a token of its own
+            behind = spelled.removeprefix(" ").removeprefix(value["value"])  # a space before it may be a separate token
             assert spelled.removeprefix(" ").startswith(value["value"])
             assert f"{row['text']} "[value["end"] :].startswith(behind)
             straddling += behind != ""

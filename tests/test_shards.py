@@ -14,6 +14,7 @@ from bio_facts.publish.shards import (
     ROWS_PER_BATCH,
     ROWS_PER_SHARD,
     Shard,
+    all_shards,
     chunks,
     read_shard,
     shard_writer,
@@ -44,7 +45,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards_module, "ROWS_PER_BATCH", 40)
 
 
-# How rows are cut
+# Rows in shards and batches
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,15 @@ def test_batches_cover_the_rows_of_a_shard(monkeypatch: pytest.MonkeyPatch, smal
     assert [shard.batches for shard in shards("c", CONFIG) if shard.split == "train"] == [
         [range(40), range(40, 50)],
         [range(50, 90)],
+    ]
+
+
+def test_shards_of_an_export_are_in_the_order_of_the_manifest() -> None:
+    configs = {"b": CONFIG, "a": TemplatesConfig(), "c": CONFIGS["individuals"]}
+    assert [(shard.config_name, shard.split) for shard in all_shards(configs) if "-00000-of" in shard.path.name] == [
+        ("a", "train"),
+        *(("b", split) for split in ("train", "validation", "unseen")),
+        *(("c", split) for split in ("pretrain", "finetune", "unseen")),
     ]
 
 
@@ -219,16 +229,16 @@ def test_read_shard_gives_rows_with_their_indices(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(shards_module, "ROWS_PER_SHARD", 50)
     last = [shard for shard in shards("c", CONFIG) if shard.split == "train"][-1]
     written(tmp_path, last)
-    [(rows, found)] = read_shard(last, tmp_path)
+    [(rows, content)] = read_shard(last, tmp_path)
     assert rows == range(50, 90)
-    assert found.column("biography_id").to_pylist() == list(range(50, 90))
+    assert content.column("biography_id").to_pylist() == list(range(50, 90))
 
 
 @pytest.mark.parametrize("row_group_size", [7, 64, 90])
 def test_read_shard_does_not_mind_other_row_groups(row_group_size: int, tmp_path: Path, small_batches: None) -> None:
     path = written(tmp_path, train_shard())
     pq.write_table(pq.read_table(path), path, row_group_size=row_group_size)
-    assert [(rows, len(found)) for rows, found in read_shard(train_shard(), tmp_path)] == [
+    assert [(rows, len(content)) for rows, content in read_shard(train_shard(), tmp_path)] == [
         (range(40), 40),
         (range(40, 80), 40),
         (range(80, 90), 10),
@@ -295,8 +305,8 @@ def test_whatever_byte_of_the_footer_is_changed_the_file_is_named_or_the_rows_ar
         data[position] ^= 0x10
         path.write_bytes(data)
         try:
-            found = pa.Table.from_batches([found for _, found in read_shard(shard, tmp_path)])
+            read = pa.Table.from_batches([content for _, content in read_shard(shard, tmp_path)])
         except ValueError as error:
             assert str(path) in str(error)
         else:
-            assert found.equals(wanted)
+            assert read.equals(wanted)

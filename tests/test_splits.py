@@ -24,8 +24,8 @@ from bio_facts.generate.templates import templates
 CONFIG = Config(num_individuals=50, num_biographies=1_000, seed=3, population_seed=4)
 TUNED = CONFIG.replace(distribution=FineTuning(30, replay_weight=0.5))
 GROUPED = CONFIG.replace(distribution=Groups(2, first_group=1))
-# (config, split) -> first id and number of the people whom it is about (but for replay), exported rows.
-PEOPLE_AND_ROWS = {
+# (config, split) -> first id and number of its individuals (without replayed ones), number of exported rows.
+INDIVIDUALS_AND_ROWS = {
     ("plain", "train"): (0, 50, 1_000),
     ("plain", "validation"): (0, 50, 16_000),
     ("plain", "unseen"): (600_000_000, 16_000, 16_000),
@@ -43,7 +43,7 @@ EVERY_DISTRIBUTION = [PowerLaw(1.0), Celebrities(), WarmUp(), Groups(2), FineTun
 MANY = 36_000
 
 
-@pytest.fixture(scope="module", params=PEOPLE_AND_ROWS, ids="-".join)
+@pytest.fixture(scope="module", params=INDIVIDUALS_AND_ROWS, ids="-".join)
 def config_and_split(request: pytest.FixtureRequest) -> tuple[str, str]:
     return request.param
 
@@ -82,7 +82,7 @@ def test_groups_have_a_validation_split_each() -> None:
     assert list(splits(GROUPED)) == names
 
 
-def test_changing_what_splits_gave_changes_no_split() -> None:
+def test_splits_cannot_be_changed_through_what_splits_returns() -> None:
     dict(splits(CONFIG))["train"] = get_split(CONFIG, "unseen")
     with pytest.raises(dataclasses.FrozenInstanceError):
         get_split(CONFIG, "train").num_rows = 1  # type: ignore[misc]
@@ -90,19 +90,19 @@ def test_changing_what_splits_gave_changes_no_split() -> None:
 
 def test_text_is_the_filled_templates_one_after_another(config: Config, first_rows: list[dict]) -> None:
     for row in first_rows:
-        person = config.population.individual(row["individual_id"])
+        individual = config.population.individual(row["individual_id"])
         sentences = [
-            templates()[found["attribute"]][found["template_id"]].fill(person.name, person.values[found["attribute"]])
-            for found in row["attributes"]
+            templates()[span["attribute"]][span["template_id"]].fill(individual.name, individual.values[span["attribute"]])
+            for span in row["attributes"]
         ]
         assert row["text"] == " ".join(sentences)
 
 
 def test_value_spans_hold_the_values_of_the_individual(config: Config, first_rows: list[dict]) -> None:
     for row in first_rows:
-        person = config.population.individual(row["individual_id"])
-        for found in row["attributes"]:
-            assert row["text"][found["start"] : found["end"]] == found["value"] == person.values[found["attribute"]]
+        individual = config.population.individual(row["individual_id"])
+        for span in row["attributes"]:
+            assert row["text"][span["start"] : span["end"]] == span["value"] == individual.values[span["attribute"]]
 
 
 def test_name_spans_hold_the_full_name(config: Config, first_rows: list[dict]) -> None:
@@ -111,30 +111,30 @@ def test_name_spans_hold_the_full_name(config: Config, first_rows: list[dict]) -
         assert [row["text"][span["start"] : span["end"]] for span in row["name_spans"]] == [name] * 6
 
 
-def test_each_attribute_stands_once_in_order_of_appearance(first_rows: list[dict]) -> None:
+def test_attributes_occur_once_each_in_the_order_of_the_text(first_rows: list[dict]) -> None:
     for row in first_rows:
-        starts = [found["start"] for found in row["attributes"]]
+        starts = [span["start"] for span in row["attributes"]]
         assert starts == sorted(starts)
-        assert {found["attribute"] for found in row["attributes"]} == ATTRIBUTES.keys()
+        assert {span["attribute"] for span in row["attributes"]} == ATTRIBUTES.keys()
         assert len(row["attributes"]) == 6
 
 
-def test_each_name_comes_before_its_value_and_after_the_value_before(first_rows: list[dict]) -> None:
+def test_each_name_stands_between_the_previous_value_and_its_own(first_rows: list[dict]) -> None:
     for row in first_rows:
-        ends = [0, *(found["end"] for found in row["attributes"])]
-        for before, name, found in zip(ends, row["name_spans"], row["attributes"], strict=False):
-            assert before <= name["start"] < name["end"] < found["start"] < found["end"]
+        ends = [0, *(span["end"] for span in row["attributes"])]
+        for previous_end, name, span in zip(ends, row["name_spans"], row["attributes"], strict=False):
+            assert previous_end <= name["start"] < name["end"] < span["start"] < span["end"]
 
 
 def test_templates_are_those_the_split_draws_from(config: Config, split: str, first_rows: list[dict]) -> None:
     for row in first_rows:
-        person = config.population.individual(row["individual_id"])
-        allowed = person.training_template_ids if split == "train" else person.evaluation_template_ids
-        assert all(found["template_id"] in allowed[found["attribute"]] for found in row["attributes"])
+        individual = config.population.individual(row["individual_id"])
+        allowed = individual.training_template_ids if split == "train" else individual.evaluation_template_ids
+        assert all(span["template_id"] in allowed[span["attribute"]] for span in row["attributes"])
 
 
 def test_individuals_are_those_of_the_split(config_and_split: tuple[str, str], first_rows: list[dict]) -> None:
-    first, number, _ = PEOPLE_AND_ROWS[config_and_split]
+    first, number, _ = INDIVIDUALS_AND_ROWS[config_and_split]
     allowed = {*range(first, first + number), *(range(50) if config_and_split == ("tuned", "train") else ())}
     assert {row["individual_id"] for row in first_rows} <= allowed
 
@@ -144,11 +144,11 @@ def test_rows_carry_their_index(first_rows: list[dict]) -> None:
 
 
 def test_number_of_exported_rows(config_and_split: tuple[str, str], config: Config, split: str) -> None:
-    assert get_split(config, split).num_rows == PEOPLE_AND_ROWS[config_and_split][2]
+    assert get_split(config, split).num_rows == INDIVIDUALS_AND_ROWS[config_and_split][2]
 
 
 @pytest.mark.parametrize("config", [CONFIG, TUNED], ids=["plain", "tuned"])
-def test_train_goes_on_beyond_the_exported_rows(config: Config) -> None:
+def test_train_has_rows_beyond_the_exported_ones(config: Config) -> None:
     assert [row["biography_id"] for row in rows(draw(config, "train", [1_000, 10**12]))] == [1_000, 10**12]
 
 
@@ -175,7 +175,7 @@ def test_negative_index_is_refused() -> None:
 )
 @pytest.mark.parametrize("name", ["test", "", None, ["train"]], ids=repr)
 @pytest.mark.parametrize("ask", [draw, individual_ids, lambda config, name, _: get_split(config, name)])
-def test_unknown_split_is_refused_with_those_there_are(config: Config, known: str, name: Any, ask: Any) -> None:
+def test_unknown_split_is_refused_with_the_names_of_all(config: Config, known: str, name: Any, ask: Any) -> None:
     with pytest.raises(ValueError) as error:
         ask(config, name, [0])
     assert str(error.value) == f"split is {name!r}; it must be one of {known}"
@@ -203,8 +203,8 @@ def test_fractional_index_is_refused() -> None:
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(st.sampled_from(sorted(PEOPLE_AND_ROWS)), st.lists(st.integers(0, 15_999), min_size=1, max_size=12))
-def test_row_is_the_same_alone_and_in_any_company(config_and_split: tuple[str, str], indices: list[int]) -> None:
+@given(st.sampled_from(sorted(INDIVIDUALS_AND_ROWS)), st.lists(st.integers(0, 15_999), min_size=1, max_size=12))
+def test_row_is_the_same_alone_and_among_others(config_and_split: tuple[str, str], indices: list[int]) -> None:
     config, name = {"plain": CONFIG, "tuned": TUNED, "grouped": GROUPED}[config_and_split[0]], config_and_split[1]
     assert rows(draw(config, name, indices)) == [rows(draw(config, name, index))[0] for index in indices]
 
@@ -235,7 +235,7 @@ def test_orders_of_sentences_are_uniform(many_train_samples: Biographies) -> Non
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_training_templates_are_uniform(many_train_samples: Biographies, attribute: str) -> None:
     samples = many_train_samples
-    allowed = np.array([person.training_template_ids[attribute] for person in CONFIG.population])
+    allowed = np.array([individual.training_template_ids[attribute] for individual in CONFIG.population])
     template_id = samples.template_id[samples.attribute_id == ATTRIBUTES[attribute].attribute_id]
     positions = (allowed[samples.individual_id] == template_id[:, None]).argmax(axis=1)
     assert p_uniform(np.bincount(positions, minlength=20)) > 0.001
@@ -243,13 +243,13 @@ def test_training_templates_are_uniform(many_train_samples: Biographies, attribu
 
 def test_evaluation_templates_are_uniform() -> None:
     samples = draw(CONFIG, "validation", range(10_000))
-    allowed = np.array([person.evaluation_template_ids["major"] for person in CONFIG.population])
+    allowed = np.array([individual.evaluation_template_ids["major"] for individual in CONFIG.population])
     template_id = samples.template_id[samples.attribute_id == ATTRIBUTES["major"].attribute_id]
     positions = (allowed[samples.individual_id] == template_id[:, None]).argmax(axis=1)
     assert p_uniform(np.bincount(positions, minlength=5)) > 0.001
 
 
-def test_template_of_one_sentence_does_not_tell_that_of_another() -> None:
+def test_templates_of_two_sentences_are_independent() -> None:
     samples = draw(Config(num_individuals=1), "train", range(10_000))
     by_attribute = np.take_along_axis(samples.template_id, np.argsort(samples.attribute_id, axis=1), axis=1)
     pairs, counts = np.unique(by_attribute[:, :2], axis=0, return_counts=True)
@@ -265,23 +265,23 @@ def test_no_biography_of_train_is_repeated() -> None:
 def test_another_seed_changes_the_samples() -> None:
     other = CONFIG.replace(seed=30)
     for column in ("individual_id", "attribute_id", "template_id"):
-        one, two = (getattr(draw(config, "train", range(200)), column) for config in (CONFIG, other))
-        assert (one == two).mean() < 0.3
+        first, second = (getattr(draw(config, "train", range(200)), column) for config in (CONFIG, other))
+        assert (first == second).mean() < 0.3
 
 
-def test_another_seed_leaves_the_people_as_they_are() -> None:
+def test_another_seed_leaves_the_individuals_as_they_are() -> None:
     assert list(CONFIG.replace(seed=30).population) == list(CONFIG.population)
 
 
-def test_another_population_seed_changes_the_people() -> None:
-    one, two = (CONFIG.replace(population_seed=seed).population for seed in (4, 5))
-    assert not {person.name for person in one} & {person.name for person in two}
+def test_another_population_seed_changes_the_individuals() -> None:
+    first, second = (CONFIG.replace(population_seed=seed).population for seed in (4, 5))
+    assert not {individual.name for individual in first} & {individual.name for individual in second}
 
 
-def test_another_population_seed_leaves_the_choice_of_people_and_order_as_it_is() -> None:
-    one, two = (draw(CONFIG.replace(population_seed=seed), "train", range(200)) for seed in (4, 5))
-    assert np.array_equal(one.individual_id, two.individual_id)
-    assert np.array_equal(one.attribute_id, two.attribute_id)
+def test_another_population_seed_leaves_ids_and_order_of_sentences_as_they_are() -> None:
+    first, second = (draw(CONFIG.replace(population_seed=seed), "train", range(200)) for seed in (4, 5))
+    assert np.array_equal(first.individual_id, second.individual_id)
+    assert np.array_equal(first.attribute_id, second.attribute_id)
 
 
 def test_number_of_biographies_changes_no_row() -> None:
@@ -290,18 +290,18 @@ def test_number_of_biographies_changes_no_row() -> None:
 
 
 def test_splits_draw_independently_of_one_another() -> None:
-    one, two = (draw(CONFIG, name, range(1_000)).individual_id for name in ("train", "validation"))
-    assert (one == two).mean() == pytest.approx(1 / 50, abs=0.02)
+    train, validation = (draw(CONFIG, name, range(1_000)).individual_id for name in ("train", "validation"))
+    assert (train == validation).mean() == pytest.approx(1 / 50, abs=0.02)
 
 
 def test_pool_sizes_reach_the_text() -> None:
     config = CONFIG.replace(pool_sizes={"cities": 1, "majors": 1})
     for row in rows(draw(config, "train", range(20))):
-        values = {found["attribute"]: found["value"] for found in row["attributes"]}
+        values = {span["attribute"]: span["value"] for span in row["attributes"]}
         assert (values["birth_place"], values["current_location"], values["major"]) == ("Shanghai", "Shanghai", "Mathematics")
 
 
-def test_people_of_n1k_are_the_first_of_n4k() -> None:
+def test_individuals_of_n1k_are_the_first_of_n4k() -> None:
     small, large = CONFIGS["n1k"].population, CONFIGS["n4k"].population
     assert [small[k] for k in (0, 1, 500, 999)] == [large[k] for k in (0, 1, 500, 999)]
     for part in ("name_parts", "value_parts", "template_ranks"):
@@ -317,7 +317,7 @@ def test_unseen_rows_are_the_same_for_all_named_configs() -> None:
 
 
 @pytest.mark.parametrize("distribution", EVERY_DISTRIBUTION, ids=repr)
-def test_unseen_people_are_not_in_train(distribution: Distribution) -> None:
+def test_unseen_individuals_are_not_in_train(distribution: Distribution) -> None:
     config = CONFIG.replace(distribution=distribution)
     in_train, unseen = (set(individual_ids(config, name, range(16_000)).tolist()) for name in ("train", "unseen"))
     assert not in_train & unseen
@@ -326,19 +326,19 @@ def test_unseen_people_are_not_in_train(distribution: Distribution) -> None:
 
 @pytest.mark.parametrize("name", ["validation", "unseen"])
 @pytest.mark.parametrize("distribution", [PowerLaw(1.0), Celebrities(), WarmUp()], ids=repr)
-def test_evaluation_is_uniform_over_people_whatever_train_is(distribution: Distribution, name: str) -> None:
+def test_evaluation_splits_do_not_depend_on_the_distribution(distribution: Distribution, name: str) -> None:
     skewed = CONFIG.replace(distribution=distribution)
     assert rows(draw(skewed, name, range(300))) == rows(draw(CONFIG, name, range(300)))
 
 
-def test_validation_people_are_uniform() -> None:
+def test_validation_individuals_are_uniform() -> None:
     ids = individual_ids(CONFIG.replace(distribution=PowerLaw(1.0)), "validation", range(16_000))
     assert p_uniform(np.bincount(ids, minlength=50)) > 0.001
 
 
 @pytest.mark.parametrize("distribution", [PowerLaw(1.0), Celebrities(), WarmUp()], ids=repr)
-def test_distribution_changes_whom_train_is_about_and_nothing_else(distribution: Distribution) -> None:
-    """Rows of both that are about the same person are the same; the order of sentences is that of the row anyway."""
+def test_distribution_changes_the_individuals_of_train_and_nothing_else(distribution: Distribution) -> None:
+    """Two rows about the same individual are equal; the order of sentences depends on the row alone."""
     plain, skewed = (draw(config, "train", range(200)) for config in (CONFIG, CONFIG.replace(distribution=distribution)))
     same = plain.individual_id == skewed.individual_id
     assert 0 < same.sum() < 200
@@ -361,7 +361,7 @@ def test_pretrain_validation_of_named_configs_is_the_validation_of_their_size() 
         assert rows(draw(CONFIGS[name], "pretrain_validation", range(20))) == rows(draw(plain, "validation", range(20)))
 
 
-def test_validation_of_fine_tuning_is_uniform_over_the_new_people() -> None:
+def test_validation_of_fine_tuning_is_uniform_over_the_new_individuals() -> None:
     ids = individual_ids(TUNED, "validation", range(16_000))
     assert p_uniform(np.bincount(ids - 400_000_000)) > 0.001
     assert set(ids.tolist()) == set(range(400_000_000, 400_000_030))
@@ -374,19 +374,19 @@ def test_replay_is_in_train_only() -> None:
 
 def test_replayed_biographies_are_not_those_of_pretraining() -> None:
     replayed = CONFIG.replace(distribution=FineTuning(1, replay_weight=1_000))
-    one, two = (draw(config, "train", range(2_000)) for config in (CONFIG, replayed))
-    assert (one.attribute_id == two.attribute_id).all(axis=1).mean() < 0.01  # 1 in 720, by chance
-    assert not {row["text"] for row in rows(one)} & {row["text"] for row in rows(two)}
+    pretraining, replay = (draw(config, "train", range(2_000)) for config in (CONFIG, replayed))
+    assert (pretraining.attribute_id == replay.attribute_id).all(axis=1).mean() < 0.01  # 1 in 720, by chance
+    assert not {row["text"] for row in rows(pretraining)} & {row["text"] for row in rows(replay)}
 
 
-def test_new_people_have_values_of_their_own() -> None:
+def test_new_individuals_have_names_of_their_own() -> None:
     new = {row["individual_id"]: row for row in rows(draw(TUNED, "validation", range(300)))}
     names = {row["text"][row["name_spans"][0]["start"] : row["name_spans"][0]["end"]] for row in new.values()}
     assert len(names) == len(new) == 30
-    assert not names & {person.name for person in CONFIG.population}
+    assert not names & {individual.name for individual in CONFIG.population}
 
 
-def test_more_new_people_leave_pretraining_validation_as_it_is() -> None:
+def test_more_new_individuals_leave_pretraining_validation_as_it_is() -> None:
     fewer, more = (CONFIG.replace(distribution=FineTuning(count)) for count in (30, 60))
     for name in ("pretrain_validation", "unseen"):
         assert rows(draw(fewer, name, range(100))) == rows(draw(more, name, range(100)))
@@ -395,8 +395,8 @@ def test_more_new_people_leave_pretraining_validation_as_it_is() -> None:
 DIGEST_OF_N1K = "9bf9a20cfe8dadbad7ab8888fcc00f11f5413b9fbb1b6376a385bd038cb29c34"
 
 
-def digest_elsewhere(folder: Path, file: str = "", line: int = 0) -> str:
-    """data_digest of n1k from a copy of the package, in which one line of a data file is another."""
+def digest_of_changed_copy(folder: Path, file: str = "", line: int = 0) -> str:
+    """data_digest of n1k from a copy of the package, where one line of a data file is changed."""
     shutil.copytree(Path(bio_facts.__file__).parent, folder / "bio_facts", ignore=shutil.ignore_patterns("__pycache__"))
     if file:
         path = folder / "bio_facts" / "data" / file
@@ -408,23 +408,25 @@ def digest_elsewhere(folder: Path, file: str = "", line: int = 0) -> str:
         "print(data_digest(CONFIGS['n1k'])); assert not {'pyarrow', 'datasets'} & sys.modules.keys()"
     )
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONHASHSEED": "7"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return result.stdout.strip()
 
 
 def test_data_digest_is_the_same_in_every_process(tmp_path: Path) -> None:
-    assert data_digest(CONFIGS["n1k"]) == DIGEST_OF_N1K == digest_elsewhere(tmp_path)
+    assert data_digest(CONFIGS["n1k"]) == DIGEST_OF_N1K == digest_of_changed_copy(tmp_path)
 
 
 @pytest.mark.parametrize("file", ["first_names.txt", "companies.txt", "cities.txt", "templates/company.txt"])
-def test_one_other_line_of_the_data_gives_another_digest(tmp_path: Path, file: str) -> None:
+def test_changed_line_of_a_data_file_gives_another_digest(tmp_path: Path, file: str) -> None:
     first = next(iter(rows(draw(CONFIGS["n1k"], "train", [0]))))
     lines = (Path(bio_facts.__file__).parent / "data" / file).read_text(encoding="utf-8").splitlines()
     if file.startswith("templates"):
         line = next(item["template_id"] for item in first["attributes"] if item["attribute"] == "company")
     else:
         line = next(number for number, item in enumerate(lines) if item and re.search(rf"\b{re.escape(item)}\b", first["text"]))
-    assert digest_elsewhere(tmp_path, file, line) != DIGEST_OF_N1K
+    assert digest_of_changed_copy(tmp_path, file, line) != DIGEST_OF_N1K
 
 
 def test_other_rows_and_splits_give_another_digest() -> None:

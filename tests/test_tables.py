@@ -56,13 +56,13 @@ def test_row_has_the_fields_of_the_schema_in_order(biographies: Biographies) -> 
     row = rows(biographies)[0]
     assert list(row) == ["biography_id", "individual_id", "text", "name_spans", "attributes"]
     assert [list(span) for span in row["name_spans"]] == [["start", "end"]] * 6
-    assert [list(found) for found in row["attributes"]] == [["attribute", "value", "start", "end", "template_id"]] * 6
+    assert [list(span) for span in row["attributes"]] == [["attribute", "value", "start", "end", "template_id"]] * 6
 
 
 def test_row_holds_plain_python_values(biographies: Biographies) -> None:
     row = rows(biographies)[0]
     assert type(row["biography_id"]) is type(row["individual_id"]) is int
-    assert {type(value) for found in row["attributes"] for value in found.values()} == {str, int}
+    assert {type(value) for span in row["attributes"] for value in span.values()} == {str, int}
     assert {type(value) for span in row["name_spans"] for value in span.values()} == {int}
 
 
@@ -132,9 +132,9 @@ def accented_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_spans_count_code_points_and_not_bytes() -> None:
     for row in rows(draw(CONFIG, "train", range(50))):
         values = CONFIG.population.individual(row["individual_id"]).values
-        for found in row["attributes"]:
-            value = values[found["attribute"]].replace("e", "é").replace("a", "𐍈")
-            assert row["text"][found["start"] : found["end"]] == found["value"] == value
+        for span in row["attributes"]:
+            value = values[span["attribute"]].replace("e", "é").replace("a", "𐍈")
+            assert row["text"][span["start"] : span["end"]] == span["value"] == value
 
 
 # Schemas
@@ -164,8 +164,8 @@ TEMPLATE_IDS = f"struct<{', '.join(f'{name}: list<item: int64>' for name in ATTR
     ],
 )
 def test_columns_and_types(table: str, columns: dict[str, str]) -> None:
-    found = {column.name: str(column.type).replace("element:", "item:") for column in TABLES[table].schema}
-    assert list(found.items()) == list(columns.items())
+    types = {column.name: str(column.type).replace("element:", "item:") for column in TABLES[table].schema}
+    assert list(types.items()) == list(columns.items())
 
 
 def test_schemas_cannot_be_changed() -> None:
@@ -236,9 +236,9 @@ def test_index_outside_the_split_is_refused(config: Any, split: str, indices: An
 
 @pytest.mark.parametrize(("split", "first_id"), [("pretrain", 0), ("finetune", 400_000_000), ("unseen", 600_000_000)])
 def test_rows_of_individuals_are_those_of_the_population(split: str, first_id: int) -> None:
-    found = record_batch(PEOPLE, split, [49, 0, 7, 7]).to_pylist()
-    assert [row["individual_id"] - first_id for row in found] == [49, 0, 7, 7]
-    for row in found:
+    exported = record_batch(PEOPLE, split, [49, 0, 7, 7]).to_pylist()
+    assert [row["individual_id"] - first_id for row in exported] == [49, 0, 7, 7]
+    for row in exported:
         person = PEOPLE.population.individual(row["individual_id"])
         assert row["name"] == person.name == f"{row['first_name']} {row['middle_name']} {row['last_name']}"
         assert {name: row[name] for name in ATTRIBUTE_NAMES} == person.values
@@ -249,13 +249,13 @@ def test_template_ids_of_individuals_are_those_of_their_biographies() -> None:
     for split, column in {"train": "training_template_ids", "validation": "evaluation_template_ids"}.items():
         for row in record_batch(CONFIG, split, range(300)).to_pylist():
             allowed = person[row["individual_id"]][column]
-            assert all(found["template_id"] in allowed[found["attribute"]] for found in row["attributes"])
+            assert all(span["template_id"] in allowed[span["attribute"]] for span in row["attributes"])
 
 
 def test_values_of_individuals_are_those_of_their_biographies() -> None:
     person = {row["individual_id"]: row for row in record_batch(PEOPLE, "pretrain", range(50)).to_pylist()}
     for row in record_batch(CONFIG, "train", range(300)).to_pylist():
-        assert all(found["value"] == person[row["individual_id"]][found["attribute"]] for found in row["attributes"])
+        assert all(span["value"] == person[row["individual_id"]][span["attribute"]] for span in row["attributes"])
 
 
 def test_pool_sizes_reach_the_rows_of_individuals() -> None:

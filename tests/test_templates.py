@@ -16,7 +16,7 @@ def test_attribute_has_25_templates(attribute: str) -> None:
 
 
 def test_all_150_templates_are_distinct() -> None:
-    assert len({template for own in templates().values() for template in own}) == 150
+    assert len({template for of_attribute in templates().values() for template in of_attribute}) == 150
 
 
 def test_all_150_lines_are_distinct_without_case_and_punctuation() -> None:

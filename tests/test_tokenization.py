@@ -9,23 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import sentencepiece
-from conftest import assert_refused, run_script
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from conftest import ROOT, assert_refused, run_script
+from kinds import TEXTS, tokenizer_of
+from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.biography import Biographies, rows
 from bio_facts.generate.config import CONFIGS, Config
-from bio_facts.generate.pieces import piece_table
 from bio_facts.generate.pools import NAME_POOLS, pools
 from bio_facts.generate.splits import draw
 from bio_facts.generate.templates import templates
 from bio_facts.measure.tokens import TOKENIZER_FILE, BiographyTokenizer, check_tokenizer, encode_pieces, load_tokenizer
 
-ROOT = Path(__file__).parent.parent
-VOCAB_SIZE = 1_500
-TRAINING_TEXTS = [row["text"] for row in rows(draw(CONFIGS["n64k"], "train", range(500)))]
 BIOGRAPHIES = draw(CONFIGS["n1k"], "validation", range(300))
 ROWS = rows(BIOGRAPHIES)
 
@@ -43,12 +40,12 @@ def whole_texts(tokenizer: Any) -> list[list[int]]:
 
 def value_tokens(tokenizer: Any, biographies: Biographies) -> set[tuple[str, tuple[int, ...]]]:
     """(value, its tokens) as they occur, over all sentences."""
-    batch, found = BiographyTokenizer(tokenizer)(biographies), set()
+    batch, values = BiographyTokenizer(tokenizer)(biographies), set()
     for row, ids, attribute_ids in zip(rows(biographies), batch.input_ids, batch.attribute_ids, strict=True):
         for entry in row["attributes"]:
             mask = attribute_ids == ATTRIBUTES[entry["attribute"]].attribute_id
-            found.add((entry["value"], tuple(ids[mask].tolist())))
-    return found
+            values.add((entry["value"], tuple(ids[mask].tolist())))
+    return values
 
 
 @pytest.fixture(scope="session")
@@ -68,39 +65,17 @@ def tokenize(default: PreTrainedTokenizerFast) -> BiographyTokenizer:
 
 @pytest.fixture(scope="session", params=["unigram", "bpe"])
 def sentencepiece_file(request: pytest.FixtureRequest, folder: Path) -> Path:
-    """Digits are tokens of their own, so no token reaches from a year to the period after it."""
+    """Each digit is a token, so no token reaches from a year to the period after it."""
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TRAINING_TEXTS),
+        sentence_iterator=iter(TEXTS),
         model_prefix=str(folder / request.param),
         model_type=request.param,
-        vocab_size=VOCAB_SIZE,
+        vocab_size=1_500,
         byte_fallback=True,
         split_digits=True,
         minloglevel=2,
     )
     return folder / f"{request.param}.model"
-
-
-def byte_level_bpe(use_regex: bool) -> Tokenizer:
-    """Without the regular expression, merges go across words and punctuation."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(TRAINING_TEXTS, trainer)
-    return tokenizer
-
-
-def wordpiece() -> Tokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    alphabet = sorted(set("".join(TRAINING_TEXTS + [item for items in pools().values() for item in items])))
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=VOCAB_SIZE, special_tokens=["[UNK]"], initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator([*TRAINING_TEXTS, *piece_table().texts], trainer)
-    return tokenizer
 
 
 def saved(tokenizer: Tokenizer, path: Path) -> str:
@@ -115,17 +90,17 @@ def shipped_file() -> str:
 
 @pytest.fixture(scope="session")
 def byte_level_file(folder: Path) -> str:
-    return saved(byte_level_bpe(use_regex=True), folder / "byte_level.json")
+    return saved(tokenizer_of("byte_level_bpe").backend_tokenizer, folder / "byte_level.json")
 
 
 @pytest.fixture(scope="session")
 def merging_file(folder: Path) -> str:
-    return saved(byte_level_bpe(use_regex=False), folder / "merging.json")
+    return saved(tokenizer_of("merging_bpe").backend_tokenizer, folder / "merging.json")
 
 
 @pytest.fixture(scope="session")
 def wordpiece_file(folder: Path) -> str:
-    return saved(wordpiece(), folder / "wordpiece.json")
+    return saved(tokenizer_of("wordpiece").backend_tokenizer, folder / "wordpiece.json")
 
 
 def test_default_tokens_decode_to_the_text(default: PreTrainedTokenizerFast, tokenize: BiographyTokenizer) -> None:
@@ -141,15 +116,15 @@ def test_tokens_with_an_attribute_id_decode_to_its_value(
 ) -> None:
     batch = tokenize(BIOGRAPHIES)
     for row, ids, attribute_ids in zip(ROWS, batch.input_ids, batch.attribute_ids, strict=True):
-        for found in row["attributes"]:
-            mask = attribute_ids == ATTRIBUTES[found["attribute"]].attribute_id
-            assert default.decode(ids[mask]) == f" {found['value']}"
+        for value in row["attributes"]:
+            mask = attribute_ids == ATTRIBUTES[value["attribute"]].attribute_id
+            assert default.decode(ids[mask]) == f" {value['value']}"
 
 
-def test_attributes_are_marked_in_order_of_appearance(tokenize: BiographyTokenizer) -> None:
+def test_attribute_ids_are_in_the_order_of_the_text(tokenize: BiographyTokenizer) -> None:
     for row, attribute_ids in zip(ROWS, tokenize(BIOGRAPHIES).attribute_ids, strict=True):
         runs = attribute_ids[np.flatnonzero(np.diff(attribute_ids, prepend=0))]
-        assert runs[runs > 0].tolist() == [ATTRIBUTES[found["attribute"]].attribute_id for found in row["attributes"]]
+        assert runs[runs > 0].tolist() == [ATTRIBUTES[value["attribute"]].attribute_id for value in row["attributes"]]
 
 
 def test_lengths_count_the_tokens(default: PreTrainedTokenizerFast, tokenize: BiographyTokenizer) -> None:
@@ -186,11 +161,13 @@ def test_max_length_is_that_of_the_longest_sentences_name_and_values(
     def num_tokens(texts: list[str]) -> int:
         return max(map(len, default([f" {text}" for text in texts]).input_ids))
 
-    parts = [num_tokens(list(pools()[pool])) for attribute in ATTRIBUTES.values() for pool in attribute.pools]
+    values = [num_tokens(list(pools()[pool])) for attribute in ATTRIBUTES.values() for pool in attribute.pools]
     name = sum(num_tokens(list(pools()[pool])) for pool in NAME_POOLS)
     two_words = num_tokens(["James"]) + num_tokens(["Shanghai"])
-    text = [num_tokens([one.fill("James", "Shanghai") for one in own]) - two_words for own in templates().values()]
-    assert tokenize.max_length == sum(text) + sum(parts) + len(ATTRIBUTES) * name
+    sentences = [
+        num_tokens([template.fill("James", "Shanghai") for template in by_id]) - two_words for by_id in templates().values()
+    ]
+    assert tokenize.max_length == sum(sentences) + sum(values) + len(ATTRIBUTES) * name
 
 
 @pytest.mark.parametrize("file", ["byte_level_file", "wordpiece_file"])
@@ -215,13 +192,13 @@ def test_merging_tokenizer_would_join_a_value_and_its_surroundings(merging_file:
 @pytest.mark.parametrize("file", ["merging_file", "byte_level_file", "wordpiece_file"])
 def test_value_has_the_same_tokens_in_every_sentence(file: str, request: pytest.FixtureRequest) -> None:
     samples = draw(Config(num_individuals=20), "train", range(400))
-    found = value_tokens(load_tokenizer(request.getfixturevalue(file)), samples)
-    assert len(found) == len({value for value, _ in found})
+    values = value_tokens(load_tokenizer(request.getfixturevalue(file)), samples)
+    assert len(values) == len({value for value, _ in values})
 
 
 def test_value_of_a_sentencepiece_model_has_the_same_tokens_in_every_sentence(sentencepiece_file: Path) -> None:
-    found = value_tokens(load_tokenizer(str(sentencepiece_file)), draw(Config(num_individuals=20), "train", range(400)))
-    assert len(found) == len({value for value, _ in found})
+    values = value_tokens(load_tokenizer(str(sentencepiece_file)), draw(Config(num_individuals=20), "train", range(400)))
+    assert len(values) == len({value for value, _ in values})
 
 
 def test_merged_tokens_still_decode_to_the_text(merging_file: str) -> None:
@@ -239,15 +216,15 @@ def test_tokenizer_that_adds_special_tokens_adds_none_here(byte_level_file: str)
     assert encoded(BiographyTokenizer(with_start)) == encoded(BiographyTokenizer(without))
 
 
-def unknowing() -> Tokenizer:
-    """A vocabulary of words that lacks almost all of ours."""
+def almost_empty_vocabulary() -> Tokenizer:
+    """A vocabulary that lacks almost all words of the templates and values."""
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "James": 1}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     return tokenizer
 
 
 def test_tokenizer_that_lacks_a_piece_is_refused() -> None:
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=unknowing(), unk_token="[UNK]")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=almost_empty_vocabulary(), unk_token="[UNK]")
     tokenizer.name_or_path = "tiny"
     with pytest.raises(ValueError) as error:
         BiographyTokenizer(tokenizer)
@@ -257,7 +234,7 @@ def test_tokenizer_that_lacks_a_piece_is_refused() -> None:
 
 
 def test_tokenizer_file_that_lacks_a_piece_is_refused(tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(saved(unknowing(), tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(saved(almost_empty_vocabulary(), tmp_path / "tokenizer.json"))
     with pytest.raises(ValueError, match="cannot represent 'John'"):
         BiographyTokenizer(tokenizer)
 
@@ -272,7 +249,7 @@ def test_slow_tokenizer_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["./no/such/tokenizer.json", "no-such-owner/no-such-tokenizer", "no such: thing"])
-def test_tokenizer_that_is_nowhere_is_refused_with_how_to_get_it(name: str) -> None:
+def test_missing_tokenizer_is_refused_with_the_names_that_are_accepted(name: str) -> None:
     for check in (check_tokenizer, load_tokenizer):
         with pytest.raises(ValueError) as error:
             check(name)
@@ -281,7 +258,7 @@ def test_tokenizer_that_is_nowhere_is_refused_with_how_to_get_it(name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.model"])
-def test_file_that_is_no_tokenizer_is_refused(name: str, tmp_path: Path) -> None:
+def test_file_without_a_tokenizer_is_refused(name: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_text("not a tokenizer", encoding="utf-8")
     with pytest.raises(ValueError) as error:
@@ -303,21 +280,21 @@ def test_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["bio_facts", str(TOKENIZER_FILE)])
-def test_tokenizer_that_is_there_passes_the_check(name: str) -> None:
+def test_existing_tokenizer_passes_the_check(name: str) -> None:
     check_tokenizer(name)
 
 
-def test_loaded_tokenizer_carries_the_name_it_was_asked_for(default: PreTrainedTokenizerFast, byte_level_file: str) -> None:
+def test_loaded_tokenizer_has_the_name_that_was_given(default: PreTrainedTokenizerFast, byte_level_file: str) -> None:
     assert default.name_or_path == "bio_facts"
     assert load_tokenizer(byte_level_file).name_or_path == byte_level_file
 
 
-def test_folder_as_save_pretrained_writes_it_gives_the_same_tokens(default: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+def test_folder_of_save_pretrained_gives_the_same_tokens(default: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     default.save_pretrained(tmp_path)
     assert whole_texts(load_tokenizer(str(tmp_path))) == whole_texts(default)
 
 
-def test_shipped_tokenizer_is_what_its_script_makes(tmp_path: Path) -> None:
+def test_shipped_tokenizer_is_the_output_of_its_script(tmp_path: Path) -> None:
     made = tmp_path / "tokenizer.json"
     command = [sys.executable, str(ROOT / "train" / "train_tokenizer.py"), "--output_file", str(made)]
     subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, check=True)
@@ -384,7 +361,7 @@ def all_in_one() -> PreTrainedTokenizerFast:
 def test_pieces_are_encoded_as_they_stand_inside_a_text_or_at_its_beginning(sentencepiece_file: Path) -> None:
     tokenizer = load_tokenizer(str(sentencepiece_file))
     inside, initial = (encode_pieces(tokenizer, ["James", " James"], initial=initial) for initial in (False, True))
-    assert inside[1] == initial[0]  # a text begins with a space of its own
+    assert inside[1] == initial[0]  # SentencePiece puts a space before a text
     assert inside[0] != initial[0]
     assert encode_pieces(tokenizer, [], initial=True) == encode_pieces(tokenizer, [], initial=False) == []
 

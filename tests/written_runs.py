@@ -44,16 +44,18 @@ def write_run(
     }
     parameters = {"num_individuals": 7, "distribution": "uniform"} | (data or {})
     given = {key: value for key, value in parameters.items() if key != "distribution"}
-    described = {
+    config_of_data = {
         "recipe": settings | {"dataset_parameters": given} | recipe,
         "dataset_parameters": parameters,
         "dataset_fingerprint": hashlib.sha256(json.dumps(parameters).encode()).hexdigest()[:16],
         "data_digest": hashlib.sha256(json.dumps(parameters).encode()).hexdigest(),
     }
-    config = {"recipe": recipe | {"num_steps": last}} if data is None and "num_new_pairs" in recipe else described
+    config = {"recipe": recipe | {"num_steps": last}} if data is None and "num_new_pairs" in recipe else config_of_data
     (folder / "config.json").write_text(json.dumps(config | {"data_version": "1", "device": "abacus", "versions": {}}))
     shared = {"no_knowledge_loss": BASELINE, "pool_no_knowledge_loss": POOL_BASELINE}
-    lines = [shared | {"split": split, "seconds": float(line["step"])} | line for split, own in curves.items() for line in own]
+    lines = [
+        shared | {"split": split, "seconds": float(line["step"])} | line for split, curve in curves.items() for line in curve
+    ]
     (folder / "metrics.jsonl").write_text(
         "".join(json.dumps(line) + "\n" for line in sorted(lines, key=lambda one: one["step"]))
     )

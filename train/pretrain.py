@@ -1,4 +1,4 @@
-"""Train a language model on biographies that are made on the fly, and measure what it knows as it learns.
+"""Train a language model on biographies generated on the fly, and measure how much of them it recalls as it learns.
 
 Pre-training: a fresh model.
   python train/pretrain.py --config train/recipes/three_phases/mini.yaml --output-dir runs/demo --seed 10
@@ -6,14 +6,14 @@ Pre-training: a fresh model.
   accelerate launch --num_processes 2 train/pretrain.py --config RECIPE.yaml --output-dir runs/two     # two GPUs
   python train/pretrain.py --config runs/demo/config.json --output-dir runs/again                      # repeat a run
 
-Fine-tuning: the last model of a finished run (--source), on other biographies.
+Fine-tuning: the last model of a finished run (--source) of the same seed, on other biographies.
   python train/pretrain.py --config train/recipes/fine_tuning/mini.yaml --arm new112 --seed 10 \\
-      --source runs/three_phases-10 --output-dir runs/fine_tuning-10
+      --source runs/demo --output-dir runs/fine_tuning-10
 
 Attention patching (paper section 3.1, Fig. 3): the model that --source kept at step attention.start_step, trained on the same
 samples as the source; in each forward pass it is given the attention patterns of the model of step attention.reference_step.
   python train/pretrain.py --config train/recipes/attention_patching/mini.yaml --arm after --seed 10 \\
-      --source runs/three_phases-10 --output-dir runs/patching-10
+      --source runs/demo --output-dir runs/patching-10
 
 Rerunning a command resumes an interrupted run, and does nothing if the run is complete. The folder then holds config.json,
 metrics.jsonl (one line per evaluated step and split) and the last two checkpoints, each of which loads with
@@ -32,11 +32,16 @@ def main() -> None:
     try:
         # Setup. The environment is settled before torch and transformers are imported, which read it once.
         apply_recipe(recipe)
-        from bio_facts.files import lock_folder
         from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
-        from bio_facts.runs.checkpoints import checkpoint_step, is_finished, latest_checkpoint, load_weights, source_model
-        from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE, check_folder, check_metrics, read_metrics, write_config
-        from bio_facts.runs.machine import check_machine, join_processes
+        from bio_facts.runs.checkpoints import (
+            checkpoint_step,
+            latest_checkpoint,
+            load_weights,
+            remove_incomplete_checkpoints,
+            source_model,
+        )
+        from bio_facts.runs.folder import RunFolder
+        from bio_facts.runs.machine import join_processes
         from bio_facts.runs.trackers import usable_trackers
         from bio_facts.runs.training import build_dataset, build_model, build_trainer, keep_freed_memory, place_to_start
 
@@ -45,23 +50,22 @@ def main() -> None:
         use_full_precision()
 
         # Folder: a new one, or that of this run, which then resumes from its last complete checkpoint.
-        source = source_model(recipe)
+        source, folder = source_model(recipe), RunFolder(output_dir)
         if processes.is_main_process:
             config = recipe.as_config()
-            check_folder(output_dir, config)
-            lock = lock_folder("output_dir", output_dir)  # noqa: F841 - released when the process ends
-            latest_checkpoint(output_dir)  # removes incomplete ones before the other processes look
+            folder.check_run(config)
+            folder.lock()
+            remove_incomplete_checkpoints(output_dir)
         processes.wait_for_everyone()
         checkpoint = latest_checkpoint(output_dir)
         resumed_step = None if checkpoint is None else checkpoint_step(checkpoint)
         if resumed_step is not None:
-            metrics = read_metrics(output_dir / METRICS_FILE)
-            check_metrics(output_dir, metrics, recipe, resumed_step)
-            if is_finished(metrics, resumed_step, recipe.num_steps, recipe.stop_below):
+            folder.check_metrics(recipe, resumed_step)
+            if folder.is_finished(resumed_step):
                 print(f"{output_dir} is complete: {checkpoint}")
                 return
             if processes.is_main_process and not arguments.allow_other_machine:
-                check_machine(output_dir / CONFIG_FILE)
+                folder.check_machine()
 
         # Data
         tokenizer = load_tokenizer(recipe.tokenizer)
@@ -76,7 +80,7 @@ def main() -> None:
         # Trainer, with the evaluation that writes metrics.jsonl
         trainer = build_trainer(recipe, output_dir, model, tokenizer, dataset, report_to)
         if processes.is_main_process:
-            write_config(output_dir, config, resumed_step)
+            folder.write_config(config, resumed_step)
     except ValueError as error:
         exit_with_error(error)
 

@@ -7,8 +7,8 @@
   python train/run_all.py --claims power_law --seeds 0,1 --output-dir runs/trial    # other seeds
 
 Rerunning a command starts the missing runs and resumes the interrupted ones. Claims that need the same run share it. On a CPU,
---jobs runs are active at a time, with one thread each; on a GPU one. --output-dir gets everything: the runs, a log of each, a
-verdict and a picture of each claim, and report.html.
+--jobs runs (default: one per core) are active at a time and share the cores; on a GPU, one by default. Everything is written to
+--output-dir: the runs, a log of each, a verdict and a picture of each claim, and report.html.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def main() -> int:
         "--launcher", type=shlex.split, default=[sys.executable], metavar="COMMAND",
         help="what runs a script (default: this Python); several GPUs: 'accelerate launch --num_processes 4'",
     )  # fmt: skip
-    parser.add_argument("--seeds", type=_seeds, metavar="A,B", help="in place of those of the recipes, for every arm")
+    parser.add_argument("--seeds", type=_seeds, metavar="A,B", help="seeds of all runs, in place of those of the recipes")
     parser.add_argument(
         "--allow-other-machine", action="store_true",
         help="resume runs that began on another device, with another number of threads (--jobs), or with other versions",

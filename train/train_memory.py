@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bio_facts.checks import Parser, check_integer, check_number, exit_with_error, needs
-from bio_facts.files import lock_folder, write_text
+from bio_facts.files import write_text
 from bio_facts.generate.seeding import integers
 from bio_facts.runs.environment import apply_recipe
-from bio_facts.runs.folder import METRICS_FILE, check_folder, read_metrics, write_config
+from bio_facts.runs.folder import METRICS_FILE, RunFolder
 from bio_facts.runs.machine import use_cpu
 from bio_facts.runs.recipe_files import parse_value, read_recipe_file
 
@@ -77,17 +77,18 @@ def main() -> None:
     """Run the recipe; exit code 2 and one line on stderr for wrong input."""
     recipe, output_dir = parse_arguments()
     apply_recipe(recipe)
+    folder = RunFolder(output_dir)
     try:
-        check_folder(output_dir, recipe.as_config())
-        lock = lock_folder("output_dir", output_dir)  # noqa: F841 - released when the process ends
-        lines = read_metrics(output_dir / METRICS_FILE)
+        folder.check_run(recipe.as_config())
+        folder.lock()
+        lines = folder.metrics
         with needs("train", "training"):
             import torch  # noqa: F401 - fine_tune needs it, and config.json records its version
         use_cpu()
     except ValueError as error:
         exit_with_error(error)
     if not lines or lines[-1]["step"] != recipe.num_steps:
-        write_config(output_dir, recipe.as_config())
+        folder.write_config(recipe.as_config())
         write_text(output_dir / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in fine_tune(recipe)))
     print(f"{output_dir} is complete")
 

@@ -99,6 +99,6 @@ def count_rows(shards: list[Shard]) -> int:
     return sum(len(shard.rows) for shard in shards)
 
 
-def progress_bar(what: str, shards: list[Shard]) -> "tqdm[Any]":
+def progress_bar(description: str, shards: list[Shard]) -> "tqdm[Any]":
     """A progress bar over the rows of all shards, shown on terminals only."""
-    return tqdm(total=count_rows(shards), desc=what, unit=" rows", unit_scale=True, disable=None)
+    return tqdm(total=count_rows(shards), desc=description, unit=" rows", unit_scale=True, disable=None)

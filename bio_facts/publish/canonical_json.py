@@ -33,7 +33,7 @@ def joined_bytes(strings: pa.Array) -> memoryview:
 
 
 def _json_parts(array: pa.Array) -> list[Any]:
-    """Strings and string arrays that, put together element by element, are the JSON of `array`."""
+    """Strings and string arrays whose element-wise concatenation is the JSON of `array`."""
     assert array.null_count == 0, "rows have no nulls"
     if pa.types.is_struct(array.type):
         parts: list[Any] = []
@@ -49,7 +49,7 @@ def _json_parts(array: pa.Array) -> list[Any]:
 
 
 def _concatenated(items: list[Any]) -> pa.Array:
-    """Strings and string arrays put together element by element, with one call for neighboring strings."""
+    """The element-wise concatenation of strings and string arrays; neighboring strings are joined first."""
     merged: list[Any] = []
     for item in items:
         if merged and isinstance(item, str) and isinstance(merged[-1], str):

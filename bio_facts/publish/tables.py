@@ -1,5 +1,6 @@
 """The three tables - biographies, individuals, templates: their columns, splits and rows as Arrow record batches."""
 
+import abc
 import functools
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -29,18 +30,18 @@ _INT, _TEXT = pa.int64(), pa.string()
 _C = TypeVar("_C", bound=BaseConfig)
 
 
-class Table(Generic[_C]):
+class Table(abc.ABC, Generic[_C]):
     """What the configs of one table (BaseConfig.table) have in common: `schema`, the columns, and how rows are made."""
 
     schema: pa.Schema
 
+    @abc.abstractmethod
     def num_rows(self, config: _C) -> dict[str, int]:
         """Split name -> number of exported rows."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def record_batch(self, config: _C, split: str, indices: ArrayLike) -> pa.RecordBatch:
         """Rows `indices` (int [n]) of a split; ValueError for an unknown split or an index outside it."""
-        raise NotImplementedError
 
     def _checked_indices(self, config: _C, split: str, indices: ArrayLike) -> NDArray[np.int64]:
         known = self.num_rows(config)
@@ -148,12 +149,12 @@ class TemplatesTable(Table[TemplatesConfig]):
     def record_batch(self, config: TemplatesConfig, split: str, indices: ArrayLike) -> pa.RecordBatch:
         """See Table."""
         rows = self._checked_indices(config, split, indices)
-        everything = [
+        all_templates = [
             {"attribute": attribute, "template_id": template_id, "template": template.fill("{name}", "{value}")}
             for attribute in ATTRIBUTES
             for template_id, template in enumerate(templates()[attribute])
         ]
-        return pa.RecordBatch.from_pylist(everything, schema=self.schema).take(pa.array(rows))
+        return pa.RecordBatch.from_pylist(all_templates, schema=self.schema).take(pa.array(rows))
 
 
 # Table name (BaseConfig.table) -> Table.

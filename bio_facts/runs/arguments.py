@@ -29,11 +29,11 @@ def parse_arguments(description: str, argv: Sequence[str] | None = None) -> Argu
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="recipe (YAML), or a run's config.json")
     parser.add_argument("--arm", metavar="NAME", help="which of the arms of the recipe file, where it has several")
     parser.add_argument(
-        "--output-dir", type=Path, required=True, metavar="DIR", help="folder of the run; a run that is there is resumed"
+        "--output-dir", type=Path, required=True, metavar="DIR", help="folder of the run; an interrupted run in it is resumed"
     )
     parser.add_argument(
         "--report-to", nargs="+", default=[], metavar="NAME",
-        help="also log to tensorboard, trackio, wandb, ..., as transformers can; all: to those that are installed",
+        help="also log to tensorboard, trackio, wandb or any other tracker of transformers; all: to every installed one",
     )  # fmt: skip
     parser.add_argument(
         "--allow-other-machine", action="store_true",

@@ -6,15 +6,14 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bio_facts.generate.config import Config, config_from
 from bio_facts.generate.splits import data_digest
 from bio_facts.measure.models import only_errors
-from bio_facts.runs.early_stopping import ends_run
-from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE, read_metrics
+from bio_facts.runs.folder import RunFolder
 from bio_facts.runs.recipe import Recipe
 
 MODELS_FOLDER = "models"
@@ -32,27 +31,28 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 
 def latest_checkpoint(output_dir: Path) -> Path | None:
-    """The last complete checkpoint, None if there is none; incomplete ones of a process that was killed are removed.
+    """The last complete checkpoint, None if there is none."""
+    complete = [folder for folder in _checkpoints(output_dir) if _is_complete(folder)]
+    return max(complete, key=checkpoint_step, default=None)
 
-    Trainer writes trainer_state.json last, and removes files in any order: a checkpoint is complete if it has all files and
-    the state can be read.
-    """
-    checkpoints = _checkpoints(output_dir)
-    for step, folder in list(checkpoints.items()):
-        if not _is_complete(folder, step):
+
+def remove_incomplete_checkpoints(output_dir: Path) -> None:
+    """Remove the checkpoints that a process was writing or removing when it was killed."""
+    for folder in _checkpoints(output_dir):
+        if not _is_complete(folder):
             print(f"removing {folder}: the run was interrupted while it was written or removed", file=sys.stderr)
             shutil.rmtree(folder)
-            checkpoints.pop(step)
-    return checkpoints[max(checkpoints)] if checkpoints else None
 
 
-def _checkpoints(output_dir: Path) -> dict[int, Path]:
-    """Step -> folder."""
-    folders = output_dir.glob("checkpoint-*")
-    return {checkpoint_step(folder): folder for folder in folders if _CHECKPOINT.fullmatch(folder.name)}
+def _checkpoints(output_dir: Path) -> list[Path]:
+    return [folder for folder in output_dir.glob("checkpoint-*") if _CHECKPOINT.fullmatch(folder.name)]
 
 
-def _is_complete(folder: Path, step: int) -> bool:
+def _is_complete(folder: Path) -> bool:
+    """Whether a checkpoint has all files and they can be read.
+
+    Trainer writes trainer_state.json last, but removes the files of a checkpoint in any order.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -62,39 +62,33 @@ def _is_complete(folder: Path, step: int) -> bool:
     except (OSError, ValueError, SafetensorError):
         return False
     return (
-        state.get("global_step") == step
+        state.get("global_step") == checkpoint_step(folder)
         and all((folder / name).exists() for name in ("config.json", "tokenizer.json"))
         and all(zipfile.is_zipfile(folder / name) for name in ("optimizer.pt", "scheduler.pt"))
     )
 
 
-def is_finished(metrics: Sequence[Mapping[str, Any]], step: int, num_steps: int, stop_below: float | None) -> bool:
-    """Whether a run with these metrics has nothing left to do after its checkpoint of `step`."""
-    last = next((line for line in metrics if (line["step"], line["split"]) == (step, "validation")), None)
-    return last is not None and ends_run(last, num_steps, stop_below)
-
-
 def load_weights(checkpoint: Path, model: Any) -> None:
     """Give a model the weights of a checkpoint.
 
-    In a checkpoint, the weights of some models have other names and shapes than in the model. from_pretrained knows them, the
-    Trainer does not: it leaves such weights as they are, with a warning.
+    Some models save weights under other names and in other shapes than they have in memory. from_pretrained converts them; the
+    Trainer does not, and only warns that it left such weights unchanged.
 
     Raises:
-        ValueError: naming the first tensor that the checkpoint lacks, has too many, or has in another shape than `model`.
+        ValueError: naming the first tensor that only the model or only the checkpoint has, or whose shape differs.
     """
     with only_errors():
         loaded, info = type(model).from_pretrained(
             checkpoint, config=copy.deepcopy(model.config), output_loading_info=True, ignore_mismatched_sizes=True
         )
-    different = [f"lacks {name}, which the recipe's model has" for name in sorted(info["missing_keys"])]
-    different += [f"has {name}, which the recipe's model lacks" for name in sorted(info["unexpected_keys"])]
-    different += [
+    differences = [f"lacks {name}, which the recipe's model has" for name in sorted(info["missing_keys"])]
+    differences += [f"has {name}, which the recipe's model lacks" for name in sorted(info["unexpected_keys"])]
+    differences += [
         f"has {name} of shape {tuple(shape)}, the recipe's model {tuple(expected)}"
         for name, shape, expected in sorted(info["mismatched_keys"])
     ]
-    if different:
-        raise ValueError(f"checkpoint {checkpoint} {different[0]}; use the recipe it was made with, or another output_dir")
+    if differences:
+        raise ValueError(f"checkpoint {checkpoint} {differences[0]}; use the recipe it was made with, or another output_dir")
     model.load_state_dict(loaded.state_dict())
 
 
@@ -113,7 +107,7 @@ def kept_model(run: Path, step: int) -> Path:
     """The folder of the model that a run kept at a step.
 
     Raises:
-        ValueError: if there is none, naming those that there are.
+        ValueError: if there is none; lists the steps whose models are kept.
     """
     folder = run / MODELS_FOLDER / f"step-{step}"
     if not folder.is_dir():
@@ -132,24 +126,24 @@ def source_model(recipe: Recipe) -> Path | None:
     """
     if recipe.source is None:
         return None
-    source = Path(recipe.source)
+    source, folder = Path(recipe.source), RunFolder(Path(recipe.source))
     try:
-        config = json.loads((source / CONFIG_FILE).read_text(encoding="utf-8"))
-        num_steps, stop_below, seed = (config["recipe"][key] for key in ("num_steps", "stop_below", "seed"))
+        num_steps, _, seed = (folder.config["recipe"][key] for key in ("num_steps", "stop_below", "seed"))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"source is {recipe.source!r}, which is no run ({error!r}); it must be the folder of a finished one"
         ) from error
     if seed != recipe.seed:
         raise ValueError(f"source {source} has seed {seed} and this run seed {recipe.seed}; they must be equal")
-    step = max((step for step, folder in _checkpoints(source).items() if _is_complete(folder, step)), default=0)
-    if not is_finished(read_metrics(source / METRICS_FILE), step, num_steps, stop_below):
+    checkpoint = latest_checkpoint(source)
+    step = 0 if checkpoint is None else checkpoint_step(checkpoint)
+    if not folder.is_finished(step):
         raise ValueError(f"source {source} is at step {step} of {num_steps}; it must be a finished run")
-    _check_source_data(source, config)
+    _check_source_data(source, folder.config)
     if recipe.attention:
         kept_model(source, recipe.attention["reference_step"])
         return kept_model(source, recipe.first_step)
-    return checkpoint_folder(source, step)
+    return checkpoint
 
 
 def _check_source_data(source: Path, config: Mapping[str, Any]) -> None:

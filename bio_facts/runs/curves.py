@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bio_facts.runs.early_stopping import ends_run
-from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE, read_metrics
+from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE, RunFolder
 from bio_facts.runs.phases import phase1_end, plateau_end
 
 Key = TypeVar("Key", bound=Hashable)
@@ -93,10 +93,11 @@ def read_run(folder: Path) -> Run:
     for name in (CONFIG_FILE, METRICS_FILE):
         if not (folder / name).is_file():
             raise ValueError(f"run is {str(folder)!r}, which has no {name}; it must be the output_dir of a training script")
-    config = _read_config(folder / CONFIG_FILE)
+    run_folder = RunFolder(folder)
+    config = _checked_config(run_folder)
     if "dataset_parameters" in config and "data_digest" not in config:
         raise ValueError(f"run {folder} has no data_digest: an earlier version of bio_facts made it; train it again")
-    lines = read_metrics(folder / METRICS_FILE)
+    lines = run_folder.metrics
     try:
         json.dumps(lines, allow_nan=False)
     except ValueError as error:
@@ -107,16 +108,16 @@ def read_run(folder: Path) -> Run:
     return run
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    text = path.read_text(encoding="utf-8")
+def _checked_config(folder: RunFolder) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads(text)
-        config["recipe"]["num_steps"], config["recipe"]["seed"]
+        folder.config["recipe"]["num_steps"], folder.config["recipe"]["seed"]
     except (ValueError, TypeError, KeyError) as error:
+        path = folder.path / CONFIG_FILE
+        start = path.read_text(encoding="utf-8")[:80]
         raise ValueError(
-            f"{path} holds {text[:80]!r}; it must hold JSON with a 'recipe', as the training scripts write it ({error!r})"
+            f"{path} holds {start!r}; it must hold JSON with a 'recipe', as the training scripts write it ({error!r})"
         ) from error
-    return config
+    return folder.config
 
 
 def _check_finished(run: Run) -> None:
@@ -213,20 +214,19 @@ def check_seeds(groups: Mapping[Any, Sequence[Run]], name: str) -> None:
         raise ValueError(f"runs of {name.format(key)} lack seed {min(missing)}; all must have {seeds}")
 
 
-def check_alike(runs: Sequence[Run], *but: str) -> None:
-    """ValueError naming a recipe key in which two runs differ, unless it is the seed or one of `but`.
+def check_alike(runs: Sequence[Run], *allowed: str) -> None:
+    """ValueError naming a recipe key in which two runs differ, unless it is the seed or one of `allowed`.
 
-    A dot in a key reaches into a mapping; a mapping in `but` stands for all its keys.
+    A dot in a key reaches into a mapping; a mapping in `allowed` stands for all its keys.
     """
     settings = [flatten(run.recipe) for run in runs]
     for run, flat in zip(runs, settings, strict=True):
         for key in sorted(flat.keys() | settings[0].keys()):
-            varies = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in but)
-            if not varies and flat.get(key) != settings[0].get(key):
-                allowed = " and ".join(["seed", *but])
+            is_allowed = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in allowed)
+            if not is_allowed and flat.get(key) != settings[0].get(key):
                 raise ValueError(
                     f"runs {runs[0].folder} and {run.folder} differ in {key} ({settings[0].get(key)!r} and "
-                    f"{flat.get(key)!r}); they may differ in {allowed} alone"
+                    f"{flat.get(key)!r}); they may differ in {' and '.join(['seed', *allowed])} alone"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Environment variables that would change the numbers of a run are removed, because the recipe decides."""
+"""Removes environment variables that would override the recipe and so change the numbers of a run."""
 
 import os
 import sys

@@ -1,17 +1,15 @@
 """The machine that a run trains on: its processes, its device, and what changes the last digits of a run."""
 
-import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import bio_facts
 from bio_facts.checks import needs
 from bio_facts.measure.models import reason
 
-# What changes the last digits of a run; a CPU's capability only where it computes.
+# What changes the last digits of a run; cpu_capability is compared only if the run is on a CPU.
 _COMPARED = ("device", "cpu_capability", "environment", "num_processes", "torch", "transformers", "accelerate")
 # Variables with which numeric libraries choose other instructions or orders of sums.
 _VARIABLES = (
@@ -65,17 +63,7 @@ def use_cpu() -> None:
     PartialState(cpu=True)
 
 
-def check_machine(config_file: Path) -> None:
-    """ValueError if the run of a config.json was last trained on a machine or with versions that give other last digits."""
-    different = other_machine(json.loads(config_file.read_text(encoding="utf-8")), this_machine())
-    if different is not None:
-        raise ValueError(
-            f"output_dir {config_file.parent} holds a run with {different}; its last digits would differ: "
-            "resume it where it began, or pass --allow-other-machine"
-        )
-
-
-def other_machine(config: dict[str, Any], here: dict[str, Any]) -> str | None:
+def machine_difference(config: dict[str, Any], here: dict[str, Any]) -> str | None:
     """The first difference between the machine that a run was last trained on and this one, as text; None if there is none.
 
     Only what the config.json records is compared; earlier versions recorded less.

@@ -1,4 +1,4 @@
-"""The plan of a sweep: the runs that the recipes of all claims need, each once, and how far each is."""
+"""The plan of a sweep: the runs that the recipes of all claims need, each once, and the progress of each."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bio_facts.runs.checkpoints import checkpoint_folder, is_finished
-from bio_facts.runs.folder import METRICS_FILE, check_folder, read_metrics
+from bio_facts.runs.checkpoints import checkpoint_folder
+from bio_facts.runs.folder import RunFolder
 from bio_facts.runs.recipe_files import DEFAULT_SCRIPT, RecipeFile, read_recipe_file
 
 SCALES = ("smoke", "mini", "paper")
@@ -18,7 +18,7 @@ SCALES = ("smoke", "mini", "paper")
 
 @dataclass
 class Job:
-    """One run to do, by `script` with the recipe of an arm of `file`.
+    """One run of a sweep: `script` with the recipe of an arm of `file`.
 
     name: of its folder. source: the job whose run it starts from. steps: those done so far, by its metrics. code: the exit
     code, once it has ended. flags: further arguments of the script.
@@ -43,7 +43,7 @@ class Job:
 
     @property
     def num_steps(self) -> int:
-        """Steps that it takes, at most; once it has ended, those that it took. A run that takes seconds counts as none."""
+        """The most steps that it can take; once it has ended, those that it took. 0 for a run that takes seconds."""
         if not self.is_resumable:
             return 0
         return self.steps if self.code is not None else int(self.recipe.num_steps - self.recipe.first_step)
@@ -55,21 +55,19 @@ class Job:
         return words + (["--source", str(output_dir / self.source.name)] if self.source is not None else [])
 
     def count_steps(self, output_dir: Path) -> None:
-        """Read from its metrics how far it is."""
+        """Set `steps` from its metrics."""
         if self.is_resumable:
-            lines = read_metrics(output_dir / self.name / METRICS_FILE)
+            lines = RunFolder(output_dir / self.name).metrics
             self.steps = int(lines[-1]["step"]) - int(self.recipe.first_step) if lines else 0
 
     def is_done(self, output_dir: Path) -> bool:
         """Whether its run is complete; ValueError if its folder holds another run."""
-        folder = output_dir / self.name
-        check_folder(folder, self.recipe.as_config())
-        lines = read_metrics(folder / METRICS_FILE)
-        if not lines or not self.is_resumable:
-            return bool(lines)
-        step = int(lines[-1]["step"])
-        finished = is_finished(lines, step, self.recipe.num_steps, self.recipe.stop_below)
-        return finished and checkpoint_folder(folder, step).is_dir()
+        folder = RunFolder(output_dir / self.name)
+        folder.check_run(self.recipe.as_config())
+        if not folder.metrics or not self.is_resumable:
+            return bool(folder.metrics)
+        step = int(folder.metrics[-1]["step"])
+        return folder.is_finished(step) and checkpoint_folder(folder.path, step).is_dir()
 
     def start(self, output_dir: Path, launcher: Sequence[str], logs: Path, environment: Mapping[str, str]) -> None:
         """Start its process, which appends to NAME.log in the folder `logs`."""
@@ -171,7 +169,7 @@ def plan_claims(
     All claims are planned first, so that a run has the same name whichever claims are asked for.
 
     Raises:
-        ValueError: if a recipe file is missing or not right.
+        ValueError: if a recipe file is missing or invalid.
     """
     plan = Plan(scripts, recipe_classes, output_dir)
     for claim in claims_of(scripts / "recipes", scale):

@@ -1,4 +1,4 @@
-"""Recipe files: YAML with the settings of a recipe, and, where a claim compares several, its arms and seeds.
+"""Recipe files: YAML with the settings of a recipe and, if a claim compares several variants of it, arms and seeds.
 
 base: ../three_phases/mini.yaml       # all its settings, unless they are given here
 seeds: [10, 11, 12]                   # those that results are reported on
@@ -14,7 +14,7 @@ arms:
     num_steps: "{steps}"
 
 An axis of a grid is a list of values, or a mapping of labels to values: names have the labels, settings the values. An arm that
-is listed by itself replaces the arm of that name of a grid.
+is listed by itself replaces the arm of the same name in a grid.
 """
 
 import itertools
@@ -33,13 +33,13 @@ _NO_ARM = ""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with floats as people write them: 2e-3 is a number (YAML 1.1 wants 2.0e-3). A key stands once in a mapping."""
+    """YAML with floats as people write them: 2e-3 is a number (YAML 1.1 wants 2.0e-3). A key that appears twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} appears twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -52,9 +52,9 @@ _Loader.add_implicit_resolver(
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A recipe file with its base taken in. settings: of all arms; arms: name -> its settings ({"": {}} if there are none).
+    """A recipe file, merged with its base.
 
-    base: the file that it is based on, if it is.
+    settings: those of all arms. arms: name -> further settings ({"": {}} if the file has no arms). base: the path of the base.
     """
 
     path: Path
@@ -73,11 +73,11 @@ class RecipeFile:
         return tuple(self.arms[arm].get("seeds", self.seeds))
 
     def source_of(self, arm: str) -> tuple[Path, str] | None:
-        """The recipe file and arm whose run the runs of an arm need, if they do."""
-        given = self.arms[arm].get("source", self.settings.get("source"))
-        if given is None:
+        """The recipe file and arm whose runs the runs of an arm start from; None if they start from fresh models."""
+        source = self.arms[arm].get("source", self.settings.get("source"))
+        if source is None:
             return None
-        file, _, source_arm = str(given).partition("#")
+        file, _, source_arm = str(source).partition("#")
         return (self.path.parent / file).resolve(), source_arm
 
     @property
@@ -123,7 +123,7 @@ class RecipeFile:
 
 
 def _override(settings: dict[str, Any], layer: Mapping[str, Any], mark: str) -> None:
-    """Put the values of `layer` into `settings`; a source takes the place of a model_config, and the reverse."""
+    """Put the values of `layer` into `settings`; a source replaces the model_config."""
     if "source" in layer:
         settings.pop("model_config", None)
     for key, value in layer.items():
@@ -137,7 +137,9 @@ def _override(settings: dict[str, Any], layer: Mapping[str, Any], mark: str) -> 
 
 
 def read_recipe_file(path: Path, script: str = DEFAULT_SCRIPT, above: tuple[Path, ...] = ()) -> RecipeFile:
-    """A recipe file, or the config.json of a run. script: what it is for unless it says so; above: the files whose base it is.
+    """A recipe file, or the config.json of a run.
+
+    script: the script that it is for, unless it names one. above: the files that are based on it.
 
     Raises:
         ValueError: if the file, or its base, is missing, is no recipe file, or is its own base.
@@ -175,10 +177,10 @@ def read_recipe_file(path: Path, script: str = DEFAULT_SCRIPT, above: tuple[Path
 
 
 def _expanded(path: Path, arms: Mapping[Any, Any]) -> dict[str, Any]:
-    """Arms with an arm for each combination in place of every grid.
+    """The arms, with an arm for each combination of values in place of every grid.
 
     Raises:
-        ValueError: if a grid is not a mapping of axes to values, does not use an axis in the name, or two make the same arm.
+        ValueError: if a grid is not a mapping of axes to values, lacks an axis in its name, or has an arm of another grid.
     """
     expanded: dict[str, Any] = {}
     for name, settings in arms.items():
@@ -208,7 +210,7 @@ def _arms_of_grid(path: Path, name: str, settings: dict[Any, Any]) -> Iterator[t
 
 
 def _value_in_grid(path: Path, name: str, value: Any, values: Mapping[str, Any]) -> Any:
-    """A setting of a grid's arm: text with axes is filled, and read as YAML."""
+    """The value of a setting in an arm of a grid: in text, values replace the names of axes, and the result is read as YAML."""
     if not isinstance(value, str):
         return value
     if unknown := set(re.findall(r"\{(\w+)\}", value)) - set(values):

@@ -22,7 +22,7 @@ PROJECT = "bio_facts"  # unless their own variable names another
 
 
 def usable_trackers(names: Sequence[str]) -> list[str]:
-    """The trackers of `names`, each checked; of ["all"] those that can be used here, of ["none"] none.
+    """The trackers of `names`, after a check of each; for ["all"] those that can be used here, for ["none"] none.
 
     Raises:
         ValueError: for a tracker that transformers does not know, whose package is not installed, or that is not set up.
