@@ -24,8 +24,7 @@ class AttributeTotals:
     right, values whose first token is. loss_sum: float64 [A], nats. first_probability_sum: float64 [A], of the probability
     of each value's first token. top_probability_sum, entropy_sum: float64 [A], over value tokens, of the largest
     predicted probability and of the prediction's entropy (nats). calibration: float64 [A, 10, 3], for each bin of the
-    largest probability its value tokens, their largest probabilities, and how many are right. num_detailed_tokens: int64 [A],
-    value tokens for which both the largest probability and the entropy were given.
+    largest probability its value tokens, their largest probabilities, and how many are right.
     """
 
     num_values: NDArray[np.int64]
@@ -37,7 +36,7 @@ class AttributeTotals:
     top_probability_sum: NDArray[np.float64]
     entropy_sum: NDArray[np.float64]
     calibration: NDArray[np.float64]
-    num_detailed_tokens: NDArray[np.int64]
+    num_detailed_tokens: NDArray[np.int64]  # [A]; value tokens whose largest probability and entropy were both given
 
     def __add__(self, other: "AttributeTotals") -> "AttributeTotals":
         if len(self.num_values) != len(other.num_values):
@@ -68,6 +67,8 @@ class AttributeTotals:
         Raises:
             ValueError: if there is no value at all, or some totals were made without top_probabilities or entropies.
         """
+        if (self.num_detailed_tokens != self.num_tokens).any():
+            raise ValueError("there is no detailed summary without top_probabilities and entropies of all value tokens")
         return self._summary(attribute_names, detailed=True) | {"expected_calibration_error": self._calibration_error()}
 
     def _summary(self, attribute_names: Sequence[str], detailed: bool) -> dict[str, float]:
@@ -81,8 +82,6 @@ class AttributeTotals:
             "token_loss": (self.loss_sum, self.num_tokens),
         }
         if detailed:
-            if (self.num_detailed_tokens != self.num_tokens).any():
-                raise ValueError("there is no detailed summary without top_probabilities and entropies of all value tokens")
             ratios["top_probability"] = (self.top_probability_sum, self.num_tokens)
             ratios["entropy"] = (self.entropy_sum, self.num_tokens)
         found: dict[str, float] = {name: float(total.sum() / count.sum()) for name, (total, count) in ratios.items()}
@@ -124,7 +123,6 @@ def attribute_totals(
     starts = np.flatnonzero(first_tokens(attribute_ids, row_lengths)[is_value])  # among the value tokens
     ids = attribute_ids[is_value].astype(np.int64) - 1
     loss, right = nlls[is_value].astype(np.float64), correct[is_value].astype(bool)
-    has_details = top_probabilities is not None and entropies is not None
     zeros = np.zeros(len(ids))
     top = zeros if top_probabilities is None else top_probabilities[is_value].astype(np.float64)
     entropy = zeros if entropies is None else entropies[is_value].astype(np.float64)
@@ -148,7 +146,7 @@ def attribute_totals(
         top_probability_sum=by_attribute(ids, top),
         entropy_sum=by_attribute(ids, entropy),
         calibration=np.stack(calibration, axis=-1).reshape(num_attributes, NUM_CALIBRATION_BINS, 3).astype(np.float64),
-        num_detailed_tokens=by_attribute(ids if has_details else ids[:0]),
+        num_detailed_tokens=by_attribute(ids[:0] if top_probabilities is None or entropies is None else ids),
     )
 
 
