@@ -22,16 +22,14 @@ from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS, Config
 from bio_facts.generate.splits import draw
 from bio_facts.measure.callbacks import AttributeEvaluation
-from bio_facts.measure.forward import (
+from bio_facts.measure.causality import check_causal
+from bio_facts.measure.forward import fingerprint, logits_at, prove
+from bio_facts.measure.modules import (
     ROUNDING,
     all_logits,
-    check_causal,
     context_length,
     evaluation_mode,
-    fingerprint,
     input_device,
-    logits_at,
-    prove,
     unwrapped,
     vocabulary_size,
 )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bio_facts.checks import needs
-from bio_facts.measure.forward import input_device
+from bio_facts.measure.modules import input_device
 
 _PATCHED = "bio_facts_patched"  # the name of our attention function
 

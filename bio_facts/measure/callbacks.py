@@ -18,9 +18,11 @@ from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.config import Config, check_biographies, get_biographies_config
 from bio_facts.generate.splits import draw, get_split
 from bio_facts.measure.baseline import pool_no_knowledge_loss, split_no_knowledge_loss
-from bio_facts.measure.forward import check_causal, context_length, evaluation_mode, fingerprint, forget, prove, vocabulary_size
+from bio_facts.measure.causality import check_causal
+from bio_facts.measure.forward import fingerprint, forget, prove
 from bio_facts.measure.history import History
 from bio_facts.measure.metrics import AttributeTotals
+from bio_facts.measure.modules import context_length, evaluation_mode, vocabulary_size
 from bio_facts.measure.scoring import check_tokens, score_tokens, tokenized
 from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
 

@@ -7,34 +7,15 @@ import hashlib
 import weakref
 from typing import Any, NamedTuple
 
-from bio_facts.measure.causality import check_causal
 from bio_facts.measure.modules import (
     ROUNDING,
     all_logits,
-    context_length,
-    evaluation_mode,
-    input_device,
     largest,
     output_layer,
     short_length,
     unwrapped,
     vocabulary_size,
 )
-
-__all__ = [
-    "ROUNDING",
-    "all_logits",
-    "check_causal",
-    "context_length",
-    "evaluation_mode",
-    "fingerprint",
-    "forget",
-    "input_device",
-    "logits_at",
-    "prove",
-    "unwrapped",
-    "vocabulary_size",
-]
 
 _NUM_PROVEN_ROWS = 2
 

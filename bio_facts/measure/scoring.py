@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from bio_facts.checks import check_integer, needs
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.measure.alignment import AlignedRows, align
-from bio_facts.measure.forward import check_causal, context_length, evaluation_mode, forget, logits_at, vocabulary_size
+from bio_facts.measure.causality import check_causal
+from bio_facts.measure.forward import forget, logits_at
 from bio_facts.measure.metrics import AttributeTotals, attribute_totals
+from bio_facts.measure.modules import context_length, evaluation_mode, vocabulary_size
 from bio_facts.measure.tokens import TokenBatch, unknown_id
 
 NOT_SCORED = -1  # prediction where no value token is
