@@ -159,7 +159,7 @@ def test_rows_longer_than_the_model_takes_are_refused(family: str) -> None:
     model = model_of(family, tokenizer_of("own"))
     model.config.max_position_embeddings = 50
     with pytest.raises(
-        ValueError, match=r"^row 0 has \d+ tokens, of which max_length 50 cuts \d of its values; raise max_length"
+        ValueError, match=r"^row 0 has \d+ tokens, and max_length 50 truncates \d of its values; raise max_length"
     ):
         score(model, tokenizer_of("own"), ROWS)
 
