@@ -130,7 +130,7 @@ def test_random_rows_give_what_plain_loops_give(modules: dict[str, Any], columns
     columns = columns | {"groups": [("seen", "unseen", "other")[k % 3] for k in range(len(columns["references"]))]}
     if not has_values(columns):
         for name in ("default", "details"):
-            with pytest.raises(ValueError, match="there are no values to summarise: attribute_ids are 0 everywhere"):
+            with pytest.raises(ValueError, match="there are no values to summarize: attribute_ids are 0 everywhere"):
                 modules[name].compute(**of_config(columns, name))
         return
     plain = plain_metrics(columns)

@@ -242,7 +242,7 @@ def test_no_rows_and_rows_without_values_have_no_scores(model: Any) -> None:
     assert [row.tolist() for row in found.references] == [[], tokenizer_of("own")("Nothing at all.").input_ids]
     assert set(found.predictions[1].tolist()) == {NOT_SCORED}
     for nothing in (found, score(model, tokenizer_of("own"), [])):
-        with pytest.raises(ValueError, match="there are no values to summarise"):
+        with pytest.raises(ValueError, match="there are no values to summarize"):
             nothing.totals().summary(NAMES)
 
 
