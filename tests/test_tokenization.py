@@ -373,6 +373,6 @@ def test_piece_that_merges_with_all_that_may_stand_before_it_has_no_tokens() -> 
 
 def test_tokenizer_that_merges_pieces_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"merges '.+' with whatever stands before it; it must be able to tokenise names, values"
+        ValueError, match=r"merges '.+' with whatever stands before it; it must be able to tokenize names, values"
     ):
         BiographyTokenizer(all_in_one())
