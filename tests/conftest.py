@@ -168,7 +168,7 @@ def export(tmp_path: Path, small_shards: None) -> Path:
 
 @pytest.fixture(scope="module")
 def load_recall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
-    """Loads eval/attribute_recall as users do, in a folder of its own."""
+    """Loads eval/attribute_recall as users do, with a temporary cache."""
     import evaluate
 
     folder, numbers = tmp_path_factory.mktemp("evaluate"), itertools.count()

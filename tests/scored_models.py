@@ -10,11 +10,7 @@ from kinds import model_of, tokenizer_of
 from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS
 from bio_facts.generate.splits import draw
-from bio_facts.measure.forward import (
-    all_logits,
-    evaluation_mode,
-    unwrapped,
-)
+from bio_facts.measure.modules import all_logits, evaluation_mode, unwrapped
 from bio_facts.measure.scoring import Scores, score
 
 ROWS = rows(draw(CONFIGS["n1k"], "validation", range(5)))

@@ -208,8 +208,8 @@ def test_values_lost_in_all_rows_are_added_up() -> None:
 @pytest.mark.parametrize(("max_length", "lost"), [(5, 1), (3, 2)])
 def test_truncation_of_a_value_is_refused(max_length: int, lost: int) -> None:
     message = (
-        f"row 7 has 7 tokens, of which max_length {max_length} cuts {lost} of its values; "
-        "raise max_length, or allow_truncation to leave such values out"
+        f"row 7 has 7 tokens, and max_length {max_length} truncates {lost} of its values; "
+        "raise max_length, or set allow_truncation to leave such values out"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         align(words(), [TRUNCATED], 7, max_length=max_length)

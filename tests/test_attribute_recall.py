@@ -19,7 +19,7 @@ def test_random_rows_agree_with_plain_loops(recall: dict[str, Any], columns: dic
     columns = columns | {"groups": [("seen", "unseen", "other")[k % 3] for k in range(len(columns["references"]))]}
     if not has_values(columns):
         for name in ("default", "details"):
-            with pytest.raises(ValueError, match="there are no values to summarise: attribute_ids are 0 everywhere"):
+            with pytest.raises(ValueError, match="there are no values to summarize: attribute_ids are 0 everywhere"):
                 recall[name].compute(**of_config(columns, name))
         return
     plain = plain_metrics(columns)

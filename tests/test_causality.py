@@ -20,7 +20,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from bio_facts.measure.forward import check_causal
+from bio_facts.measure.causality import check_causal
 
 TINY_GPT2 = {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 500}
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32, "vocab_size": 500}

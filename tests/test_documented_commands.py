@@ -87,7 +87,7 @@ def arguments_of(command: str) -> list[str]:
 
 
 def test_commands_are_found() -> None:
-    """One of each kind of place; a place whose commands are no longer found must not pass for one that has none."""
+    """At least one source of each kind has commands; otherwise a search that misses them would pass."""
     sources = {source for source, _ in COMMANDS}
     assert {str(file.relative_to(ROOT)) for file in RECIPES.glob("*/README.md")} <= sources
     assert {"eval/report.py", "eval/publish_results.py", *(f"eval/analysis/{name}.py" for name in claims())} <= sources

@@ -94,7 +94,7 @@ def test_fine_tuning_that_was_cut_ends_the_same(smoke_run: Path, tuned: Path, tm
 
 def test_patched_run_starts_at_its_step_with_the_model_of_that_step(smoke_run: Path, patched: Path) -> None:
     assert list(losses(patched, "validation")) == [10, 15, 20, 25, 30]
-    kept = losses(smoke_run, "validation")[10]  # its own patterns are those that it is given
+    kept = losses(smoke_run, "validation")[10]  # the patterns that it is given are those it has
     assert losses(patched, "validation")[10] == pytest.approx(kept, rel=1e-5)
 
 

@@ -12,11 +12,8 @@ from kinds import model_of, tokenizer_of
 from scored_models import State, llama, scored
 
 from bio_facts.measure.callbacks import AttributeEvaluation
-from bio_facts.measure.forward import (
-    check_causal,
-    evaluation_mode,
-    input_device,
-)
+from bio_facts.measure.causality import check_causal
+from bio_facts.measure.modules import evaluation_mode, input_device
 
 # Modes
 

@@ -10,12 +10,8 @@ from plain_metric import NAMES
 from scored_models import State, assert_scored_by_its_own_logits, llama, scored
 
 from bio_facts.measure.callbacks import AttributeEvaluation
-from bio_facts.measure.forward import (
-    ROUNDING,
-    fingerprint,
-    logits_at,
-    prove,
-)
+from bio_facts.measure.forward import fingerprint, logits_at, prove
+from bio_facts.measure.modules import ROUNDING
 from bio_facts.measure.scoring import token_scores
 
 

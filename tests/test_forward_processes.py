@@ -88,19 +88,20 @@ from accelerate import PartialState
 from kinds import model_of, tokenizer_of
 from transformers import TrainerState
 from bio_facts.measure.callbacks import AttributeEvaluation
+from bio_facts.measure.split_scoring import SplitScorer
 from bio_facts.generate.config import Config
 
 processes = PartialState(cpu=True)
-messages = []
+messages, tokens = [], SplitScorer._tokens
 for error in (ValueError("this row"), KeyError("that row")):
 
-    class Failing(AttributeEvaluation):
-        def _tokens(self, split, rows, model):
-            if split == "unseen" and processes.process_index == 1:
-                raise error
-            return super()._tokens(split, rows, model)
+    def failing(self, split, rows, model):
+        if split == "unseen" and processes.process_index == 1:
+            raise error
+        return tokens(self, split, rows, model)
 
-    callback = Failing(tokenizer_of("bio_facts"), Config(num_individuals=20), num_biographies=2)
+    SplitScorer._tokens = failing
+    callback = AttributeEvaluation(tokenizer_of("bio_facts"), Config(num_individuals=20), num_biographies=2)
     try:
         callback.evaluate(TrainerState(), model_of("llama", tokenizer_of("bio_facts")))
     except (ValueError, RuntimeError) as raised:

@@ -12,12 +12,9 @@ from kinds import tokenizer_of
 from scored_models import Make, assert_scored_by_its_own_logits, llama, scored
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, RobertaConfig, RobertaForCausalLM
 
-from bio_facts.measure.forward import (
-    check_causal,
-    context_length,
-    logits_at,
-    vocabulary_size,
-)
+from bio_facts.measure.causality import check_causal
+from bio_facts.measure.forward import logits_at
+from bio_facts.measure.modules import context_length, vocabulary_size
 
 
 class ByName(torch.nn.Module):

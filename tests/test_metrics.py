@@ -219,7 +219,7 @@ def test_summary_of_no_values_is_refused(lengths: list[int]) -> None:
     empty = totals(
         [[0] * n for n in lengths] or [[]], [[1.0] * n for n in lengths] or [[]], [[True] * n for n in lengths] or [[]]
     )
-    with pytest.raises(ValueError, match=r"^there are no values to summarise: attribute_ids are 0 everywhere"):
+    with pytest.raises(ValueError, match=r"^there are no values to summarize: attribute_ids are 0 everywhere"):
         empty.summary(NAMES)
 
 

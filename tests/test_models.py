@@ -21,7 +21,7 @@ LLAMA = NEOX | {"num_key_value_heads": 2}
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Whole checkpoints: GPT-NeoX has an output layer of its own, GPT-2 ties it to the embedding."""
+    """Whole checkpoints: GPT-NeoX has a separate output layer, GPT-2 ties it to the embedding."""
     root = tmp_path_factory.mktemp("whole")
     torch.manual_seed(0)
     models = {

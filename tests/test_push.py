@@ -76,7 +76,7 @@ def push(
     command: tuple[str, ...] = (BIO_FACTS,),
     **environment: str,
 ) -> subprocess.CompletedProcess[str]:
-    """What `bio-facts push` does as a process of its own, with a home of its own."""
+    """Result of `bio-facts push` in a new process with an empty home."""
     home = hub.contents.parent / "home"
     return subprocess.run(
         [*command, "push", repo_id, "--from", str(folder), *options],
@@ -373,7 +373,7 @@ def _cut(path: Path) -> None:
         (lambda folder: (folder / "manifest.json").unlink(), "it has no manifest.json"),
         (lambda folder: _cut(folder / "manifest.json"), "is damaged"),
     ],
-    ids=["cut shard", "no shard", "a file too many", "no manifest", "cut manifest"],
+    ids=["truncated shard", "no shard", "extra file", "no manifest", "truncated manifest"],
 )
 def test_damaged_export_is_refused_before_anything_is_uploaded(
     damage: Callable[[Path], object], message: str, hub: HubServer, templates: Path, tmp_path: Path

@@ -159,7 +159,7 @@ def test_rows_longer_than_the_model_takes_are_refused(family: str) -> None:
     model = model_of(family, tokenizer_of("bio_facts"))
     model.config.max_position_embeddings = 50
     with pytest.raises(
-        ValueError, match=r"^row 0 has \d+ tokens, of which max_length 50 cuts \d of its values; raise max_length"
+        ValueError, match=r"^row 0 has \d+ tokens, and max_length 50 truncates \d of its values; raise max_length"
     ):
         score(model, tokenizer_of("bio_facts"), ROWS)
 
@@ -242,7 +242,7 @@ def test_no_rows_and_rows_without_values_have_no_scores(model: Any) -> None:
     assert [row.tolist() for row in without_values.references] == [[], tokenizer_of("bio_facts")("Nothing at all.").input_ids]
     assert set(without_values.predictions[1].tolist()) == {NOT_SCORED}
     for scores in (without_values, score(model, tokenizer_of("bio_facts"), [])):
-        with pytest.raises(ValueError, match="there are no values to summarise"):
+        with pytest.raises(ValueError, match="there are no values to summarize"):
             scores.totals().summary(NAMES)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sentencepiece
 from conftest import ROOT, assert_refused, run_script
-from kinds import TEXTS, tokenizer_of
+from kinds import TEXTS, byte_level_bpe, tokenizer_of
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -95,7 +95,7 @@ def byte_level_file(folder: Path) -> str:
 
 @pytest.fixture(scope="session")
 def merging_file(folder: Path) -> str:
-    return saved(tokenizer_of("merging_bpe").backend_tokenizer, folder / "merging.json")
+    return saved(byte_level_bpe(merging=True, trim_offsets=False).backend_tokenizer, folder / "merging.json")
 
 
 @pytest.fixture(scope="session")
@@ -373,6 +373,6 @@ def test_piece_that_merges_with_all_that_may_stand_before_it_has_no_tokens() -> 
 
 def test_tokenizer_that_merges_pieces_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"merges '.+' with whatever stands before it; it must be able to tokenise names, values"
+        ValueError, match=r"merges '.+' with whatever stands before it; it must be able to tokenize names, values"
     ):
         BiographyTokenizer(all_in_one())

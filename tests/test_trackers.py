@@ -1,4 +1,4 @@
-"""--report-to: which trackers are refused, and what those that can be used are told. Of them TensorBoard is installed."""
+"""--report-to: which trackers are refused, and what the others receive. Of these only TensorBoard is installed."""
 
 import importlib.util
 import json

@@ -30,8 +30,8 @@ def _value_columns() -> NDArray[np.int64]:
     num_slots = VALUE.stop - VALUE.start
     columns = np.full((len(ATTRIBUTES), num_slots), len(VALUE_PARTS))
     for row, attribute in enumerate(ATTRIBUTES):
-        of_attribute = [column for column, (name, _) in enumerate(VALUE_PARTS) if name == attribute]
-        columns[row, : len(of_attribute)] = of_attribute
+        attribute_columns = [column for column, (name, _) in enumerate(VALUE_PARTS) if name == attribute]
+        columns[row, : len(attribute_columns)] = attribute_columns
     return columns
 
 
@@ -103,7 +103,7 @@ class Biographies:
         return self._spans(VALUE)
 
     def _spans(self, slots: slice) -> NDArray[np.int64]:
-        """A span begins after the space that begins its first piece and ends with its last piece, which may be empty."""
+        """Spans from the first slot, without its piece's leading space, to the last slot, whose piece may be empty."""
         first = self.piece_id[:, :, slots.start]
         starts = self._piece_ends[:, :, slots.start] - (piece_lengths() - leading_spaces())[first]
         return np.stack([starts, self._piece_ends[:, :, slots.stop - 1]], axis=-1)

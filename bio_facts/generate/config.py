@@ -159,10 +159,10 @@ class Config(PopulationConfig):
     def replace(self, **parameters: Any) -> Self:
         """See BaseConfig; parameters of the distribution are given by their own names."""
         distribution: Any = _check_distribution(parameters.pop("distribution", self.distribution))
-        of_config = {item.name for item in dataclasses.fields(self)}
-        of_distribution = {item.name for item in dataclasses.fields(distribution)}
-        _check_names(parameters, of_config | of_distribution, f"config with {distribution.name} distribution")
-        changed = {name: parameters.pop(name) for name in of_distribution & parameters.keys()}
+        config_names = {item.name for item in dataclasses.fields(self)}
+        distribution_names = {item.name for item in dataclasses.fields(distribution)}
+        _check_names(parameters, config_names | distribution_names, f"config with {distribution.name} distribution")
+        changed = {name: parameters.pop(name) for name in distribution_names & parameters.keys()}
         return dataclasses.replace(self, distribution=dataclasses.replace(distribution, **changed), **parameters)
 
 

@@ -272,7 +272,7 @@ class Groups(Distribution):
     """The population in `num_groups` blocks of equal size, shown one after another (paper App. F.5).
 
     The train split is uniform over one group for `num_group_biographies` samples, then over the next; the last group continues
-    for ever. Groups before `first_group` are not shown.
+    without end. Groups before `first_group` are not shown.
     """
 
     name = "groups"

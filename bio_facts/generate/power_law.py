@@ -19,8 +19,8 @@ def power_law_weights(alpha: float, num_individuals: int) -> NDArray[np.uint64]:
     """Integer weights in proportion to (i + 1)^-alpha, uint64 [num_individuals], their sum below 2**62.
 
     2^(-alpha log2(i + 1)) in fixed-point arithmetic on 64-bit integers: floating-point pow and log differ in their last bit
-    between platforms and builds of NumPy, which would move single draws. True to some 1e-8 of each weight and one unit,
-    which is below 1e-6 of any weight of the named configs.
+    between platforms and builds of NumPy, which would change single draws. The error of a weight is at most about 1e-8 of it
+    and one unit, which is less than 1e-6 of any weight of the named configs.
     """
     logarithm = _log2(np.arange(1, num_individuals + 1, dtype=np.uint64))
     factor, fraction = np.uint64(round(alpha * 2**_BITS)), np.uint64(2**_BITS - 1)

@@ -67,7 +67,7 @@ def permute(indices: ArrayLike, size: int, seed: int, stream: str) -> NDArray[np
     """
     height = next(divisor for divisor in range(math.isqrt(size), 0, -1) if size % divisor == 0)
     width = size // height
-    assert height >= 100, f"size {size} has no balanced factorisation"
+    assert height >= 100, f"size {size} has no balanced factorization"
     left, right = np.divmod(np.asarray(indices, dtype=np.int64), width)
     for round_index in range(0, _PERMUTE_ROUNDS, 2):
         left = (left + integers(height, seed, f"{stream}/{round_index}", right)) % height

@@ -1,18 +1,18 @@
-"""Text normalization: what is compared where case, accents, spaces and punctuation do not count.
+"""Text normalization, for comparisons that ignore case, accents, spaces and punctuation.
 
 Standard library alone: eval/attribute_recall, which works where bio_facts is not installed, has a copy of this file.
 """
 
 import unicodedata
 
-_LETTERS = str.maketrans({"ø": "o", "Ø": "o", "ł": "l", "Ł": "l", "đ": "d", "Đ": "d"})  # that do not decompose
+_LETTERS = str.maketrans({"ø": "o", "Ø": "o", "ł": "l", "Ł": "l", "đ": "d", "Đ": "d"})  # NFKD does not decompose these
 _ACCENTS = frozenset(map(chr, range(0x300, 0x370)))  # the combining marks of Latin, Greek and Cyrillic
 
 
 def normalized(text: str) -> str:
-    """What is left of `text` without case, accents, spaces and punctuation.
+    """`text` without case, accents, spaces and punctuation.
 
-    Symbols stay ("C++" is not "C"), and so do the vowel signs of scripts whose words they make.
+    Symbols are kept ("C++" differs from "C"), and so are combining vowel signs of other scripts.
     """
     decomposed = unicodedata.normalize("NFKD", text.translate(_LETTERS)).casefold()
     return "".join(filter(_is_kept, decomposed))

@@ -15,17 +15,17 @@ from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.measure.metrics import first_tokens
 from bio_facts.measure.tokens import encode_pieces
 
-_SPACE = "Ġ"  # as byte-level tokenizers spell it
+_SPACE = "Ġ"  # in the tokens of byte-level tokenizers
 _TRIMS = re.compile(rb'"trim_offsets":\s*true')
 
 
 @dataclass(frozen=True)
 class AlignedRows:
-    """n texts as tokens. input_ids, attribute_ids: n arrays int64 [tokens]; attribute id 0 = not part of a value.
+    """Tokens of n texts. input_ids, attribute_ids: n arrays int64 [tokens]; attribute id 0 = not part of a value.
 
-    num_straddling_tokens: tokens that hold characters of a value and others than the space before it; they count as the
-    value's. num_truncated_values: values left out because their text was cut. num_rows_apart: rows whose tokens differ from
-    those that the generator makes by tokenising names and values apart from the text around them.
+    num_straddling_tokens: tokens that hold characters of a value and, apart from the space before it, other characters; they
+    count as tokens of the value. num_truncated_values: values left out because their text was truncated. num_rows_apart: rows
+    whose tokens differ from the generator's, which tokenizes names and values apart from the text around them.
     """
 
     input_ids: list[NDArray[np.int64]]
@@ -46,48 +46,49 @@ def align(
 ) -> AlignedRows:
     """Tokens of rows with `text` and `attributes` (each with attribute, start, end: Unicode code points, end exclusive).
 
-    Special tokens are added as the tokenizer does. A token belongs to a value if it holds any of its characters, or nothing but
-    the space before it, or stands between two that do.
+    The tokenizer adds its special tokens. A token belongs to a value if it holds any of the value's characters, or only the
+    space before the value, or lies between two tokens that belong to the value.
 
     Args:
         first_row: number of rows[0], for messages.
-        max_length: tokens of a row beyond are cut. allow_truncation: also where that cuts a value.
+        max_length: rows are truncated to this number of tokens. allow_truncation: leave out the values that this truncates,
+            which is an error otherwise.
 
     Raises:
-        ValueError: naming row and value: for a span outside its text, a value without tokens, a value that is cut,
-            two values of one attribute that touch.
+        ValueError: naming row and value: for a span outside its text, a value without tokens, a truncated value, or two values
+            of one attribute without a token between them.
     """
     rows = [_checked_row(number, row, attribute_names) for number, row in enumerate(rows, start=first_row)]
     texts = [row["text"] for row in rows]
     encoded = tokenizer(texts, return_offsets_mapping=True, return_special_tokens_mask=True, return_attention_mask=False)
-    apart, trims = _pieces_apart(tokenizer, rows), _trims_offsets(tokenizer)
-    input_ids, attribute_ids, straddling, cut, differing = [], [], 0, 0, 0
+    tokens_of_pieces, trims = _tokens_of_pieces(tokenizer, rows), _trims_offsets(tokenizer)
+    input_ids, attribute_ids, num_straddling, num_truncated, num_apart = [], [], 0, 0, 0
     for k, row in enumerate(rows):
         ids, special = np.array(encoded.input_ids[k], dtype=np.int64), np.array(encoded.special_tokens_mask[k], dtype=bool)
         offsets = np.array(encoded.offset_mapping[k], dtype=np.int64).reshape(-1, 2)
         if trims:
             offsets = _untrimmed(row["text"], encoded.tokens(k), offsets, special)
-        found, num_straddling = _value_tokens(first_row + k, row, offsets, special, attribute_names)
-        differing += apart[k] is None or apart[k] != ids[~special].tolist()
+        row_attribute_ids, num_straddling_of_row = _value_tokens(first_row + k, row, offsets, special, attribute_names)
+        num_straddling += num_straddling_of_row
+        num_apart += tokens_of_pieces[k] is None or tokens_of_pieces[k] != ids[~special].tolist()
         if max_length is not None and len(ids) > max_length:
-            found, num_cut = _cut(found, max_length)
-            if num_cut and not allow_truncation:
+            row_attribute_ids, num_truncated_of_row = _truncated(row_attribute_ids, max_length)
+            if num_truncated_of_row and not allow_truncation:
                 raise ValueError(
-                    f"row {first_row + k} has {len(ids)} tokens, of which max_length {max_length} cuts {num_cut} of its "
-                    "values; raise max_length, or allow_truncation to leave such values out"
+                    f"row {first_row + k} has {len(ids)} tokens, and max_length {max_length} truncates {num_truncated_of_row} "
+                    "of its values; raise max_length, or set allow_truncation to leave such values out"
                 )
-            ids, cut = ids[:max_length], cut + num_cut
-        straddling += num_straddling
+            ids, num_truncated = ids[:max_length], num_truncated + num_truncated_of_row
         input_ids.append(ids)
-        attribute_ids.append(found)
-    return AlignedRows(input_ids, attribute_ids, straddling, cut, differing)
+        attribute_ids.append(row_attribute_ids)
+    return AlignedRows(input_ids, attribute_ids, num_straddling, num_truncated, num_apart)
 
 
 def _checked_row(number: int, row: object, attribute_names: Sequence[str]) -> dict[str, Any]:
-    """Text, values and name spans of a row in plain Python types, whatever arrays and scalars it holds them in.
+    """Text, values and name spans of a row in plain Python types, also where it holds arrays and their scalars.
 
     Raises:
-        ValueError: naming row and value, unless it has a text and values at spans of it that are apart.
+        ValueError: naming row and value, unless the row has a text and values at spans of it that do not overlap.
     """
     if not isinstance(row, Mapping) or not {"text", "attributes"} <= row.keys():
         raise ValueError(f"row {number} is {reprlib.repr(row)}; it must be a mapping with text and attributes")
@@ -131,7 +132,8 @@ def _checked_row(number: int, row: object, attribute_names: Sequence[str]) -> di
 
 
 def _spans(items: object, *further: str) -> list[dict[str, Any]] | None:
-    """Mappings with start and end, as plain integers, and `further` keys, from any sequence or array; None if it is none."""
+    """The items of any sequence or array, with start and end as plain integers; None unless they are mappings with start,
+    end and the `further` keys."""
     if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable) or getattr(items, "ndim", 1) == 0:
         return None
     spans = []
@@ -146,7 +148,7 @@ def _spans(items: object, *further: str) -> list[dict[str, Any]] | None:
 
 
 def _is_missing(value: Any) -> bool:
-    """None, or what pandas fills in its place: NaN, pandas.NA, NaT."""
+    """Whether a value is None, or what pandas has in its place: NaN, pandas.NA, NaT."""
     if value is None:
         return True
     if isinstance(value, str) or getattr(value, "ndim", False):
@@ -158,7 +160,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _integer(value: Any) -> int | None:
-    """The integer that a scalar of Python, NumPy, PyTorch, ... is; None if it is none. A truth value is none."""
+    """An integer scalar of Python, NumPy, PyTorch, ... as int; None for anything else, truth values included."""
     if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
         return None
     try:
@@ -173,8 +175,8 @@ def _value_tokens(
     """Attribute id of each token, and how many tokens straddle the edge of a value."""
     text = row["text"]
     starts, ends = offsets.T
-    found = np.zeros(len(offsets), dtype=np.int64)
-    straddling = 0
+    attribute_ids = np.zeros(len(offsets), dtype=np.int64)
+    num_straddling = 0
     for value in row["attributes"]:
         start, end = value["start"], value["end"]
         space = start - (start > 0 and text[start - 1].isspace())
@@ -182,79 +184,79 @@ def _value_tokens(
         holds_space = (starts == space) & (ends == start) & (ends > starts) & ~special
         if not holds_some.any():
             raise ValueError(f"row {number}: {value['attribute']} {text[start:end]!r} has no token of this tokenizer")
-        own = np.flatnonzero(holds_some | holds_space)
-        run = slice(own[0], own[-1] + 1)
-        if found[run].any():
+        indices = np.flatnonzero(holds_some | holds_space)
+        value_tokens = slice(indices[0], indices[-1] + 1)
+        if attribute_ids[value_tokens].any():
             raise ValueError(f"row {number}: one token holds parts of two values, {text[start:end]!r} and another")
-        straddling += int((holds_some & ((starts < space) | (ends > end))).sum())
-        found[run] = names.index(value["attribute"]) + 1
-    if first_tokens(found, np.array([len(found)])).sum() != len(row["attributes"]):
+        num_straddling += int((holds_some & ((starts < space) | (ends > end))).sum())
+        attribute_ids[value_tokens] = names.index(value["attribute"]) + 1
+    if first_tokens(attribute_ids, np.array([len(attribute_ids)])).sum() != len(row["attributes"]):
         raise ValueError(f"row {number}: two values of one attribute have no token between them; they would count as one")
-    return found, straddling
+    return attribute_ids, num_straddling
 
 
 def _trims_offsets(tokenizer: Any) -> bool:
-    """Whether the tokenizer takes the spaces at a token's edges out of its offsets, as byte-level post-processors may."""
+    """Whether the tokenizer leaves the spaces at a token's edges out of its offsets, as byte-level post-processors may."""
     post_processor = tokenizer.backend_tokenizer.post_processor
     return post_processor is not None and _TRIMS.search(post_processor.__getstate__()) is not None  # its JSON
 
 
 def _untrimmed(text: str, tokens: Sequence[str], offsets: NDArray[np.int64], special: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Offsets [n, 2] of tokens with the characters that a byte-level tokenizer trims off their beginning.
+    """Offsets [n, 2] of tokens, with the characters that a byte-level tokenizer trims from their beginnings.
 
-    It trims a token by as many characters as it begins with spaces. That leaves a token of spaces alone without any, and takes
-    a character of the text from a token whose space is not in the text: behind an added token, and at the beginning, such a
-    tokenizer may put one (add_prefix_space).
+    The tokenizer trims one character for each space that a token begins with. A token of spaces only is left with no
+    characters. A token whose space is not in the text loses a character that is not a space: such a tokenizer may insert a
+    space at the beginning of a text and after an added token (add_prefix_space).
     """
-    whole, covered = offsets.copy(), 0  # covered: where the tokens so far end
+    untrimmed, covered = offsets.copy(), 0  # covered: where the tokens so far end
     for number, (token, (start, end)) in enumerate(zip(tokens, offsets.tolist(), strict=True)):
         num_spaces = len(token) - len(token.lstrip(_SPACE))
         if num_spaces and not special[number]:
             if start == end:
-                whole[number] = max(start - num_spaces, 0), max(end, min(1, len(text)))
+                untrimmed[number] = max(start - num_spaces, 0), max(end, min(1, len(text)))
             elif start > covered and not text[start - 1].isspace():
-                whole[number, 0] = start - 1
+                untrimmed[number, 0] = start - 1
         covered = max(covered, end)
-    return whole
+    return untrimmed
 
 
-def _cut(attribute_ids: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], int]:
-    """The first `length` entries, without a value that goes on beyond them, and how many values are lost."""
+def _truncated(attribute_ids: NDArray[np.int64], length: int) -> tuple[NDArray[np.int64], int]:
+    """The attribute ids of the first `length` tokens, without a value that continues after them; the number of values lost."""
     changes = np.flatnonzero(np.diff(attribute_ids, prepend=0) != 0)
     begins = changes[attribute_ids[changes] > 0]
     kept, ends = attribute_ids[:length].copy(), np.append(changes, len(attribute_ids))
-    lost = 0
+    num_lost = 0
     for begin in begins:
         end = ends[np.searchsorted(ends, begin, side="right")]
         if end > length:
-            lost += 1
+            num_lost += 1
             kept[begin:] = 0
-    return kept, lost
+    return kept, num_lost
 
 
-def _pieces_apart(tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> list[list[int] | None]:
-    """For each row its tokens as the generator makes them, None where the tokenizer cannot."""
-    cut = [_pieces(row) for row in rows]
-    runs: dict[tuple[bool, str], list[int] | None] = {}
+def _tokens_of_pieces(tokenizer: Any, rows: Sequence[Mapping[str, Any]]) -> list[list[int] | None]:
+    """The tokens of each row as the generator makes them, piece by piece; None where the tokenizer cannot encode a piece."""
+    rows_of_pieces = [_pieces(row) for row in rows]
+    encoded: dict[tuple[bool, str], list[int] | None] = {}
     for initial in (True, False):
-        texts = list(dict.fromkeys(piece for pieces in cut for piece in (pieces[:1] if initial else pieces[1:])))
-        found = encode_pieces(tokenizer, texts, initial=initial)
-        runs |= {(initial, text): run for text, run in zip(texts, found, strict=True)}
-    apart: list[list[int] | None] = []
-    for pieces in cut:
-        own = [runs[k == 0, piece] for k, piece in enumerate(pieces)]
-        apart.append(None if None in own else [token for run in own for token in run or ()])
-    return apart
+        texts = list(dict.fromkeys(piece for pieces in rows_of_pieces for piece in (pieces[:1] if initial else pieces[1:])))
+        tokens = encode_pieces(tokenizer, texts, initial=initial)
+        encoded |= {(initial, text): ids for text, ids in zip(texts, tokens, strict=True)}
+    rows_of_tokens: list[list[int] | None] = []
+    for pieces in rows_of_pieces:
+        ids_of_pieces = [encoded[k == 0, piece] for k, piece in enumerate(pieces)]
+        rows_of_tokens.append(None if None in ids_of_pieces else [token for ids in ids_of_pieces for token in ids or ()])
+    return rows_of_tokens
 
 
 def _pieces(row: Mapping[str, Any]) -> list[str]:
-    """A text cut where the generator cuts: around name parts, values, parts of a birth date, each with the space before it."""
+    """A text split as the generator does: around name parts, values, parts of a birth date, each with the space before it."""
     text, edges = row["text"], {0, len(row["text"])}
-    whole = [(span["start"], span["end"], True) for span in row.get("name_spans", ())]
+    spans = [(span["start"], span["end"], True) for span in row.get("name_spans", ())]
     for value in row["attributes"]:
         attribute = ATTRIBUTES.get(value["attribute"])
-        whole.append((value["start"], value["end"], attribute is not None and len(attribute.pools) > 1))
-    for start, end, in_parts in whole:
+        spans.append((value["start"], value["end"], attribute is not None and len(attribute.pools) > 1))
+    for start, end, in_parts in spans:
         edges |= {start - (start > 0 and text[start - 1] == " "), end}
         if in_parts:
             edges |= {k for k in range(start, end) if text[k] == " "}

@@ -1,7 +1,7 @@
-"""Attention patterns of decoders of transformers: given to another model (paper Fig. 3), and summed up (App. D.2).
+"""Attention patterns of decoders of transformers: copied into another model (paper Fig. 3), and summarized (App. D.2).
 
-A pattern is what a layer's attention softmax gives: float [B, H, L, L], for each head and position its weights on the
-positions up to it. Models are reached through transformers' attention interface, so any decoder that uses it will do.
+A pattern is the output of a layer's attention softmax: float [B, H, L, L], the weights of each head and position on the
+positions up to it. Any decoder that uses transformers' attention interface will do.
 Imports torch and transformers when it is called.
 """
 
@@ -13,20 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bio_facts.checks import needs
-from bio_facts.measure.forward import input_device
+from bio_facts.measure.modules import input_device
 
 _PATCHED = "bio_facts_patched"  # the name of our attention function
 
 
 def patch_attention(model: Any, reference: Any) -> None:
-    """Give `model`, whenever it runs, the attention patterns of `reference` on the same input, layer by layer.
+    """Replace the attention patterns of `model`, in every forward, by those of `reference` on the same input.
 
-    The twin forward of the paper (section 3.1): `reference` runs first, without gradient; the patterns take no gradient,
-    so the weights that make queries and keys of `model` get none. The two models are of one class and size; `reference` is
-    put into evaluation mode and is not saved with `model`. There is no way back: load the model anew.
+    The twin forward of the paper (section 3.1): `reference` runs first, without gradient. The patterns are constants, so the
+    weights for queries and keys of `model` get no gradient. The two models have the same class and size; `reference` is put
+    into evaluation mode and is not saved with `model`. This cannot be undone: load the model again.
 
     Raises:
-        ValueError: if one of them does not use transformers' attention interface, or their layers or heads differ.
+        ValueError: if either model does not use transformers' attention interface, or they differ in their numbers of layers.
     """
     with needs("train", "bio_facts.measure.attention"):
         from transformers import AttentionInterface, AttentionMaskInterface
@@ -35,11 +35,13 @@ def patch_attention(model: Any, reference: Any) -> None:
     AttentionInterface.register(_PATCHED, _attend_by_given_pattern)
     AttentionMaskInterface.register(_PATCHED, eager_mask)
     layers = attention_layers(model)
-    others = attention_layers(reference)
-    if len(layers) != len(others):
-        raise ValueError(f"model has {len(layers)} layers with attention and reference {len(others)}; they must have as many")
+    reference_layers = attention_layers(reference)
+    if len(layers) != len(reference_layers):
+        raise ValueError(
+            f"model has {len(layers)} layers with attention and reference {len(reference_layers)}; they must have as many"
+        )
     model.set_attn_implementation(_PATCHED)
-    reference.set_attn_implementation("eager")  # the one that gives its patterns
+    reference.set_attn_implementation("eager")  # the implementation that returns its patterns
     reference.eval().requires_grad_(False)
 
     def run_reference(_: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -54,7 +56,7 @@ def patch_attention(model: Any, reference: Any) -> None:
 
 
 def attention_patterns(model: Any, **inputs: Any) -> tuple[Any, ...]:
-    """The patterns of each layer, tensors [B, H, L, L], without gradient; `model` must compute attention eagerly."""
+    """The pattern of each layer, a tensor [B, H, L, L], without gradient; `model` must compute attention eagerly."""
     with needs("train", "bio_facts.measure.attention"):
         import torch
 
@@ -66,26 +68,26 @@ def attention_patterns(model: Any, **inputs: Any) -> tuple[Any, ...]:
 
 
 def attention_layers(model: Any) -> list[Any]:
-    """The modules of a model that attend, in the order of layers.
+    """The attention modules of a model, in the order of layers.
 
     Raises:
         ValueError: if there are none, or they do not use transformers' attention interface.
     """
-    found = {}
+    layers = {}
     for module in model.modules():
         if isinstance(getattr(module, "layer_idx", None), int) and "Attention" in type(module).__name__:
-            found[module.layer_idx] = module
-    if not found or not getattr(model, "_supports_attention_backend", False):
+            layers[module.layer_idx] = module
+    if not layers or not getattr(model, "_supports_attention_backend", False):
         raise ValueError(
             f"{type(model).__name__} does not use transformers' attention interface; its attention cannot be patched"
         )
-    return [found[index] for index in sorted(found)]
+    return [layers[index] for index in sorted(layers)]
 
 
 def _attend_by_given_pattern(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any, dropout: float = 0.0, **_: Any
 ) -> tuple[Any, Any]:
-    """transformers' attention function: mix the values as the module's given pattern says. value: [B, H or less, L, D]."""
+    """An attention function for transformers that weights values by the module's given pattern. value: [B, H or less, L, D]."""
     import torch
 
     pattern = module.given_pattern.to(value.dtype)
@@ -93,8 +95,7 @@ def _attend_by_given_pattern(
     if pattern.shape[1] != value.shape[1] or pattern.shape[2] != query.shape[2]:
         raise ValueError(
             f"the given pattern has {pattern.shape[1]} heads and {pattern.shape[2]} positions, the layer "
-            f"{query.shape[1]} heads and "
-            f"{query.shape[2]} positions; model and reference must be of one size, without a cache"
+            f"{query.shape[1]} heads and {query.shape[2]} positions; model and reference must be of one size, without a cache"
         )
     pattern = torch.nn.functional.dropout(pattern, p=dropout, training=module.training)
     return (pattern @ value).transpose(1, 2).contiguous(), pattern
@@ -102,7 +103,7 @@ def _attend_by_given_pattern(
 
 @contextmanager
 def eager_attention(model: Any) -> Iterator[None]:
-    """Let a model compute attention eagerly for a while."""
+    """Make a model compute attention eagerly within the context."""
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
@@ -114,12 +115,15 @@ def eager_attention(model: Any) -> Iterator[None]:
 def attention_signatures(
     model: Any, input_ids: NDArray[np.int64], attribute_ids: NDArray[np.int64], is_name: NDArray[np.bool_]
 ) -> dict[str, list[float]]:
-    """Where a model looks when it is about to say a value (paper App. D.2), by layer: means over values and heads.
+    """What a model attends to when it predicts a value (paper App. D.2): for each layer, means over values and heads.
 
-    From the position that predicts the first token of a value: value_to_name and value_to_text, its weights on tokens of names
-    and on those of template text, and entropy, that of its weights in nats over the log of how many they are. From the last
-    token of each mention of a name: name_to_name, its weights on the mention's other tokens. All arrays are [B, L], padded on
-    the right: token ids, 0 or the attribute of the value that a token is part of, whether it is a name's.
+    At the position that predicts the first token of a value: value_to_name and value_to_text, the sums of its weights on tokens
+    of names and of template text, and entropy, that of its weights divided by the log of their number. At the last token of
+    each mention of a name: name_to_name, the sum of its weights on the other tokens of the mention.
+
+    Args:
+        input_ids, attribute_ids, is_name: [B, L], padded on the right: token ids, the attribute of the value that a token is
+            part of (0: none), whether a token is part of a name.
     """
     with needs("train", "bio_facts.measure.attention"):
         import torch
@@ -134,15 +138,15 @@ def attention_signatures(
     is_other = mention[last_rows] == mention[last_rows, lasts][:, None]  # [mentions, L]
     is_other[np.arange(len(lasts)), lasts] = False
     ids = torch.from_numpy(input_ids).to(input_device(model))
-    found: dict[str, list[float]] = {"value_to_name": [], "value_to_text": [], "name_to_name": [], "entropy": []}
+    signatures: dict[str, list[float]] = {"value_to_name": [], "value_to_text": [], "name_to_name": [], "entropy": []}
     with eager_attention(model):
         for pattern in attention_patterns(model, input_ids=ids):
             weights = pattern[rows, :, positions].float().cpu().numpy().astype(np.float64)  # [values, H, L]
-            found["value_to_name"].append(float((weights * is_name[rows, None]).sum(axis=-1).mean()))
-            found["value_to_text"].append(float((weights * is_text[rows, None]).sum(axis=-1).mean()))
-            of_names = pattern[last_rows, :, lasts].float().cpu().numpy().astype(np.float64)  # [mentions, H, L]
-            found["name_to_name"].append(float((of_names * is_other[:, None]).sum(axis=-1).mean()))
+            signatures["value_to_name"].append(float((weights * is_name[rows, None]).sum(axis=-1).mean()))
+            signatures["value_to_text"].append(float((weights * is_text[rows, None]).sum(axis=-1).mean()))
+            name_weights = pattern[last_rows, :, lasts].float().cpu().numpy().astype(np.float64)  # [mentions, H, L]
+            signatures["name_to_name"].append(float((name_weights * is_other[:, None]).sum(axis=-1).mean()))
             logs = np.log(np.where(weights > 0, weights, 1.0))
             entropy = -(weights * logs).sum(axis=-1) / np.log(np.maximum(positions, 1) + 1)[:, None]
-            found["entropy"].append(float(entropy.mean()))
-    return found
+            signatures["entropy"].append(float(entropy.mean()))
+    return signatures

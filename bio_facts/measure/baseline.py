@@ -1,7 +1,7 @@
-"""No-knowledge loss, nats per value: that of a model that knows the statistics of the values but no individual.
+"""No-knowledge loss, nats per value: the loss of a model that knows the statistics of the values but no individual.
 
-The paper's baseline is the entropy of the value POOLS. A model can also learn which values a POPULATION really has, and
-how often: with few people that is less. Protocol: phases are judged by the population's, hallucination by the pools'.
+The paper's baseline is the entropy of the value POOLS. A model can also learn how often each value occurs in a POPULATION,
+whose entropy is lower with few individuals. Phases are judged by the population's loss, hallucination by that of the pools.
 """
 
 import math
@@ -30,21 +30,21 @@ def pool_no_knowledge_loss(pool_sizes: Mapping[str, int] | None = None) -> float
 
 
 def no_knowledge_losses(population: Population, *individuals: range) -> dict[str, float]:
-    """Attribute -> entropy of the values that people have, each counted once, parts of a date taken as independent.
+    """Attribute -> entropy of the values of individuals, each counted once; the parts of a date count as independent.
 
     Args:
-        individuals: ids of the people, as ranges that do not overlap; without any, everyone in pre-training.
+        individuals: ids, as ranges that do not overlap; by default, all individuals of pre-training.
     """
-    people = individuals or (range(population.num_individuals),)
+    id_ranges = individuals or (range(population.num_individuals),)
     counts = [np.zeros(population.pool_sizes[pool], dtype=np.int64) for _, pool in VALUE_PARTS]
-    for ids in people:
+    for ids in id_ranges:
         for start in range(ids.start, ids.stop, _CHUNK):
             columns = population.value_parts(np.arange(start, min(start + _CHUNK, ids.stop))).T
             for count, items in zip(counts, columns, strict=True):
                 count += np.bincount(items, minlength=len(count))
     losses = dict.fromkeys(ATTRIBUTES, 0.0)
     for (attribute, _), count in zip(VALUE_PARTS, counts, strict=True):
-        frequencies = count[count > 0] / sum(map(len, people))
+        frequencies = count[count > 0] / sum(map(len, id_ranges))
         losses[attribute] -= float(np.sum(frequencies * np.log(frequencies)))
     return losses
 
@@ -55,10 +55,10 @@ def no_knowledge_loss(population: Population, *individuals: range) -> float:
 
 
 def split_no_knowledge_losses(config: str | Config, split: str) -> dict[str, float]:
-    """Attribute -> no_knowledge_losses of the people of a split; of pre-training's where it is about people never trained on.
+    """Attribute -> no-knowledge loss of a split, nats per value.
 
-    A model can learn the statistics of the people whom it is trained on: on a split of some of them it could do as well as
-    knowing theirs, on unseen people it cannot do better than with those of pre-training. Nats per value.
+    It is the entropy of the values of the split's individuals. For individuals never trained on, it is that of the individuals
+    of pre-training, whose statistics are the only ones that a model can learn.
 
     Args:
         config: of biographies, or its name, such as "n64k".
@@ -66,8 +66,8 @@ def split_no_knowledge_losses(config: str | Config, split: str) -> dict[str, flo
     Raises:
         ValueError: if there is no such config, or it has no such split.
     """
-    found = get_config(config) if isinstance(config, str) else config
-    return no_knowledge_losses(found.population, *get_split(found, split).learned_individuals)
+    resolved = get_config(config) if isinstance(config, str) else config
+    return no_knowledge_losses(resolved.population, *get_split(resolved, split).learned_individuals)
 
 
 def split_no_knowledge_loss(config: str | Config, split: str) -> float:
@@ -76,5 +76,5 @@ def split_no_knowledge_loss(config: str | Config, split: str) -> float:
 
 
 def mean_over_attributes(losses: Mapping[str, float]) -> float:
-    """The mean that an overall loss is: every biography has each attribute once."""
+    """The overall loss: the mean over attributes, because every biography has each attribute once."""
     return sum(losses.values()) / len(losses)

@@ -1,4 +1,4 @@
-"""check_causal: scores mean something for causal language models alone. Imports torch when it is called."""
+"""Check that a model is a causal language model, as scores have no meaning otherwise. Imports torch when it is called."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ _OF_EXPERTS = 8  # in low precision, rounding may send a token to another expert
 def check_causal(model: Any) -> None:
     """ValueError unless `model` gives logits for token ids alone, which depend on no later token and no other row of a batch.
 
-    Tokens of the second half of a short text are changed, and the text is put beside another one in a batch. What a model
-    rounds may differ then, as matrices have other shapes (of experts, with the tokens that each one gets).
+    Logits of a short text are compared with those after its second half is changed, and with those in a batch with another
+    text. In a batch, rounding may differ, because matrices have other shapes (and experts get other tokens).
     """
     import torch
 
@@ -28,7 +28,7 @@ def check_causal(model: Any) -> None:
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model is a {name}; it must be a causal language model, a torch.nn.Module")
     size = vocabulary_size(model)
-    num_ids, length = size or 2, short_length(model)  # a module that does not say how many tokens it knows has two at least
+    num_ids, length = size or 2, short_length(model)  # every vocabulary has at least two tokens
     middle = length // 2
     ids = torch.arange(length)[None] % num_ids
     other = (ids + 1) % num_ids
@@ -40,7 +40,7 @@ def check_causal(model: Any) -> None:
             after, together = (all_logits(model, tokens) for tokens in (changed, torch.cat([ids, other])))
     except _Refused:
         raise
-    except Exception as error:  # each model has its own
+    except Exception as error:  # of any type
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
             f"model is a {name}, which does not run on token ids alone ({reason}); it must be a causal language model"
@@ -48,7 +48,7 @@ def check_causal(model: Any) -> None:
     alone, after, together = (logits[0].float() for logits in (alone, after, together))
     largest_logit, is_exact = largest(alone), rounding <= ROUNDING["float32"]
     most_noise = largest_logit * (ROUNDING["float32"] if is_exact else _OF_EXPERTS * rounding)
-    # Most models give the very same numbers when only later tokens change, in any dtype; some differ as from batch to batch.
+    # When only later tokens change, most models give exactly the same logits in any dtype; some differ as between batches.
     allowed = 1e-4 + 1e-5 * largest_logit + (0 if is_exact else 2 * min(largest(alone - together), most_noise))
     if not torch.allclose(alone[:middle], after[:middle], rtol=0, atol=allowed, equal_nan=True):
         raise ValueError(
@@ -62,7 +62,7 @@ def check_causal(model: Any) -> None:
 
 
 class _Refused(ValueError):
-    """What is wrong with a model's logits, rather than with its run."""
+    """The logits of a model that runs have the wrong shape."""
 
 
 def _check_shape(name: str, logits: Any, ids: Any, size: int | None) -> None:
@@ -70,7 +70,7 @@ def _check_shape(name: str, logits: Any, ids: Any, size: int | None) -> None:
         raise _Refused(
             f"model is a {name}, whose logits for {list(ids.shape)} tokens are {list(logits.shape)}; it must give some for each"
         )
-    if size is not None and 2 * logits.shape[-1] < size:  # somewhat fewer: tokens of images, say, are not predicted
+    if size is not None and 2 * logits.shape[-1] < size:  # somewhat fewer is fine: a model may not predict tokens of images
         raise _Refused(
             f"model is a {name}, whose logits have {logits.shape[-1]:,} entries, and it has {size:,} tokens; "
             "it must be a causal language model"
@@ -78,13 +78,13 @@ def _check_shape(name: str, logits: Any, ids: Any, size: int | None) -> None:
 
 
 def _logits_and_rounding(model: Any, ids: Any) -> tuple[Any, float]:
-    """Logits, and how far rounding may take them: by the coarsest dtype of weights and of the output layer's own logits."""
+    """Logits, and their relative rounding error, by the coarsest dtype among the weights and the output layer's output."""
     import torch
 
     dtypes = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
     layer = output_layer(unwrapped(model))
 
-    def note(module: Any, arguments: Any, output: Any) -> None:  # which autocast makes another than that of the weights
+    def note(module: Any, arguments: Any, output: Any) -> None:  # autocast gives it another dtype than the weights have
         dtypes.add(getattr(output, "dtype", torch.float32))
 
     handle = None if layer is None else layer.register_forward_hook(note)

@@ -1,4 +1,4 @@
-"""How scoring runs a causal language model: any wrapper, any device, logits at chosen positions alone where that is safe.
+"""Logits of a causal language model at chosen positions, computed for these alone where that gives the same logits.
 
 Imports torch when it is called.
 """
@@ -7,13 +7,9 @@ import hashlib
 import weakref
 from typing import Any, NamedTuple
 
-from bio_facts.measure.causality import check_causal
 from bio_facts.measure.modules import (
     ROUNDING,
     all_logits,
-    context_length,
-    evaluation_mode,
-    input_device,
     largest,
     output_layer,
     short_length,
@@ -21,26 +17,11 @@ from bio_facts.measure.modules import (
     vocabulary_size,
 )
 
-__all__ = [
-    "ROUNDING",
-    "all_logits",
-    "check_causal",
-    "context_length",
-    "evaluation_mode",
-    "fingerprint",
-    "forget",
-    "input_device",
-    "logits_at",
-    "prove",
-    "unwrapped",
-    "vocabulary_size",
-]
-
 _NUM_PROVEN_ROWS = 2
 
 
 class _Proof(NamedTuple):
-    """Whether a model's logits at some positions are those of its output layer's inputs there, for texts up to a length."""
+    """Whether a model's output layer can be given some positions alone (`holds`), tried on texts up to a length."""
 
     layer: Any
     holds: bool
@@ -51,9 +32,9 @@ _PROVEN: "weakref.WeakKeyDictionary[Any, _Proof]" = weakref.WeakKeyDictionary()
 
 
 def fingerprint(model: Any) -> str:
-    """A digest of a model's logits for a few fixed tokens: it tells other weights or adapters, however they came there.
+    """A digest of a model's logits for a few fixed tokens, which changes with weights and adapters, however they were changed.
 
-    One forward, in the mode that the model is in.
+    Takes one forward, in the mode that the model is in.
     """
     import torch
 
@@ -66,9 +47,9 @@ def fingerprint(model: Any) -> str:
 def logits_at(model: Any, input_ids: Any, positions: Any) -> Any:
     """Logits [n, V] at the n `positions`, bool [B, L], of token ids [B, L].
 
-    The output layer is given the hidden states at these positions alone, which saves most of the work and memory, if that
-    gives the model's own logits; otherwise all logits are computed. See prove, which this calls for a model that was not
-    tried on texts as long as these.
+    The output layer is given the hidden states at these positions only, which saves most of the work and memory, if this
+    gives the model's own logits; otherwise all logits are computed. A model that was not yet tried on texts of this length is
+    tried first (see prove).
     """
     import torch
 
@@ -83,17 +64,17 @@ def logits_at(model: Any, input_ids: Any, positions: Any) -> Any:
                 return _logits_of_chosen(model, layer, input_ids, positions)[0]
             except torch.OutOfMemoryError:
                 raise
-            except Exception:  # whatever it is that the trial did not meet
+            except Exception:  # of any type, for a reason that the trial did not show
                 _PROVEN[model] = _PROVEN[model]._replace(holds=False)
     logits = all_logits(model, input_ids)
     return logits[positions.to(logits.device)]
 
 
 def prove(model: Any, input_ids: Any) -> None:
-    """Try whether logits_at may spare positions: on random tokens, and on the first rows of token ids [B, L].
+    """Try whether logits_at can leave out positions: on random tokens, and on the first rows of token ids [B, L].
 
-    What is found counts for texts of up to L tokens, until forget: weights change, and with them what a model looks at. The
-    trial takes four forwards, whatever it finds, so that processes that share a model stay in step.
+    The result holds for texts of up to L tokens, until forget is called: it can change with the weights. The trial always takes
+    four forwards, so that processes that share a model run the same number.
     """
     import torch
 
@@ -109,12 +90,12 @@ def prove(model: Any, input_ids: Any) -> None:
 
 
 def forget(model: Any) -> None:
-    """Let a model be tried anew."""
+    """Discard the result of prove, so that the model is tried again."""
     _PROVEN.pop(unwrapped(model), None)
 
 
 def _logits_of_chosen(model: Any, layer: Any, input_ids: Any, positions: Any) -> tuple[Any, str]:
-    """Logits [n, V] when the output layer sees the hidden states at `positions` alone, and the dtype that it gave them in.
+    """Logits [n, V] from an output layer that is given the hidden states at `positions` alone, and the dtype of its output.
 
     Raises:
         ValueError: if the layer was not called once, on hidden states of all positions.
@@ -158,7 +139,7 @@ def _is_position_wise(model: Any, layer: Any, input_ids: Any) -> bool:
             chosen, dtype = _logits_of_chosen(model, layer, ids, positions)
         except torch.OutOfMemoryError:
             raise
-        except Exception:  # whatever a model makes of fewer hidden states than it has tokens
+        except Exception:  # of any type: a model need not accept fewer hidden states than tokens
             holds.append(False)
             continue
         tolerance = ROUNDING.get(dtype, ROUNDING["bfloat16"]) * largest(expected)

@@ -1,4 +1,4 @@
-"""The lines that evaluations during training leave: in memory, and in a file of JSON lines that resumed training continues."""
+"""The lines of evaluations during training, in memory and in a file of JSON lines that resumed training continues."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,10 @@ from bio_facts.files import write_text
 
 
 class History:
-    """Lines with `step` and `split`, one for each; those of training that began anew also have `restart`, 1 for the first time.
+    """One line for each `step` and `split`. When training starts anew, its lines also have `restart`: 1, then 2, ...
 
-    lines: those of this training, in order. Only the process that `writes` touches the file; lines in it that are none of ours
-    are left alone.
+    lines: those of this training, in order. Only the process that `writes` changes the file. Lines of the file that no
+    evaluation wrote are kept as they are.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -21,15 +21,15 @@ class History:
         self._has_begun = False
 
     def begin(self) -> None:
-        """Training begins at its first step. Lines before that were not of a training that had begun before are its own."""
+        """Training begins at its first step. Lines appended before it first began count as lines of this training."""
         if self.restart is None or self._has_begun:
             self.restart = self._next_restart()
         self._has_begun = True
 
     def resume(self, step: int, *, writes: bool) -> None:
-        """Training continues after `step`: lines of later steps, which will be made again, are dropped.
+        """Training continues after `step`: lines of later steps, which will be evaluated again, are dropped.
 
-        It is the training that began last; lines that were written here before it was taken up are not of a newer one.
+        The training that is continued is the last one that began. An evaluation here before resuming does not count as one.
         """
         in_file = self._in_file()
         known = [line for _, line in in_file if line is not None] or self.lines
@@ -43,7 +43,7 @@ class History:
             write_text(self.file, kept)
 
     def has(self, step: int) -> bool:
-        """Whether there are lines of a step, since training last began anew."""
+        """Whether there are lines of a step, since training last started anew."""
         return any(_place(line) == (self.restart or 0, step) for line in self.lines)
 
     def append(self, lines: list[dict[str, Any]], *, writes: bool) -> None:
@@ -55,7 +55,7 @@ class History:
         if self.file is not None and writes:
             before = self.file.read_bytes()[-1:] if self.file.exists() else b""
             with self.file.open("a", encoding="utf-8") as opened:
-                opened.write("" if before in (b"", b"\n") else "\n")  # after a line that was cut
+                opened.write("" if before in (b"", b"\n") else "\n")  # after an incomplete line
                 opened.writelines(json.dumps(line) + "\n" for line in lines)
 
     def _next_restart(self) -> int:
@@ -63,7 +63,7 @@ class History:
         return max([line.get("restart", 0) + 1 for line in known], default=0)
 
     def _in_file(self) -> list[tuple[str, dict[str, Any] | None]]:
-        """The lines of the file but for one that was cut, and what an evaluation wrote in each; None for any other."""
+        """Each complete line of the file, with its content as a dict; None if no evaluation wrote the line."""
         texts = [] if self.file is None or not self.file.exists() else self.file.read_text(encoding="utf-8").split("\n")[:-1]
         return [(text, _parsed(text)) for text in texts]
 

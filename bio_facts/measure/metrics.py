@@ -1,8 +1,8 @@
 """Attribute loss, accuracy and confidence from per-token numbers (paper App. B.3), as sums and counts until the last line.
 
 A value is a run of tokens of one row with equal attribute id. Its loss is the SUM of its tokens' losses, in nats; it is
-correct if ALL its tokens are the arg-max. NumPy alone, for it is copied beside eval/attribute_recall, which works where
-bio_facts is not installed.
+correct if ALL its tokens are the arg-max. NumPy alone: eval/attribute_recall, which works where bio_facts is not installed,
+has a copy of this file.
 """
 
 import dataclasses
@@ -20,11 +20,12 @@ NUM_CALIBRATION_BINS = 10  # of equal width, for the expected calibration error
 class AttributeTotals:
     """Sums over the values and value tokens of A attributes. Merged by adding.
 
-    num_values, num_tokens, num_correct, num_first_correct: int64 [A]; values, their tokens, values all of whose tokens are
-    right, values whose first token is. loss_sum: float64 [A], nats. first_probability_sum: float64 [A], of the probability
-    of each value's first token. top_probability_sum, entropy_sum: float64 [A], over value tokens, of the largest
-    predicted probability and of the prediction's entropy (nats). calibration: float64 [A, 10, 3], for each bin of the
-    largest probability its value tokens, their largest probabilities, and how many are right.
+    num_values, num_tokens, num_correct, num_first_correct: int64 [A]; numbers of values, of their tokens, of values whose
+    tokens are all correct, and of values whose first token is correct. loss_sum: float64 [A], nats. first_probability_sum:
+    float64 [A], the sum of the probabilities of each value's first token. top_probability_sum, entropy_sum: float64 [A], sums
+    over value tokens of the largest predicted probability and of the prediction's entropy (nats). calibration: float64
+    [A, 10, 3], for each bin of the largest probability the number of value tokens, the sum of their largest probabilities, and
+    the number of correct ones.
     """
 
     num_values: NDArray[np.int64]
@@ -73,7 +74,7 @@ class AttributeTotals:
 
     def _summary(self, attribute_names: Sequence[str], detailed: bool) -> dict[str, float]:
         if not self.num_values.any():
-            raise ValueError("there are no values to summarise: attribute_ids are 0 everywhere; at least one must not be")
+            raise ValueError("there are no values to summarize: attribute_ids are 0 everywhere; at least one must not be")
         ratios = {
             "attribute_loss": (self.loss_sum, self.num_values),
             "attribute_accuracy": (self.num_correct, self.num_values),
@@ -84,19 +85,19 @@ class AttributeTotals:
         if detailed:
             ratios["top_probability"] = (self.top_probability_sum, self.num_tokens)
             ratios["entropy"] = (self.entropy_sum, self.num_tokens)
-        found: dict[str, float] = {name: float(total.sum() / count.sum()) for name, (total, count) in ratios.items()}
-        found["num_values"] = int(self.num_values.sum())
+        summary: dict[str, float] = {name: float(total.sum() / count.sum()) for name, (total, count) in ratios.items()}
+        summary["num_values"] = int(self.num_values.sum())
         for index, attribute in enumerate(attribute_names):
             if self.num_values[index]:
                 for name, (total, count) in ratios.items():
-                    found[f"{name}/{attribute}"] = float(total[index] / count[index])
-                found[f"num_values/{attribute}"] = int(self.num_values[index])
-        return found
+                    summary[f"{name}/{attribute}"] = float(total[index] / count[index])
+                summary[f"num_values/{attribute}"] = int(self.num_values[index])
+        return summary
 
     def _calibration_error(self) -> float:
-        """Mean over value tokens of |share that is right - mean largest probability| of the token's bin."""
-        count, confidence, right = self.calibration.sum(axis=0).T
-        return float(np.abs(right - confidence).sum() / count.sum())
+        """Mean over value tokens of |share of correct tokens - mean largest probability| of the token's bin."""
+        count, confidence, num_correct = self.calibration.sum(axis=0).T
+        return float(np.abs(num_correct - confidence).sum() / count.sum())
 
 
 def attribute_totals(
@@ -122,7 +123,7 @@ def attribute_totals(
     is_value = attribute_ids > 0
     starts = np.flatnonzero(first_tokens(attribute_ids, row_lengths)[is_value])  # among the value tokens
     ids = attribute_ids[is_value].astype(np.int64) - 1
-    loss, right = nlls[is_value].astype(np.float64), correct[is_value].astype(bool)
+    loss, is_correct = nlls[is_value].astype(np.float64), correct[is_value].astype(bool)
     zeros = np.zeros(len(ids))
     top = zeros if top_probabilities is None else top_probabilities[is_value].astype(np.float64)
     entropy = zeros if entropies is None else entropies[is_value].astype(np.float64)
@@ -130,19 +131,19 @@ def attribute_totals(
     def by_attribute(index: NDArray[np.int64], weights: NDArray[Any] | None = None) -> NDArray[Any]:
         return np.bincount(index, weights=weights, minlength=num_attributes)
 
-    of_value = ids[starts]
+    value_ids = ids[starts]
     value_loss = np.add.reduceat(loss, starts) if len(starts) else loss
-    all_right = np.logical_and.reduceat(right, starts) if len(starts) else right
+    all_correct = np.logical_and.reduceat(is_correct, starts) if len(starts) else is_correct
     bins = np.minimum((top * NUM_CALIBRATION_BINS).astype(np.int64), NUM_CALIBRATION_BINS - 1)
     cells, num_cells = ids * NUM_CALIBRATION_BINS + bins, num_attributes * NUM_CALIBRATION_BINS
-    calibration = [np.bincount(cells, weights=weights, minlength=num_cells) for weights in (None, top, right)]
+    calibration = [np.bincount(cells, weights=weights, minlength=num_cells) for weights in (None, top, is_correct)]
     return AttributeTotals(
-        num_values=by_attribute(of_value),
+        num_values=by_attribute(value_ids),
         num_tokens=by_attribute(ids),
-        num_correct=by_attribute(of_value[all_right]),
-        num_first_correct=by_attribute(of_value[right[starts]]),
-        loss_sum=by_attribute(of_value, value_loss),
-        first_probability_sum=by_attribute(of_value, np.exp(-loss[starts])),
+        num_correct=by_attribute(value_ids[all_correct]),
+        num_first_correct=by_attribute(value_ids[is_correct[starts]]),
+        loss_sum=by_attribute(value_ids, value_loss),
+        first_probability_sum=by_attribute(value_ids, np.exp(-loss[starts])),
         top_probability_sum=by_attribute(ids, top),
         entropy_sum=by_attribute(ids, entropy),
         calibration=np.stack(calibration, axis=-1).reshape(num_attributes, NUM_CALIBRATION_BINS, 3).astype(np.float64),
@@ -151,7 +152,7 @@ def attribute_totals(
 
 
 def first_tokens(attribute_ids: NDArray[np.integer], row_lengths: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Which tokens begin a value, bool [n]: those whose attribute is another one than that of the token before in their row."""
+    """Which tokens begin a value, bool [n]: value tokens whose attribute differs from that of the previous token of the row."""
     if row_lengths.sum() != len(attribute_ids):
         raise ValueError(
             f"row_lengths add up to {row_lengths.sum()}; they must add up to the number of tokens, {len(attribute_ids)}"

@@ -14,24 +14,24 @@ from typing import Any
 
 from bio_facts.checks import needs
 
-_NO_FOLDER = "no-adapter"  # that no checkpoint has
-_MAX_NAMES = 3  # in a message, of weights
-_MAX_REASON = 300  # characters, of an error of another library
+_NO_FOLDER = "no-adapter"  # a name that no folder of a checkpoint has
+_MAX_NAMES = 3  # of weights in a message
+_MAX_REASON = 300  # characters of another library's error in a message
 _logger = logging.getLogger(__name__)
 
 
 def load_model(name_or_path: str | os.PathLike[str], dtype: Any = "auto") -> Any:
     """A causal language model of transformers, on the CPU: a folder or a Hub id, or an adapter of PEFT with its base model.
 
-    transformers fills weights that a checkpoint lacks with random numbers, and goes on; here that is an error. Weights that
-    the model does not have are named in a warning, on the logger of this module. No code of the checkpoint is run.
+    transformers initializes weights that a checkpoint lacks with random numbers; here a missing weight is an error. Weights
+    that the model does not use are listed in a warning, on this module's logger. No code of the checkpoint is run.
 
     Args:
-        dtype: of the weights; "auto" for that of the checkpoint.
+        dtype: that of the weights; "auto": the checkpoint's.
 
     Raises:
-        ValueError: one line that names the model and the reason: it cannot be loaded, lacks weights, or has some of other
-            shapes than its config says.
+        ValueError: one line with the model and the reason: it cannot be loaded, lacks weights, or has weights of other shapes
+            than its config says.
         ImportError: without transformers; it names the extra to install. It is a ValueError too.
     """
     with needs("train", "load_model"):
@@ -49,7 +49,7 @@ def load_model(name_or_path: str | os.PathLike[str], dtype: Any = "auto") -> Any
                     output_loading_info=True,
                     ignore_mismatched_sizes=True,
                     trust_remote_code=False,
-                    adapter_kwargs={"subfolder": _NO_FOLDER},  # with an adapter, transformers says of it alone what it lacks
+                    adapter_kwargs={"subfolder": _NO_FOLDER},  # or the loading info would be the adapter's alone
                 )
     except Exception as error:  # of transformers, safetensors, json, torch, and packages for quantized weights
         raise ValueError(f"model is {name!r}, which cannot be loaded: {reason(error)}") from error
@@ -81,13 +81,13 @@ def check_config(name: str) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """The message of an error of another library in one line; its type where that says more."""
+    """The message of another library's error in one line, with the error's type where the message does not say enough."""
     text = textwrap.shorten(str(error), _MAX_REASON)
     return text if text and not isinstance(error, KeyError) else f"{type(error).__name__} {text}".strip()
 
 
 def _check_loaded(name: str, kind: str, loaded: dict[str, Any]) -> None:
-    """ValueError for weights that are missing or of other shapes; a warning for those that the model does not have."""
+    """ValueError for weights that are missing or have other shapes; a warning for weights that the model does not use."""
     if loaded["missing_keys"]:
         raise ValueError(
             f"model is {name!r}, which lacks weights of a {kind}: {_listed(loaded['missing_keys'])}; it must have all of them"
@@ -104,13 +104,13 @@ def _check_loaded(name: str, kind: str, loaded: dict[str, Any]) -> None:
 
 
 def _listed(names: Collection[str]) -> str:
-    """The first names, and how many there are."""
+    """The first names, and their number if there are more."""
     first = ", ".join(sorted(names)[:_MAX_NAMES])
     return first if len(names) <= _MAX_NAMES else f"{first}, ... ({len(names)} in all)"
 
 
 def _base(name: str) -> tuple[str, bool]:
-    """Where the whole model is, `name` itself or the base model that an adapter of PEFT names, and whether there is one.
+    """The whole model, which is `name` itself or the base model of an adapter of PEFT, and whether there is an adapter.
 
     As for transformers, a folder that has a config.json beside an adapter is the adapter's base model.
     """
@@ -127,7 +127,7 @@ def _base(name: str) -> tuple[str, bool]:
 
 @contextmanager
 def only_errors() -> Iterator[None]:
-    """Keep reports and progress bars of transformers off the screen: what matters of them, the caller says itself."""
+    """Hide reports and progress bars of transformers; the caller reports what matters."""
     from transformers.utils import logging as transformers_logging
 
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()

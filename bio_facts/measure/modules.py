@@ -1,4 +1,4 @@
-"""A model as it is: what it wraps, how many tokens it knows and takes, where it stands, its mode, and what it gives for tokens.
+"""Properties of any causal language model: wrappers, vocabulary size, context length, device, mode, output layer, logits.
 
 Imports torch when it is called.
 """
@@ -8,42 +8,42 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-# How far apart two ways to compute the same logits may lie, as a share of the largest logit, by the dtype of the output layer.
+# How much two computations of the same logits may differ, relative to the largest logit, by the dtype of the output layer.
 # float32: TF32 has a mantissa of 10 bits, and GPUs may multiply in it. bfloat16 has 7 bits, float16 has 10.
 ROUNDING = {"float64": 1e-9, "float32": 2e-3, "bfloat16": 2**-6, "float16": 2**-8}
-_NUM_TOKENS = 8  # of the short texts that a model is tried on, or as many as it takes
+_NUM_TOKENS = 8  # of the short texts that a model is tried on, or its context length if that is less
 
 
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
-    """Put a model into evaluation mode; afterwards every module has the mode it had before, whatever happened."""
+    """Put a model into evaluation mode; afterwards every module has the mode that it had before, also after an error."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
         yield
     finally:
-        for module, training in modes:  # by the module's own method, which may do more: LoRA layers merge their weights
+        for module, training in modes:  # train() can do more than set the flag: LoRA layers merge or unmerge weights
             if module.training != training:
                 module.train(training)
-        for module, training in modes:  # which also changed the modules below it
+        for module, training in modes:  # train() also set the flags of modules inside
             module.training = training
 
 
 def unwrapped(model: Any) -> Any:
-    """The model inside DataParallel, DistributedDataParallel or torch.compile, which computes the same."""
+    """The model inside DataParallel, DistributedDataParallel or torch.compile; its outputs are the same."""
     from torch.nn.parallel import DataParallel, DistributedDataParallel
 
     while True:
         if isinstance(model, DataParallel | DistributedDataParallel):
             model = model.module
-        elif "_orig_mod" in getattr(model, "_modules", {}):  # torch.compile: hooks and compiled graphs do not mix
+        elif "_orig_mod" in getattr(model, "_modules", {}):  # torch.compile: hooks do not work with compiled graphs
             model = model._orig_mod
         else:
             return model
 
 
 def vocabulary_size(model: Any) -> int | None:
-    """How many tokens a model knows, by its input embedding or else its config; None if neither says."""
+    """The number of tokens in a model's vocabulary, by its input embedding or else its config; None if neither has it."""
     try:
         embedding = unwrapped(model).get_input_embeddings()
     except (AttributeError, NotImplementedError):
@@ -60,7 +60,7 @@ def vocabulary_size(model: Any) -> int | None:
 
 
 def context_length(model: Any) -> int | None:
-    """The most tokens that a model takes, by its config; None if it does not say."""
+    """The largest number of tokens of a text that a model takes, by its config; None if the config does not say."""
     config = _text_config(model)
     limits = [getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len")]
     limit = next((limit for limit in limits if isinstance(limit, int) and limit > 0), None)
@@ -70,12 +70,12 @@ def context_length(model: Any) -> int | None:
 
 
 def short_length(model: Any) -> int:
-    """How long the short texts are that a model is tried on."""
+    """Number of tokens of the short texts that a model is tried on."""
     return min(_NUM_TOKENS, context_length(model) or _NUM_TOKENS)
 
 
 def is_prompted(model: Any) -> bool:
-    """Whether PEFT puts virtual tokens before the text."""
+    """Whether the model is one of PEFT that puts virtual tokens before the text."""
     return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
 
 
@@ -85,11 +85,11 @@ def _virtual_tokens(model: Any) -> int:
 
 
 def _positions_before_text(model: Any, limit: int) -> int:
-    """Positions of a model's table that no token of a text has: RoBERTa's begin after that of padding."""
+    """Number of position embeddings before that of the first token: RoBERTa's positions begin after its padding index."""
     for name, module in unwrapped(model).named_modules():
         padding = getattr(module, "padding_idx", None)
-        is_of_positions = "position" in name.rpartition(".")[2] and getattr(module, "num_embeddings", None) == limit
-        if is_of_positions and isinstance(padding, int):
+        is_position_embedding = "position" in name.rpartition(".")[2] and getattr(module, "num_embeddings", None) == limit
+        if is_position_embedding and isinstance(padding, int):
             return padding + 1
     return 0
 
@@ -100,7 +100,7 @@ def _text_config(model: Any) -> Any:
 
 
 def input_device(model: Any) -> Any:
-    """The device that a model takes token ids on; offloaded weights stand on "meta", and their hooks take ids from the CPU."""
+    """The device that a model takes token ids on; for offloaded weights, which are on "meta", it is the CPU."""
     import torch
 
     model = unwrapped(model)
@@ -116,7 +116,7 @@ def input_device(model: Any) -> Any:
 
 
 def output_layer(model: Any) -> Any:
-    """The module whose output are a model's logits, by its own word; None if it names none, or a compiled one."""
+    """The module that the model declares as its output layer; None if there is none, or it is compiled."""
     try:
         layer = model.get_output_embeddings()
     except (AttributeError, NotImplementedError):
@@ -153,7 +153,7 @@ def all_logits(model: Any, input_ids: Any) -> Any:
 
 @contextmanager
 def _named_outputs(model: Any) -> Iterator[None]:
-    """Let a model of transformers return its outputs by name; with return_dict=False some cannot run at all."""
+    """Make a model of transformers return its outputs by name; some models cannot run with return_dict=False."""
     config: Any = getattr(model, "config", None)
     if getattr(config, "return_dict", True):
         yield
@@ -166,7 +166,7 @@ def _named_outputs(model: Any) -> Iterator[None]:
 
 
 def _arguments(model: Any, input_ids: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What to call a model with: no cache, which would be made for nothing, where it knows one."""
+    """Positional and named arguments to call a model with: the token ids, and use_cache=False if the model has a cache."""
     parameters = inspect.signature(model.forward).parameters
     kinds = {parameter.kind for parameter in parameters.values()}
     names = [
@@ -179,7 +179,7 @@ def _arguments(model: Any, input_ids: Any) -> tuple[tuple[Any, ...], dict[str, A
         inspect.Parameter.VAR_KEYWORD in kinds and hasattr(getattr(model, "config", None), "use_cache")
     ):
         named["use_cache"] = False
-    if not names and inspect.Parameter.VAR_POSITIONAL in kinds:  # adapters of PEFT hand on what they get, to whatever name
+    if not names and inspect.Parameter.VAR_POSITIONAL in kinds:  # adapters of PEFT forward all arguments
         return (input_ids,), named
     return (), named | {"input_ids" if "input_ids" in names or not names else names[0]: input_ids}
 

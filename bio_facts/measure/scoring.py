@@ -1,4 +1,4 @@
-"""Any causal language model x any tokenizer x rows -> the arrays that the metric takes. Imports torch when it is called."""
+"""Scores of rows for any causal language model and tokenizer: the arrays that the metric takes. Imports torch when called."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,22 +11,24 @@ from numpy.typing import NDArray
 from bio_facts.checks import check_integer, needs
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.measure.alignment import AlignedRows, align
-from bio_facts.measure.forward import check_causal, context_length, evaluation_mode, forget, logits_at, vocabulary_size
+from bio_facts.measure.causality import check_causal
+from bio_facts.measure.forward import forget, logits_at
 from bio_facts.measure.metrics import AttributeTotals, attribute_totals
+from bio_facts.measure.modules import context_length, evaluation_mode, vocabulary_size
 from bio_facts.measure.tokens import TokenBatch, unknown_id
 
-NOT_SCORED = -1  # prediction where no value token is
-# What tables of pandas, polars and pyarrow have, which iterate over columns -> how they give rows.
+NOT_SCORED = -1  # prediction of a token that was not scored
+# Tables iterate over columns. A method that identifies tables of pandas, polars or pyarrow -> the call that gives their rows.
 _TABLES = {"iterrows": '.to_dict("records")', "iter_rows": ".to_dicts()", "to_pylist": ".to_pylist()"}
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Per-token numbers of n rows, each a list of n arrays [tokens], and what there is to know about how they came about.
+    """Per-token numbers of n rows, each a list of n arrays [tokens], and the counts of their AlignedRows.
 
-    predictions: arg-max token ids, NOT_SCORED where only value tokens were scored. references: the rows' tokens.
+    predictions: arg-max token ids, NOT_SCORED for tokens that were not scored. references: token ids of the rows.
     nlls: nats, 0 where not scored. attribute_ids: 0 = not a value token, k = the k-th of the attribute names.
-    top_probabilities, entropies (nats): of the predictions, 0 where not scored.
+    top_probabilities, entropies (nats): of the model's distribution for the token, 0 where not scored.
     num_straddling_tokens, num_truncated_values, num_rows_apart: see bio_facts.measure.alignment.AlignedRows.
     """
 
@@ -42,7 +44,7 @@ class Scores:
     attribute_names: tuple[str, ...] = tuple(ATTRIBUTES)
 
     def inputs(self, *, details: bool = False) -> dict[str, list[Any]]:
-        """What attribute_recall takes, `recall.compute(**scores.inputs())`; its `details` also wants `groups`."""
+        """The inputs of attribute_recall: `recall.compute(**scores.inputs())`; with `details`, it also needs `groups`."""
         names = ["predictions", "references", "nlls", "attribute_ids"] + ["top_probabilities", "entropies"] * details
         return {name: getattr(self, name) for name in names}
 
@@ -71,19 +73,19 @@ def score(
     allow_truncation: bool = False,
     all_tokens: bool = False,
 ) -> Scores:
-    """Teacher-forced scores of a causal language model of transformers, on the device it is on.
+    """Teacher-forced scores of a causal language model of transformers, on the device that the model is on.
 
-    Rows have `text` and `attributes` with attribute, start, end (Unicode code points), as those of bio_facts do. Special tokens
-    are added as the tokenizer does. Logits are made for value tokens alone (or `all_tokens`), batch by batch, in float32.
+    Rows have `text` and `attributes` with attribute, start, end (Unicode code points), like those of bio_facts. The tokenizer
+    adds its special tokens. Only value tokens are scored, or `all_tokens`, with logits in float32.
 
     Args:
         attribute_names: the names that rows use, in the order of the ids.
-        max_length: rows are cut to so many tokens; by default to what the model can take.
-        allow_truncation: leave out values that this cuts, and count them.
+        max_length: rows are truncated to this number of tokens; by default to the model's context length.
+        allow_truncation: leave out values that this truncates, and count them; otherwise they are an error.
 
     Raises:
-        ValueError: for a tokenizer without offsets, a model that is not causal, a row that does not fit its spans, a cut value,
-            tokens that the model does not have, or NaN logits.
+        ValueError: for a tokenizer without offsets, a model that is not causal, a row whose spans do not fit its text, a
+            truncated value, tokens that the model does not have, or NaN logits.
         ImportError: without torch; it names the extra to install.
     """
     with needs("train", "bio_facts.score"):
@@ -103,7 +105,7 @@ def score(
         if hasattr(rows, attribute):
             raise ValueError(f"rows is a {type(rows).__name__}; it must be a list of rows, which its {call} gives")
     check_causal(model)
-    forget(model)  # its weights may be others than when it was last tried
+    forget(model)  # its weights may have changed
     limit = context_length(model)
     if max_length is not None and limit is not None:
         check_integer("max_length (of this model)", max_length, minimum=1, maximum=limit)
@@ -126,7 +128,7 @@ def tokenized(tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, max_length: 
     """Rows of biographies as score gives them to a model: whole texts with the tokenizer's special tokens, padded on the right.
 
     Raises:
-        ValueError: as score, for a row that does not fit its spans, or a value that max_length cuts.
+        ValueError: as in score, for a row whose spans do not fit its text, or a value that max_length truncates.
     """
     return _tokenized(tokenizer, rows, 0, tuple(ATTRIBUTES), max_length, allow_truncation=False)[1]
 
@@ -139,7 +141,7 @@ def _tokenized(
     max_length: int | None,
     allow_truncation: bool,
 ) -> tuple[AlignedRows, TokenBatch]:
-    """Rows as tokens, and these as one batch."""
+    """The tokens of rows, and the same as one batch."""
     aligned = align(
         tokenizer, rows, first_row, attribute_names=attribute_names, max_length=max_length, allow_truncation=allow_truncation
     )
@@ -158,15 +160,15 @@ def _tokenized(
 
 
 def _check_known(tokenizer: Any, aligned: AlignedRows, first_row: int, attribute_names: Sequence[str]) -> None:
-    """ValueError for the first value with a token that stands for whatever the tokenizer cannot represent."""
+    """ValueError for the first value that contains the tokenizer's unknown token."""
     unknown = unknown_id(tokenizer)
     if unknown is None:
         return
     for row, (ids, attributes) in enumerate(zip(aligned.input_ids, aligned.attribute_ids, strict=True), start=first_row):
-        of_value = attributes[(ids == unknown) & (attributes > 0)]
-        if len(of_value):
+        unknown_values = attributes[(ids == unknown) & (attributes > 0)]
+        if len(unknown_values):
             raise ValueError(
-                f"row {row}: the value of {attribute_names[of_value[0] - 1]} has characters unknown to the tokenizer"
+                f"row {row}: the value of {attribute_names[unknown_values[0] - 1]} has characters unknown to the tokenizer"
             )
 
 
@@ -178,20 +180,17 @@ def _batches(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[tuple[int
 
 
 def _add_batch(scores: Scores, model: Any, aligned: AlignedRows, batch: TokenBatch, first_row: int, all_tokens: bool) -> None:
-    """Score one batch and add its rows; padding stands on the right, where a causal model does not look."""
+    """Score one batch and add its rows to `scores`. Padding is on the right, where no token of a causal model attends to it."""
     is_token = np.arange(batch.input_ids.shape[1]) < batch.lengths[:, None]
     positions = is_token[:, 1:] if all_tokens else batch.attribute_ids[:, 1:] > 0
-    made = token_scores(model, batch.input_ids, positions, first_row)
-    placed = {}
-    for name, empty in (("predictions", NOT_SCORED), ("nlls", 0.0), ("top_probabilities", 0.0), ("entropies", 0.0)):
-        values = getattr(made, name)
-        whole = np.full(is_token.shape, empty, dtype=values.dtype)
-        whole[:, 1:][positions] = values
-        placed[name] = whole
+    scored = token_scores(model, batch.input_ids, positions, first_row)
     scores.references.extend(aligned.input_ids)
     scores.attribute_ids.extend(aligned.attribute_ids)
-    for name, whole in placed.items():
-        getattr(scores, name).extend(row[:length] for row, length in zip(whole, batch.lengths, strict=True))
+    for name, fill in (("predictions", NOT_SCORED), ("nlls", 0.0), ("top_probabilities", 0.0), ("entropies", 0.0)):
+        values = getattr(scored, name)
+        padded = np.full(is_token.shape, fill, dtype=values.dtype)
+        padded[:, 1:][positions] = values
+        getattr(scores, name).extend(row[:length] for row, length in zip(padded, batch.lengths, strict=True))
 
 
 @dataclass(frozen=True)
@@ -207,18 +206,18 @@ class TokenScores:
 def token_scores(model: Any, input_ids: NDArray[np.int64], positions: NDArray[np.bool_], first_row: int = 0) -> TokenScores:
     """Scores of the tokens input_ids[:, 1:][positions]; input_ids [B, L], padded on the right, positions [B, L - 1].
 
-    No attention mask is needed. Logits are computed for the positions that predict these tokens alone, in float32.
+    No attention mask is needed. Only the logits that predict these tokens are kept, in float32.
 
     Raises:
-        ValueError: if a token is none of the model's, or logits are NaN, naming the row, counted from first_row.
+        ValueError: naming the row, counted from first_row, if the model does not have a token, or logits are NaN.
     """
     import torch
 
     check_tokens(input_ids, vocabulary_size(model), first_row)
     ids, chosen = torch.from_numpy(input_ids), torch.from_numpy(positions)
-    if not positions.any():  # a forward all the same: processes that share a model make as many as one another
+    if not positions.any():  # a forward all the same: processes that share a model must run the same number
         ids, chosen = torch.zeros((1, 3), dtype=torch.int64), torch.zeros((1, 2), dtype=torch.bool)
-    with torch.no_grad():  # not inference_mode: a model may keep what it computes in its first forward, and train with it
+    with torch.no_grad():  # not inference_mode: a model may cache tensors in its first forward and train with them later
         logits = logits_at(model, ids[:, :-1], chosen).float()
         if positions.any():
             check_tokens(np.pad(input_ids[:, 1:] * positions, ((0, 0), (1, 0))), logits.shape[-1], first_row)
@@ -227,7 +226,7 @@ def token_scores(model: Any, input_ids: NDArray[np.int64], positions: NDArray[np
         top_log_probabilities, predictions = log_probabilities.max(dim=-1)
         nlls = -log_probabilities.gather(-1, targets[:, None])[:, 0]
         entropies = -(log_probabilities.exp() * log_probabilities).nansum(dim=-1)
-        wrong = nlls.isnan().cpu().numpy()  # one NaN among a token's logits makes all its log-probabilities NaN
+        wrong = nlls.isnan().cpu().numpy()  # a NaN among a token's logits makes all its log-probabilities NaN
     if wrong.any():
         row = first_row + int(np.nonzero(positions)[0][wrong][0])
         raise ValueError(f"row {row}: the model's logits have NaN (or infinity); its weights must be finite")
@@ -238,9 +237,9 @@ def token_scores(model: Any, input_ids: NDArray[np.int64], positions: NDArray[np
 
 
 def check_tokens(input_ids: NDArray[np.int64], size: int | None, first_row: int = 0) -> None:
-    """ValueError naming the first token that is none of a model's `size` tokens; None: it does not say how many it has."""
+    """ValueError naming the first token id that is not below `size`, the number of a model's tokens; None: not known."""
     if size is not None and input_ids.max(initial=0) >= size:
-        row, token = (int(place[0]) for place in np.nonzero(input_ids >= size))
+        row, token = (int(indices[0]) for indices in np.nonzero(input_ids >= size))
         raise ValueError(
             f"row {first_row + row}: token {token} is {input_ids[row, token]}, and the model has {size:,} tokens; "
             "tokenizer and model must fit"
@@ -248,16 +247,16 @@ def check_tokens(input_ids: NDArray[np.int64], size: int | None, first_row: int 
 
 
 def score_tokens(model: Any, batch: TokenBatch) -> AttributeTotals:
-    """Attribute totals of a causal language model on one batch of the generator's own tokens, teacher-forced."""
+    """Attribute totals of a causal language model on one batch of biographies, teacher-forced."""
     attribute_ids = batch.attribute_ids[:, 1:]
     positions = attribute_ids > 0
-    made = token_scores(model, batch.input_ids, positions)
+    scored = token_scores(model, batch.input_ids, positions)
     return attribute_totals(
-        nlls=made.nlls,
-        correct=made.predictions == batch.input_ids[:, 1:][positions],
-        attribute_ids=attribute_ids[positions],  # each attribute once a row, so values stay apart
+        nlls=scored.nlls,
+        correct=scored.predictions == batch.input_ids[:, 1:][positions],
+        attribute_ids=attribute_ids[positions],  # a row has each attribute once, so values stay separate
         row_lengths=positions.sum(axis=1),
         num_attributes=len(ATTRIBUTES),
-        top_probabilities=made.top_probabilities,
-        entropies=made.entropies,
+        top_probabilities=scored.top_probabilities,
+        entropies=scored.entropies,
     )

@@ -1,8 +1,8 @@
-"""Biographies as token ids with a value mask, from pieces that are tokenised once per tokenizer (paper App. B.2).
+"""Biographies as token ids with a value mask, from pieces that are tokenized once per tokenizer (paper App. B.2).
 
-Names and values are tokenised apart from the text around them, so a value has the same tokens in every sentence. The
-tokens of a biography are the tokens of its pieces, one after another; no special tokens are added (the paper states
-none), and padding is told by the lengths, so no pad token is needed here.
+Names and values are tokenized apart from the text around them, so a value has the same tokens in every sentence. The
+tokens of a biography are the tokens of its pieces, one after another. No special tokens are added (the paper states
+none). Batches have lengths instead of an attention mask, so no pad token is needed.
 """
 
 import importlib.util
@@ -22,19 +22,19 @@ from bio_facts.generate.pieces import is_initial, piece_table, ragged_table
 from bio_facts.generate.pools import DATA, NAME_POOLS, pools
 from bio_facts.measure.sentencepiece_models import UnsupportedModelError, load_sentencepiece
 
-DEFAULT_TOKENIZER = "bio_facts"  # the name by which the shipped tokenizer is asked for
+DEFAULT_TOKENIZER = "bio_facts"  # the name of the shipped tokenizer
 SENTENCEPIECE_NAMES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "spm.model")  # in a folder
 TOKENIZER_FILE = DATA / "tokenizer" / "tokenizer.json"
 
-# A piece inside a text is tokenised behind one of these: the first that no token of the piece merges with.
+# A piece inside a text is tokenized behind the first of these that does not merge with it.
 _ANCHORS = ("a", ".", "\n", "1", ")", "¶")
 
 
 class TokenBatch(NamedTuple):
     """Token ids of n biographies, padded on the right to the longest, L tokens.
 
-    input_ids: int64 [n, L], 0 at padding. attribute_ids: int64 [n, L], of which attribute's value a token is part
-    (0 = none or padding, 1..6 as in ATTRIBUTES). lengths: int64 [n], tokens without padding.
+    input_ids: int64 [n, L], 0 at padding. attribute_ids: int64 [n, L], the attribute of the value that a token is part of
+    (1..6 as in ATTRIBUTES; 0 = no value, or padding). lengths: int64 [n], number of tokens without padding.
     """
 
     input_ids: NDArray[np.int64]
@@ -46,7 +46,7 @@ class BiographyTokenizer:
     """Biographies -> tokens, for one tokenizer.
 
     Args:
-        tokenizer: a Hugging Face fast tokenizer (see load_tokenizer). It is used here, once, and not kept.
+        tokenizer: a Hugging Face fast tokenizer (see load_tokenizer). It encodes the pieces once, and is not kept.
 
     Raises:
         ValueError: if the tokenizer has no character offsets (a slow one), or cannot represent a piece.
@@ -56,36 +56,36 @@ class BiographyTokenizer:
         if not getattr(tokenizer, "is_fast", False):
             raise ValueError(f"tokenizer {tokenizer.name_or_path!r} is a slow one; it must be a fast one, with offsets")
         texts = piece_table().texts
-        runs: list[list[int]] = [[] for _ in texts]
+        encoded: list[list[int]] = [[] for _ in texts]
         for piece_ids, initial in ((np.flatnonzero(is_initial()), True), (np.flatnonzero(~is_initial()), False)):
-            found = encode_pieces(tokenizer, [texts[k] for k in piece_ids], initial=initial)
-            for piece_id, run in zip(piece_ids, found, strict=True):
-                if run is None:
+            tokens = encode_pieces(tokenizer, [texts[k] for k in piece_ids], initial=initial)
+            for piece_id, ids in zip(piece_ids, tokens, strict=True):
+                if ids is None:
                     raise ValueError(
                         f"tokenizer {tokenizer.name_or_path!r} merges {texts[piece_id]!r} with whatever stands before it; "
-                        "it must be able to tokenise names, values and template text apart"
+                        "it must be able to tokenize names, values and template text apart"
                     )
-                runs[piece_id] = run
+                encoded[piece_id] = ids
         unknown = unknown_id(tokenizer)
-        for text, run in zip(texts, runs, strict=True):
-            if text and (not run or unknown in run):
+        for text, ids in zip(texts, encoded, strict=True):
+            if text and (not ids or unknown in ids):
                 raise ValueError(
                     f"tokenizer {tokenizer.name_or_path!r} cannot represent {text!r}: its tokens are "
-                    f"{tokenizer.convert_ids_to_tokens(run)}; it must cover all names, values and templates"
+                    f"{tokenizer.convert_ids_to_tokens(ids)}; it must cover all names, values and templates"
                 )
-        self._table = ragged_table([np.array(run, dtype=np.int64) for run in runs])
+        self._table = ragged_table([np.array(ids, dtype=np.int64) for ids in encoded])
 
     @property
     def max_length(self) -> int:
-        """No biography has more tokens than this."""
-        table, longest = piece_table(), self._table.lengths
-        sentences = np.maximum(longest[table.head], longest[table.initial_head]) + longest[table.cue] + longest[table.tail]
-        ends = {name: start + len(pools()[name]) for name, start in table.pools.items()}
-        pool = {name: int(longest[start : ends[name]].max()) for name, start in table.pools.items()}
+        """An upper bound of the number of tokens of a biography: the longest template, name parts and values."""
+        table, lengths = piece_table(), self._table.lengths
+        templates = np.maximum(lengths[table.head], lengths[table.initial_head]) + lengths[table.cue] + lengths[table.tail]
+        ends = {pool: start + len(pools()[pool]) for pool, start in table.pools.items()}
+        longest = {pool: int(lengths[start : ends[pool]].max()) for pool, start in table.pools.items()}
         initial = table.initial_first_names + np.arange(len(pools()[NAME_POOLS[0]]))
-        name = max(pool[NAME_POOLS[0]], int(longest[initial].max())) + sum(pool[part] for part in NAME_POOLS[1:])
-        values = sum(pool[part] for _, part in VALUE_PARTS)
-        return int(sentences.max(axis=1).sum()) + name * len(ATTRIBUTES) + values
+        name = max(longest[NAME_POOLS[0]], int(lengths[initial].max())) + sum(longest[pool] for pool in NAME_POOLS[1:])
+        values = sum(longest[pool] for _, pool in VALUE_PARTS)
+        return int(templates.max(axis=1).sum()) + name * len(ATTRIBUTES) + values
 
     def lengths(self, biographies: Biographies) -> NDArray[np.int64]:
         """Number of tokens of each biography, int64 [n]."""
@@ -93,14 +93,14 @@ class BiographyTokenizer:
         return lengths
 
     def is_name(self, biographies: Biographies) -> NDArray[np.bool_]:
-        """Which tokens of a batch are of the person's name, bool [n, L]."""
+        """Which tokens of a batch belong to the individual's name, bool [n, L]."""
         pieces = biographies.piece_id
-        of_name = np.zeros(pieces.shape, dtype=bool)
-        of_name[:, :, NAME] = True
+        is_name_piece = np.zeros(pieces.shape, dtype=bool)
+        is_name_piece[:, :, NAME] = True
         lengths = self.lengths(biographies)
         is_token = np.arange(lengths.max(initial=0)) < lengths[:, None]
         is_name = np.zeros(is_token.shape, dtype=bool)
-        is_name[is_token] = np.repeat(of_name.ravel(), self._table.lengths[pieces].ravel())
+        is_name[is_token] = np.repeat(is_name_piece.ravel(), self._table.lengths[pieces].ravel())
         return is_name
 
     def __call__(self, biographies: Biographies) -> TokenBatch:
@@ -117,7 +117,7 @@ class BiographyTokenizer:
 
 
 def unknown_id(tokenizer: Any) -> int | None:
-    """The id that stands for what a tokenizer cannot represent; a bare tokenizer.json has it in its model alone."""
+    """The id of a tokenizer's unknown token, or None; in a bare tokenizer.json, only the model names that token."""
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     token = tokenizer.unk_token or model.get("unk_token")
     unknown: int | None = model.get("unk_id") if token is None else tokenizer.convert_tokens_to_ids(token)
@@ -125,45 +125,45 @@ def unknown_id(tokenizer: Any) -> int | None:
 
 
 def _encode_alone(tokenizer: Any, texts: list[str]) -> list[list[int] | None]:
-    """Tokens of texts that begin a biography, so begin a text."""
+    """Tokens of texts that a biography begins with."""
     return list(tokenizer(texts, add_special_tokens=False).input_ids) if texts else []
 
 
 def _encode_inside(tokenizer: Any, texts: list[str]) -> list[list[int] | None]:
-    """Tokens of texts that follow other text, as they come out behind an anchor they do not merge with; None: there is none.
+    """Tokens of texts that follow other text: those behind an anchor that does not merge with the text; None if all merge.
 
-    An anchor keeps a tokenizer from treating the piece as the beginning of a text (SentencePiece puts a space there).
+    Without an anchor, a tokenizer would treat the text as the beginning of one (SentencePiece inserts a space there).
     """
-    runs: list[list[int] | None] = [None for _ in texts]
+    encoded: list[list[int] | None] = [None for _ in texts]
     for anchor in _ANCHORS:
-        left = [k for k, run in enumerate(runs) if run is None]
+        left = [k for k, ids in enumerate(encoded) if ids is None]
         if not left:
             break
         anchored = tokenizer([anchor + texts[k] for k in left], add_special_tokens=False, return_offsets_mapping=True)
         for k, ids, offsets in zip(left, anchored.input_ids, anchored.offset_mapping, strict=True):
             if all(end <= len(anchor) or start >= len(anchor) for start, end in offsets):
                 first = sum(end <= len(anchor) for _, end in offsets)
-                runs[k] = ids[first:]
-    return runs
+                encoded[k] = ids[first:]
+    return encoded
 
 
 def encode_pieces(tokenizer: Any, texts: Sequence[str], *, initial: bool) -> list[list[int] | None]:
-    """Tokens of pieces of text, each by itself; None where a tokenizer merges one with whatever stands before it.
+    """Tokens of each piece of text by itself; None for a piece that the tokenizer merges with whatever stands before it.
 
-    `initial` pieces begin a text; the others stand inside one, most with the space before them.
+    `initial` pieces begin a text. Other pieces follow text; most of them begin with a space.
     """
     encode = _encode_alone if initial else _encode_inside
     return list(encode(tokenizer, list(texts)))
 
 
 def check_tokenizer(name_or_path: str) -> Path:
-    """Where load_tokenizer finds `name_or_path`: a file or a folder. Fast: imports no torch, asks no network.
+    """The file or folder that load_tokenizer reads for `name_or_path`. Fast: imports no torch, and uses no network.
 
     Raises:
-        ValueError: if it is not to be found.
+        ValueError: if there is none.
     """
     if name_or_path == DEFAULT_TOKENIZER:
-        return Path(str(TOKENIZER_FILE)).parent  # which names the special tokens too
+        return Path(str(TOKENIZER_FILE)).parent  # whose other files name the special tokens
     if name_or_path and Path(name_or_path).exists():
         return Path(name_or_path)
     if re.fullmatch(r"[A-Za-z_]\w*:[^/\\]\S*", name_or_path):
@@ -201,22 +201,22 @@ def _file_of_package(name: str) -> Path:
 def load_tokenizer(name_or_path: str) -> Any:
     """A Hugging Face fast tokenizer: the shipped one, a file or folder, or a Hub id in the local cache. No network.
 
-    Of a folder with both a tokenizer.json and a SentencePiece model file, the tokenizer.json is read, as transformers does,
-    and the other is not compared with it. Without one, the ids are those of SentencePiece, also where transformers'
-    own conversion would move them (as for XLM-R).
+    In a folder with both a tokenizer.json and a SentencePiece model file, the tokenizer.json is read, as in transformers,
+    and not compared with the other file. With a SentencePiece model file only, the ids are SentencePiece's, even where the
+    conversion of transformers would shift them (as for XLM-R).
 
     Args:
-        name_or_path: "bio_facts"; a tokenizer.json; a SentencePiece model file; a folder with either, or as
-            save_pretrained writes it; a file of an installed package, as PACKAGE:FILE; or a Hub id.
+        name_or_path: "bio_facts"; a tokenizer.json; a SentencePiece model file; a folder with either, or one that
+            save_pretrained wrote; a file of an installed package, as PACKAGE:FILE; or a Hub id.
 
     Raises:
-        ValueError: if it is not found, or not a tokenizer, or a SentencePiece model that a fast tokenizer cannot represent.
+        ValueError: if it does not exist or is not a tokenizer, or for a SentencePiece model that no fast tokenizer represents.
     """
     path = check_tokenizer(name_or_path)
     with needs("train", "load_tokenizer"):
         from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    if path.is_dir() and not (path / "tokenizer.json").exists():  # transformers would convert it, to ids that may differ
+    if path.is_dir() and not (path / "tokenizer.json").exists():  # transformers would convert the model, to other ids
         path = next((path / name for name in SENTENCEPIECE_NAMES if (path / name).exists()), path)
     try:
         if path.is_dir():

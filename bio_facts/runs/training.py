@@ -15,7 +15,7 @@ from bio_facts.checks import check_integer, needs
 from bio_facts.generate.config import Config
 from bio_facts.generate.splits import draw
 from bio_facts.measure.attention import patch_attention
-from bio_facts.measure.forward import check_causal
+from bio_facts.measure.causality import check_causal
 from bio_facts.measure.models import load_model
 from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
 from bio_facts.runs.checkpoints import kept_model

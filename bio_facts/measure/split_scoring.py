@@ -1,0 +1,147 @@
+"""Scores of a model on the first rows of splits, shared among the processes of distributed training.
+
+Imports torch and accelerate when it is called.
+"""
+
+import functools
+import operator
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bio_facts.checks import check_integer
+from bio_facts.generate import biography
+from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.config import Config
+from bio_facts.generate.splits import draw, get_split
+from bio_facts.measure.causality import check_causal
+from bio_facts.measure.forward import forget, prove
+from bio_facts.measure.metrics import AttributeTotals
+from bio_facts.measure.modules import context_length, vocabulary_size
+from bio_facts.measure.scoring import check_tokens, score_tokens, tokenized
+from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
+
+_NO_TOKENS = np.zeros((0, 1), dtype=np.int64)
+_NO_ROWS = TokenBatch(_NO_TOKENS, _NO_TOKENS, np.zeros(0, dtype=np.int64))
+
+
+class SplitScorer:
+    """Scores a model on the first `num_biographies` rows of each split; the tokens are kept for the next evaluation.
+
+    Each process scores its share of the rows, so every process must make the same calls.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers, which is given whole texts; or a BiographyTokenizer.
+        batch_size: rows at a time in each process.
+
+    Raises:
+        ValueError: for another tokenizer, an unknown split, or a number out of range.
+    """
+
+    def __init__(self, tokenizer: Any, data: Config, splits: Sequence[str], *, num_biographies: int, batch_size: int) -> None:
+        if isinstance(splits, str):
+            raise ValueError(f"splits is {splits!r}; it must be a list of names, [{splits!r}]")
+        if not getattr(tokenizer, "is_fast", isinstance(tokenizer, BiographyTokenizer)):
+            raise ValueError(
+                f"tokenizer is a {type(tokenizer).__name__}; it must be a fast tokenizer of transformers, with offsets"
+            )
+        for split in splits:
+            rows = get_split(data, split).num_rows
+            check_integer(f"num_biographies (of split {split})", num_biographies, minimum=1, maximum=rows)
+        check_integer("batch_size", batch_size, minimum=1)
+        self.tokenizer, self.data, self.splits = tokenizer, data, tuple(splits)
+        self.num_biographies, self.batch_size = num_biographies, batch_size
+        self._batches: dict[str, list[TokenBatch]] = {}
+        self._checked_model: Callable[[], Any] = lambda: None
+
+    def check_model(self, model: Any) -> None:
+        """Check that the model is causal, unless it is the one that was checked last."""
+        if self._checked_model() is not model:
+            check_causal(model)
+            self._checked_model, self._batches = weakref.ref(model), {}
+
+    def summaries(self, model: Any) -> dict[str, dict[str, float]]:
+        """Split -> AttributeTotals.detailed_summary over its rows, for a model in evaluation mode.
+
+        Raises:
+            ValueError: in every process, if the rows or the model of any process cannot be scored.
+        """
+        self.check_model(model)
+        if not self._batches:
+            self._batches = self._prepared(model)
+        forget(model)
+        prove(model, _longest([batch for batches in self._batches.values() for batch in batches]))
+        return {split: self._totals(split, model).detailed_summary(tuple(ATTRIBUTES)) for split in self.splits}
+
+    def _prepared(self, model: Any) -> dict[str, list[TokenBatch]]:
+        """The tokens of this process's rows of each split, in batches; all processes raise the error of any."""
+        from accelerate import PartialState
+
+        processes = PartialState()
+        rows = np.arange(self.num_biographies)[processes.process_index :: processes.num_processes]
+        prepared: dict[str, list[TokenBatch]] = {}
+        error: Exception | None = None
+        try:
+            for split in self.splits:
+                prepared[split] = self._tokens(split, rows, model)
+                for batch in prepared[split]:
+                    check_tokens(batch.input_ids, vocabulary_size(model))
+        except Exception as caught:  # of any type that the tokenizer raises; the other processes wait for this one
+            error = caught
+        _raise_together(error)
+        return prepared
+
+    def _tokens(self, split: str, rows: NDArray[np.int64], model: Any) -> list[TokenBatch]:
+        """Batches of tokens: as the generator makes them with a BiographyTokenizer, of whole texts with other tokenizers."""
+        batches = [
+            draw(self.data, split, rows[start : start + self.batch_size]) for start in range(0, len(rows), self.batch_size)
+        ]
+        if isinstance(self.tokenizer, BiographyTokenizer):
+            return [self.tokenizer(batch) for batch in batches]
+        limit = context_length(model)
+        return [tokenized(self.tokenizer, biography.rows(batch), max_length=limit) for batch in batches]
+
+    def _totals(self, split: str, model: Any) -> AttributeTotals:
+        """Totals of a split over all processes, which all run the same number of forwards.
+
+        A sharded model needs every process in each forward. So a process that has fewer rows runs forwards without any, and
+        one whose scores are an error continues to the last batch; then all processes raise the error.
+        """
+        from accelerate import PartialState
+        from accelerate.utils import gather_object
+
+        most_rows = -(-self.num_biographies // PartialState().num_processes)
+        totals: list[AttributeTotals] = []
+        error: Exception | None = None
+        batches = self._batches[split]
+        for index in range(-(-most_rows // self.batch_size)):
+            try:
+                totals.append(score_tokens(model, batches[index] if index < len(batches) else _NO_ROWS))
+            except ValueError as caught:
+                error = error or caught
+        _raise_together(error)
+        total: AttributeTotals = functools.reduce(operator.add, gather_object(totals))
+        return total
+
+
+def _longest(batches: list[TokenBatch]) -> Any:
+    """Token ids [2, L] of the longest rows, as the model is given them; without rows, those that it is given instead."""
+    import torch
+
+    batch = max(batches, key=lambda batch: batch.input_ids.shape[1], default=_NO_ROWS)
+    ids = batch.input_ids[np.argsort(-batch.lengths, kind="stable")[:2], :-1]
+    return torch.from_numpy(ids) if ids.size else torch.zeros((1, 2), dtype=torch.int64)
+
+
+def _raise_together(error: Exception | None) -> None:
+    """Raise the error of any process in all of them, so that none waits for another."""
+    from accelerate.utils import gather_object
+
+    errors = gather_object([] if error is None else [(isinstance(error, ValueError), f"{type(error).__name__}: {error}")])
+    if error is not None:
+        raise error
+    for is_value_error, message in errors:
+        raise (ValueError if is_value_error else RuntimeError)(f"another process: {message}")
