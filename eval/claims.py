@@ -76,9 +76,7 @@ def claims() -> list[Claim]:
 
 def run_analysis(claim: Claim, doc: str | None) -> None:
     """The command line of an analysis. Exit code 0 if the claim passed, 1 if it did not, 2 if it cannot be judged or drawn."""
-    parser = Parser(
-        description=doc, epilog=f"{claim.heading}. {claim.takes}", formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=doc, epilog=claim.takes, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "runs", type=Path, nargs="*", metavar="RUN",
         help="folder of a finished run; without any, the verdict in --results is printed and drawn again",

@@ -3,13 +3,14 @@
 three_phases has its own file. The runs are written, so that a test can choose their numbers.
 """
 
+import importlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from claims import claims
+from claims import Claim, claims
 from verdicts import result
 from written_runs import ACCURACIES, BASELINE, LOSSES, POOL_BASELINE, STEPS, UNSEEN, curve, write_run
 
@@ -155,6 +156,12 @@ WRITERS: dict[str, Callable[..., list[Path]]] = {
 def score(claim: str, folders: Sequence[Path]) -> tuple[list[Run], Any]:
     runs = [read_run(folder) for folder in folders]
     return runs, CLAIMS[claim].score(runs)
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_documentation_of_an_analysis_starts_with_label_and_title(claim: Claim) -> None:
+    doc = importlib.import_module(f"analysis.{claim.name}").__doc__ or ""
+    assert doc.startswith(f"{claim.label}: {claim.title[0].lower()}{claim.title[1:]}")
 
 
 @pytest.mark.parametrize("claim", WRITERS)

@@ -1,4 +1,4 @@
-"""C9b: a perceptron that stores pairs loses them when it is taught new ones, as a language model does (paper App. F.4).
+"""C9b: a key-value memory forgets old pairs when it learns new ones, as a language model does (paper App. F.4).
 
   python eval/analysis/associative_memory.py runs/paper-mini/associative_memory-* \\
       --results eval/results/associative_memory/mini.json

@@ -1,4 +1,4 @@
-"""C3: it is the attention patterns that a model lacks on the plateau (paper section 3.1, Fig. 3; App. D.2).
+"""C3: the attention patterns that recall needs form during the plateau (paper section 3.1, Fig. 3; App. D.2).
 
   python eval/analysis/attention_patching.py runs/paper-mini/attention_patching-* \\
       --results eval/results/attention_patching/mini.json

@@ -1,4 +1,4 @@
-"""C7: fine-tuning on new people wrecks what was known before it teaches (paper Fig. 5, middle).
+"""C7: fine-tuning on new individuals destroys old knowledge before it teaches new (paper Fig. 5, middle).
 
 python eval/analysis/fine_tuning.py runs/paper-mini/fine_tuning-* --results eval/results/fine_tuning/mini.json
 """

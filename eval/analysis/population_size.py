@@ -1,4 +1,4 @@
-"""C2: the plateau lasts longer the more people there are (paper Fig. 2, right).
+"""C2: the plateau lasts longer with more individuals (paper Fig. 2, right).
 
 python eval/analysis/population_size.py runs/paper-mini/population_size-* --results eval/results/population_size/mini.json
 """

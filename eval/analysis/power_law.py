@@ -1,4 +1,4 @@
-"""C4: imbalance shortens the plateau, and too much of it hurts (paper Fig. 4, left and middle).
+"""C4: imbalanced data shortens the plateau; too much imbalance hurts (paper Fig. 4, left and middle).
 
 python eval/analysis/power_law.py runs/paper-mini/power_law-* --results eval/results/power_law/mini.json
 """

@@ -1,7 +1,6 @@
-"""C9c: fine-tuning on people who were seen, but rarely, helps them; frequent people are forgotten, though later
-than with new people (paper App. F.3).
+"""C9c: fine-tuning on rare individuals helps them but still erodes the rest, though later than with new ones (paper App. F.3).
 
-  python eval/analysis/rare_individuals.py runs/paper-mini/rare_individuals-s* --results eval/results/rare_individuals/mini.json
+python eval/analysis/rare_individuals.py runs/paper-mini/rare_individuals-s* --results eval/results/rare_individuals/mini.json
 """
 
 import sys

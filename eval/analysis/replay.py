@@ -1,5 +1,4 @@
-"""C8: replay keeps much of the old knowledge; the early rise of its loss gets smaller but does not go away
-(paper Fig. 5, right).
+"""C8: replay reduces forgetting, but less at the start than at the end (paper Fig. 5, right).
 
   python eval/analysis/replay.py runs/paper-mini/replay-* runs/paper-mini/fine_tuning-new225-* \\
       --results eval/results/replay/mini.json

@@ -1,4 +1,4 @@
-"""C9a: groups of people, one after another, are learned ever faster and forgotten faster still (paper App. F.5).
+"""C9a: groups in sequence are learned ever faster and forgotten faster still (paper App. F.5).
 
   python eval/analysis/sequential_groups.py runs/paper-mini/sequential_groups-* \\
       --results eval/results/sequential_groups/mini.json

@@ -1,4 +1,4 @@
-"""C5: a warm-up on a few people beats every fixed distribution that was tried, when the budget is short (paper Fig. 4, right).
+"""C5: a warm-up on few individuals beats fixed distributions on a short budget (paper Fig. 4, right).
 
   python eval/analysis/warm_up.py runs/paper-mini/warm_up-* runs/paper-mini/power_law-{uniform,alpha0.6,alpha1.0}-s1* \\
       --results eval/results/warm_up/mini.json
