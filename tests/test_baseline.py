@@ -44,7 +44,7 @@ def test_pool_loss_is_the_mean_of_the_logs_of_the_numbers_of_values() -> None:
     assert baseline.pool_no_knowledge_loss() == pytest.approx(expected, rel=1e-14)
 
 
-def test_pool_losses_are_told_by_attribute() -> None:
+def test_pool_losses_are_given_for_each_attribute() -> None:
     expected = {"birth_place": 800, "current_location": 800, "university": 200, "major": 100, "company": 500}
     expected["birth_date"] = 67_200
     assert baseline.pool_no_knowledge_losses() == pytest.approx({k: math.log(n) for k, n in expected.items()}, rel=1e-14)

@@ -207,7 +207,7 @@ def test_card_in_the_wheel_comes_first(tmp_path: Path, monkeypatch: pytest.Monke
     assert packaged.data.license == "mit"
 
 
-def test_wheel_is_told_to_hold_the_card() -> None:
+def test_wheel_includes_the_card() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert included == {"dataset_card.md": "bio_facts/data/dataset_card.md"}

@@ -430,7 +430,7 @@ def test_full_pool_sizes_have_the_fingerprint_of_none(pool_sizes: dict[str, int]
     assert CONFIG.replace(pool_sizes=pool_sizes).fingerprint == CONFIG.fingerprint
 
 
-def test_name_pools_are_parameters_where_they_are_cut() -> None:
+def test_name_pools_are_parameters_where_they_are_smaller() -> None:
     smaller = CONFIG.replace(pool_sizes={"first_names": 800, "last_names": 1000})
     assert smaller.parameters["pool_sizes"].keys() - CONFIG.parameters["pool_sizes"].keys() == {"first_names"}
     assert config_from("biographies", smaller.parameters) == smaller

@@ -86,7 +86,7 @@ def arguments_of(command: str) -> list[str]:
 # Which commands are tested
 
 
-def test_commands_are_found() -> None:
+def test_every_kind_of_source_has_commands() -> None:
     """At least one source of each kind has commands; otherwise a search that misses them would pass."""
     sources = {source for source, _ in COMMANDS}
     assert {str(file.relative_to(ROOT)) for file in RECIPES.glob("*/README.md")} <= sources

@@ -168,7 +168,7 @@ def test_other_number_of_threads_is_refused_or_noted(interrupted: Path) -> None:
 
 
 @pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="this CPU has no other instructions")
-def test_other_instructions_are_refused_or_noted(plain: Path, interrupted: Path) -> None:
+def test_other_instructions_are_refused_or_noted(interrupted: Path) -> None:
     assert_refused(
         train(interrupted, ATEN_CPU_CAPABILITY="default"), "cpu_capability", "here 'DEFAULT'", "--allow-other-machine"
     )

@@ -252,7 +252,6 @@ def test_pinned_mistral_common_is_one_that_transformers_takes() -> None:
 
 BLOCK = "import sys; sys.modules.update(dict.fromkeys({packages!r}))\n"
 AS_SCRIPT = "import runpy; sys.argv = {argv!r}; sys.path.insert(0, {folder!r}); runpy.run_path({script!r}, run_name='__main__')"
-SCORE = "from types import SimpleNamespace as N; import bio_facts; bio_facts.score(N(), N(is_fast=True), [])"
 
 
 def run_without(packages: tuple[str, ...], program: str) -> subprocess.CompletedProcess[str]:
@@ -338,7 +337,7 @@ def test_command_without_its_package_names_the_extra_in_one_line(
     assert [path for path in tmp_path.rglob("*") if path.name in ("config.json", "report.html", "tokenizer.json")] == []
 
 
-def test_tokenizer_of_the_paper_names_its_extra(tmp_path: Path) -> None:
+def test_tokenizer_of_the_paper_names_its_extra() -> None:
     program = "from bio_facts.measure.tokens import check_tokenizer; check_tokenizer('mistral_common:data/tokenizer.model.v1')"
     hidden = (
         "import importlib.util as u; find = u.find_spec; u.find_spec = lambda name: None if 'mistral' in name else find(name)\n"

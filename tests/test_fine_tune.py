@@ -82,7 +82,7 @@ def test_constant_learning_rate_stays(tuned: Path) -> None:
     assert set(state["_last_lr"]) == {2e-3}
 
 
-def test_fine_tuning_that_was_cut_ends_the_same(smoke_run: Path, tuned: Path, tmp_path: Path) -> None:
+def test_interrupted_fine_tuning_ends_with_the_same_weights_and_losses(smoke_run: Path, tuned: Path, tmp_path: Path) -> None:
     interrupted = shutil.copytree(tuned, tmp_path / "run")
     shutil.rmtree(interrupted / "checkpoint-30")
     done = run("fine_tuning", interrupted, "--arm", "new4", "--source", smoke_run)
@@ -148,7 +148,7 @@ def test_patched_run_sees_the_samples_of_the_steps_it_takes(
     assert sorted(set(seen)) == list(range(10 * 4, 30 * 4))
 
 
-def test_patched_run_that_was_cut_ends_the_same(smoke_run: Path, patched: Path, tmp_path: Path) -> None:
+def test_interrupted_patched_run_ends_with_the_same_losses(smoke_run: Path, patched: Path, tmp_path: Path) -> None:
     interrupted = shutil.copytree(patched, tmp_path / "run")
     shutil.rmtree(interrupted / "checkpoint-30")
     done = run("attention_patching", interrupted, "--arm", "frozen10", "--source", smoke_run)

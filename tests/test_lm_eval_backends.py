@@ -136,7 +136,7 @@ def test_completions_without_bos_or_with_two_are_apart(
 
 
 def test_what_tokens_apart_compares_is_what_is_sent(
-    model: Any, tokenizer: Any, evaluated: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tokenizer: Any, evaluated: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers: list[CompletionsServer] = []
     enter = CompletionsServer.__enter__

@@ -74,7 +74,7 @@ def test_whole_checkpoint_is_loaded_without_a_word(
     assert not caplog.records
 
 
-def test_dtype_is_that_of_the_checkpoint_or_as_asked(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_dtype_is_that_of_the_checkpoint_or_as_asked(tmp_path: Path) -> None:
     GPTNeoXForCausalLM(GPTNeoXConfig(**NEOX)).to(torch.bfloat16).save_pretrained(tmp_path)
     assert load_model(tmp_path).dtype == torch.bfloat16
     assert load_model(tmp_path, dtype=torch.float32).dtype == torch.float32
@@ -110,7 +110,7 @@ def test_missing_weights_are_an_error(
     assert all(fragment in message for fragment in fragments), message
 
 
-def test_weights_of_a_shard_that_lacks_them_are_an_error(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_weights_of_a_shard_that_lacks_them_are_an_error(tmp_path: Path) -> None:
     GPTNeoXForCausalLM(GPTNeoXConfig(**NEOX)).save_pretrained(tmp_path, max_shard_size="10KB")
     file = sorted(tmp_path.glob("model-*.safetensors"))[1]
     kept = load_file(file)

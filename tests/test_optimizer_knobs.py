@@ -20,7 +20,6 @@ PLAIN = {
     "num_eval_biographies": 1,
     "max_grad_norm": 0,
 }
-NUM_STEPS = PLAIN["num_steps"]
 
 
 def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[Any, list[dict[str, Any]]]:

@@ -36,7 +36,7 @@ WEIGHTS = {
 ALPHAS = [0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.3, 2.0]
 
 
-@pytest.mark.parametrize("num_individuals", [1, 2, 3, 1_000, 4_000, 256_000])
+@pytest.mark.parametrize("num_individuals", [1, 1_000, 256_000])
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_weights_agree_with_floating_point(alpha: float, num_individuals: int) -> None:
     weights = power_law_weights(alpha, num_individuals)

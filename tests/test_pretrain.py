@@ -238,7 +238,7 @@ def test_incomplete_checkpoint_is_removed_and_the_one_before_is_used(
     assert str(run / LAST) in capsys.readouterr().err
 
 
-def test_cut_last_line_of_metrics_is_left_out(tmp_path: Path) -> None:
+def test_truncated_last_line_of_metrics_is_left_out(tmp_path: Path) -> None:
     line = '{"step": 0, "split": "unseen"}\n'
     (tmp_path / "metrics.jsonl").write_text(line + '{"ste')
     assert RunFolder(tmp_path).metrics == [{"step": 0, "split": "unseen"}]

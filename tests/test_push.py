@@ -239,7 +239,7 @@ def test_other_content_under_an_existing_tag_is_refused(published: HubServer, te
         ("/tag/", 1, True),
     ],
 )
-def test_cut_push_sets_no_tag_and_is_completed_by_another(
+def test_interrupted_push_sets_no_tag_and_is_completed_by_another(
     part_of_path: str, number: int, drop: bool, hub: HubServer, templates: Path
 ) -> None:
     fail_at(hub, part_of_path, number)
@@ -303,7 +303,7 @@ def test_upload_in_many_commits_is_tagged_where_it_is_whole(
 
 
 @pytest.mark.parametrize("number", [2, 3])
-def test_upload_cut_between_its_commits_is_completed_by_another(
+def test_upload_interrupted_between_its_commits_is_completed_by_another(
     number: int, hub: HubServer, export: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("huggingface_hub._upload_pipeline", reason="this huggingface_hub uploads a folder in one commit")
@@ -360,18 +360,18 @@ def test_empty_repository_that_exists_is_filled(hub: HubServer, templates: Path)
     assert_published(hub, templates)
 
 
-def _cut(path: Path) -> None:
+def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: _cut(folder / "data/templates/train-00000-of-00001.parquet"), "train-00000-of-00001.parquet"),
+        (lambda folder: _truncate(folder / "data/templates/train-00000-of-00001.parquet"), "train-00000-of-00001.parquet"),
         (lambda folder: (folder / "data/templates/train-00000-of-00001.parquet").unlink(), "is missing"),
         (lambda folder: (folder / "data/more.parquet").write_text("mine"), "does not belong to the export"),
         (lambda folder: (folder / "manifest.json").unlink(), "it has no manifest.json"),
-        (lambda folder: _cut(folder / "manifest.json"), "is damaged"),
+        (lambda folder: _truncate(folder / "manifest.json"), "is damaged"),
     ],
     ids=["truncated shard", "no shard", "extra file", "no manifest", "truncated manifest"],
 )
@@ -391,7 +391,7 @@ def test_bad_repository_name_is_refused(repo_id: str, hub: HubServer, templates:
     assert writes(hub) == []
 
 
-def test_no_network_is_said_at_once(hub: HubServer, templates: Path) -> None:
+def test_missing_network_is_reported_at_once(hub: HubServer, templates: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and does not listen
         start = time.monotonic()
@@ -400,12 +400,12 @@ def test_no_network_is_said_at_once(hub: HubServer, templates: Path) -> None:
     assert time.monotonic() - start < 10
 
 
-def test_offline_mode_is_said(hub: HubServer, templates: Path) -> None:
+def test_offline_mode_is_reported(hub: HubServer, templates: Path) -> None:
     assert_refused(push(hub, templates, HF_HUB_OFFLINE="1"), "did not complete", "HF_HUB_OFFLINE")
     assert hub.requests == []
 
 
-def test_no_token_is_said(hub: HubServer, templates: Path) -> None:
+def test_missing_token_is_reported(hub: HubServer, templates: Path) -> None:
     assert_refused(push(hub, templates, HF_TOKEN=""), "did not complete", "Invalid username or password")
     assert hub.repos == {}
 

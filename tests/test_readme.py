@@ -100,7 +100,7 @@ def test_commands_are_found() -> None:
 
 
 @pytest.mark.parametrize("command", [command for command in documented("bio-facts ") if " --" in command])
-def test_documented_commands_are_parsed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_documented_commands_are_parsed(command: str) -> None:
     if command.endswith(" --help"):
         with pytest.raises(SystemExit, match="0"):
             build_parser().parse_args(shlex.split(command)[1:])
@@ -109,7 +109,7 @@ def test_documented_commands_are_parsed(command: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("command", [command for command in documented("bio-facts ") if " --" not in command])
-def test_commands_that_are_named_without_flags_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_that_are_named_without_flags_exist(command: str) -> None:
     with pytest.raises(SystemExit, match="0"):
         build_parser().parse_args([command.split()[1], "--help"])
 

@@ -56,7 +56,7 @@ def test_every_claim_has_verdict_picture_and_place_in_the_report(finished: Path)
         assert verdict["fingerprint"] in page
 
 
-def test_again_it_runs_nothing_and_judges_anew(finished: Path, tmp_path: Path) -> None:
+def test_rerun_trains_nothing_and_judges_again(finished: Path) -> None:
     logs = {path.name: path.read_bytes() for path in (finished / "logs").iterdir()}
     (finished / "hallucination" / "smoke.json").unlink()
     assert run_all(finished).returncode == 0
@@ -64,7 +64,7 @@ def test_again_it_runs_nothing_and_judges_anew(finished: Path, tmp_path: Path) -
     assert (finished / "hallucination" / "smoke.json").exists()
 
 
-def test_what_was_cut_is_resumed_and_nothing_else(finished: Path) -> None:
+def test_only_interrupted_runs_are_resumed(finished: Path) -> None:
     logs = {path.name: path.stat().st_size for path in (finished / "logs").iterdir()}
     run = finished / "replay-one-s10"
     before = [line for line in (run / "metrics.jsonl").read_text().splitlines() if json.loads(line)["step"] <= 20]

@@ -49,7 +49,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "size", "parts"),
+    ("rows", "size", "expected"),
     [
         (range(10), 4, [range(4), range(4, 8), range(8, 10)]),
         (range(8), 4, [range(4), range(4, 8)]),
@@ -57,8 +57,8 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
         (range(6, 6), 4, []),
     ],
 )
-def test_cut_is_as_long_as_said_but_for_the_last(rows: range, size: int, parts: list[range]) -> None:
-    assert chunks(rows, size) == parts
+def test_chunks_have_the_given_size_except_for_the_last(rows: range, size: int, expected: list[range]) -> None:
+    assert chunks(rows, size) == expected
 
 
 def test_shards_cover_every_row_of_every_split_once_and_in_order() -> None:
@@ -110,7 +110,7 @@ def test_a_full_shard_is_far_below_500_megabytes(name: str, tmp_path: Path) -> N
     assert (tmp_path / "batch").stat().st_size / ROWS_PER_BATCH * ROWS_PER_SHARD < 250e6
 
 
-# A file that is whole or absent
+# A file is complete or absent
 
 
 def test_unfinished_file_has_another_name_until_it_is_complete(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_unfinished_file_leaves_the_earlier_file_on_an_error(tmp_path: Path) -> 
     assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+def test_two_writers_of_one_file_use_different_temporary_files(tmp_path: Path) -> None:
     with unfinished_file(tmp_path / "file") as first, unfinished_file(tmp_path / "file") as second:
         first.write_text("same")
         second.write_text("same")
@@ -163,9 +163,7 @@ def test_shard_writer_leaves_nothing_on_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_write_shard_that_is_interrupted_leaves_nothing(
-    tmp_path: Path, small_batches: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_write_shard_leaves_nothing(tmp_path: Path, small_batches: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(config: Any, split: str, rows: np.ndarray) -> pa.RecordBatch:
         if rows[0] == 40:
             raise KeyboardInterrupt
@@ -177,7 +175,7 @@ def test_write_shard_that_is_interrupted_leaves_nothing(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_write_shard_leaves_a_shard_that_is_there(tmp_path: Path) -> None:
+def test_write_shard_leaves_an_existing_shard_alone(tmp_path: Path) -> None:
     path = tmp_path / train_shard().path
     path.parent.mkdir(parents=True)
     path.write_text("something")
@@ -190,7 +188,7 @@ def test_write_shard_gives_the_same_bytes_again(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
-# What the file is like
+# Row groups and pages
 
 
 def test_row_groups_are_the_batches(tmp_path: Path, small_batches: None) -> None:
@@ -206,20 +204,20 @@ def test_every_column_has_a_page_index(config: object, tmp_path: Path) -> None:
     assert all(column.has_offset_index and column.has_column_index for column in columns)
 
 
-def shared_part(first: bytes, second: bytes) -> float:
-    """How many of 200 pieces of `first` are somewhere in `second`."""
+def shared_fraction(first: bytes, second: bytes) -> float:
+    """Fraction of 200 pieces of `first` that occur in `second`."""
     starts = np.linspace(0, len(first) - 64, 200).astype(int)
     return float(np.mean([first[start : start + 64] in second for start in starts]))
 
 
-def test_pages_are_cut_by_content_so_that_files_with_common_rows_have_common_bytes(tmp_path: Path) -> None:
+def test_files_with_common_rows_have_common_bytes(tmp_path: Path) -> None:
     for name, start in (("whole", 0), ("later", 10)):
         made = batch(ROWS_PER_BATCH - start, start).select(["text"])
         with shard_writer(tmp_path / name, made.schema) as writer:
             writer.write_batch(made)
         pq.write_table(pa.Table.from_batches([made]), tmp_path / f"{name}_by_size", compression="zstd")
-    assert shared_part((tmp_path / "later").read_bytes(), (tmp_path / "whole").read_bytes()) > 0.5
-    assert shared_part((tmp_path / "later_by_size").read_bytes(), (tmp_path / "whole_by_size").read_bytes()) < 0.1
+    assert shared_fraction((tmp_path / "later").read_bytes(), (tmp_path / "whole").read_bytes()) > 0.5
+    assert shared_fraction((tmp_path / "later_by_size").read_bytes(), (tmp_path / "whole_by_size").read_bytes()) < 0.1
 
 
 # Reading it back
@@ -235,7 +233,7 @@ def test_read_shard_gives_rows_with_their_indices(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("row_group_size", [7, 64, 90])
-def test_read_shard_does_not_mind_other_row_groups(row_group_size: int, tmp_path: Path, small_batches: None) -> None:
+def test_read_shard_accepts_other_row_groups(row_group_size: int, tmp_path: Path, small_batches: None) -> None:
     path = written(tmp_path, train_shard())
     pq.write_table(pq.read_table(path), path, row_group_size=row_group_size)
     assert [(rows, len(content)) for rows, content in read_shard(train_shard(), tmp_path)] == [
@@ -246,11 +244,11 @@ def test_read_shard_does_not_mind_other_row_groups(row_group_size: int, tmp_path
 
 
 def refused(folder: Path) -> str:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError) as raised:
         list(read_shard(train_shard(), folder))
-    assert str(folder / train_shard().path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    assert str(folder / train_shard().path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
 
 
 def test_missing_shard_is_named(tmp_path: Path) -> None:
@@ -277,7 +275,7 @@ def test_shard_with_other_types_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 3, 5_000])
-def test_shard_cut_short_is_named(size: int, tmp_path: Path) -> None:
+def test_truncated_shard_is_named(size: int, tmp_path: Path) -> None:
     path = written(tmp_path, train_shard())
     path.write_bytes(path.read_bytes()[:size])
     assert "cannot be read" in refused(tmp_path)
