@@ -50,6 +50,14 @@ def write_text(path: Path, text: str) -> None:
         unfinished.write_bytes(text.encode())
 
 
+def check_new_file(name: str, path: Path) -> None:
+    """ValueError unless the file can be created: it does not exist, its folder does. `name` is what errors call the file."""
+    if path.exists():
+        raise ValueError(f"{name} is {str(path)!r}, which exists; choose another name")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"{name} is {str(path)!r}, but there is no folder {path.absolute().parent}; make it first")
+
+
 def lock_folder(name: str, folder: Path) -> BaseFileLock:
     """Lock a folder for this process, and create it if it does not exist; the lock ends with the process, however that ends.
 
