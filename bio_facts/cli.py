@@ -1,4 +1,4 @@
-"""bio-facts: print biographies, and build, verify and publish datasets of them for the Hugging Face Hub.
+"""bio-facts: print biographies, build, verify and publish datasets of them, and score models on them.
 
 bio-facts configs
 bio-facts sample n64k --num 3
@@ -7,6 +7,7 @@ bio-facts build n1k individuals templates --output-dir export
 bio-facts verify export
 bio-facts push you/bio_facts --from export
 bio-facts order n64k --batch-size 128 --output-file order.parquet
+bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200
 """
 
 import argparse
@@ -25,8 +26,10 @@ from tqdm import tqdm
 
 from bio_facts import __version__
 from bio_facts.checks import Parser, whole_number
+from bio_facts.files import check_new_file, write_text
 from bio_facts.generate.config import CONFIGS, DATA_VERSION, BaseConfig, check_biographies, get_config
 from bio_facts.generate.flags import add_parameters, chosen_config, given_parameters
+from bio_facts.measure.score_model import as_text, score_model
 from bio_facts.publish.build import build, is_built
 from bio_facts.publish.canonical_json import canonical_json
 from bio_facts.publish.card import REPOSITORY
@@ -37,6 +40,7 @@ from bio_facts.publish.tables import num_rows, record_batch
 from bio_facts.publish.verify import verify
 
 _ROWS_PER_BATCH = 1_000
+_RESUMABLE = ("build", "push")  # commands that do not start anew when they are run again
 _CONFIG_HELP = "n64k, n64k-alpha0.6, individuals, ...; list: bio-facts configs"
 
 
@@ -138,6 +142,26 @@ def _order(arguments: argparse.Namespace) -> None:
     print(f"{arguments.output_file}: {config.num_biographies:,} biographies in {num_steps:,} steps")
 
 
+def _score(arguments: argparse.Namespace) -> None:
+    config = check_biographies(chosen_config(arguments.dataset, arguments), "dataset", arguments.dataset)
+    file: Path | None = arguments.output_file
+    if file is not None:
+        check_new_file("output_file", file)
+    scores = {"model": arguments.model, "dataset": arguments.dataset} | score_model(
+        arguments.model,
+        config,
+        arguments.splits,
+        arguments.num_rows,
+        tokenizer=arguments.tokenizer,
+        batch_size=arguments.batch_size,
+        device=arguments.device,
+    )
+    print(as_text(scores))
+    if file is not None:
+        write_text(file, json.dumps(scores, indent=1) + "\n")
+        print(f"scores: {file}")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line of bio-facts."""
     formatting: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
@@ -226,6 +250,29 @@ def build_parser() -> argparse.ArgumentParser:
         "--output-file", type=_path, required=True, metavar="FILE", help=".parquet or .csv file to write; must not exist"
     )
 
+    score_command = add(
+        "score",
+        _score,
+        "score a causal language model on biographies",
+        "Print the attribute loss and accuracy of a model by attribute and split, and write all metrics as JSON. Whole texts\n"
+        "are tokenized, by default with the model's tokenizer.",
+        "  bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200 --output-file scores.json\n"
+        "  bio-facts score runs/demo/checkpoint-2300 --dataset n1k --num-individuals 900 \\\n"
+        "      --pool-sizes cities=32,universities=32,majors=32,companies=32,years=4,months=4,days=4",
+    )
+    score_command.add_argument("model", metavar="MODEL", help="folder with a model of transformers, or a Hub id")
+    score_command.add_argument("--tokenizer", metavar="NAME", help="bio_facts, a folder or a Hub id (default: the model's)")
+    score_command.add_argument("--dataset", default="n64k", metavar="CONFIG", help="a config of biographies (default: n64k)")
+    score_command.add_argument(
+        "--splits", nargs="+", default=["validation", "unseen"], metavar="SPLIT", help="default: validation unseen"
+    )
+    score_command.add_argument(
+        "--num-rows", type=whole_number("num_rows", 1), default=1_000, metavar="K", help="of each split (default: 1000)"
+    )
+    score_command.add_argument("--batch-size", type=whole_number("batch_size", 1), default=64, metavar="B", help="default: 64")
+    score_command.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
+    score_command.add_argument("--output-file", type=_path, metavar="FILE", help="JSON file to write; must not exist")
+
     for command in (build_command, verify_command, push_command):
         command.add_argument(
             "--num-workers",
@@ -234,7 +281,7 @@ def build_parser() -> argparse.ArgumentParser:
             metavar="K",
             help="number of threads (default: one per core)",
         )
-    for command in (sample, build_command, order_command):
+    for command in (sample, build_command, order_command, score_command):
         add_parameters(command)
     return parser
 
@@ -247,14 +294,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.run(arguments)
         sys.stdout.flush()
     except ValueError as error:
-        parser.error(str(error))
+        parser.error(" ".join(str(error).split()))
     except BrokenPipeError:  # the reader, such as head, stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         parser.error(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; run the same command to resume", file=sys.stderr)
+        hint = "; run the same command to resume" if arguments.command in _RESUMABLE else ""
+        print(f"{parser.prog}: interrupted{hint}", file=sys.stderr)
         return 130
     return 0
 

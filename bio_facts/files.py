@@ -1,17 +1,41 @@
-"""Files that are written whole or not at all, and locks on folders."""
+"""Files that are written whole or not at all, locks on folders, and the files that a wheel carries for the repository."""
 
 import contextlib
 import errno
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from filelock import BaseFileLock, FileLock, ReadWriteLock, SoftFileLock, Timeout
 
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 FOLDER_LOCKS = (".lock", ".soft-lock")  # files in a folder that lock_folder has locked
+
+# What the repository keeps outside the package and a wheel has as bio_facts/assets/<name>: name -> path in the repository.
+ASSETS: Mapping[str, str] = MappingProxyType(
+    {
+        "dataset_card.md": "dataset_card.md",
+        "recipes": "train/recipes",
+        "attribute_recall": "eval/attribute_recall",  # evaluate.load(str(asset("attribute_recall")))
+        "lm_eval": "eval/lm_eval",  # --include_path of the lm-evaluation-harness
+    }
+)
+_PACKAGE = Path(__file__).parent
+
+
+def asset(name: str) -> Path:
+    """The file or folder of an asset: in an installed wheel below the package, in a clone where the repository keeps it.
+
+    Raises:
+        ValueError: if there is no such asset.
+    """
+    if name not in ASSETS:
+        raise ValueError(f"asset is {name!r}; it must be one of {', '.join(ASSETS)}")
+    in_wheel = _PACKAGE / "assets" / name
+    return in_wheel if in_wheel.exists() else _PACKAGE.parent / ASSETS[name]
 
 
 @contextlib.contextmanager
@@ -48,6 +72,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, UTF-8, whole or not at all."""
     with unfinished_file(path) as unfinished:
         unfinished.write_bytes(text.encode())
+
+
+def check_new_file(name: str, path: Path) -> None:
+    """ValueError unless the file can be created: it does not exist, its folder does. `name` is what errors call the file."""
+    if path.exists():
+        raise ValueError(f"{name} is {str(path)!r}, which exists; choose another name")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"{name} is {str(path)!r}, but there is no folder {path.absolute().parent}; make it first")
 
 
 def lock_folder(name: str, folder: Path) -> BaseFileLock:

@@ -21,17 +21,17 @@ _LABEL = re.compile(r"C(\d+)([a-z]?)")
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says about learning, and how runs are held to it.
+    """What the paper says about learning, and how runs are judged by it.
 
     Args:
-        label: place among the claims, C1, C2, ...; with a letter where the paper makes several claims on one subject.
+        label: number of the claim, C1, C2, ...; with a letter where the paper makes several claims on one subject.
         name: of its module in eval/analysis/, its folder in train/recipes/ and its folder in eval/results/.
         title: the claim as a sentence, without a period.
         paper: what the paper says, with its figure.
         takes: which runs `score` needs.
-        score: the checks of these runs, and the content of the figure. Raises ValueError for runs that cannot be judged.
+        score: returns the checks of these runs and the content of the figure; ValueError for runs that cannot be judged.
         plot: draws the figure of a verdict (`result` of verdicts.py) as PNG.
-        misses: a piece of the name of a check -> why it is known to fail.
+        misses: text in the name of a check -> why that check is known to fail.
     """
 
     label: str
@@ -45,7 +45,7 @@ class Claim:
 
     @property
     def place(self) -> tuple[int, str]:
-        """Sort key of the label; ValueError if that is not C, a number and at most one letter."""
+        """Sort key of the label; ValueError if the label is not C, a number and at most one letter."""
         match = _LABEL.fullmatch(self.label)
         if match is None:
             raise ValueError(f"label of claim {self.name} is {self.label!r}; it must be C, a number and at most one letter")
@@ -61,7 +61,7 @@ class Claim:
         return result(self.name, scale, runs, self.score(runs), self.misses)
 
     def read(self, path: Path) -> dict[str, Any]:
-        """A verdict on this claim from its file; ValueError if it is none."""
+        """Read a verdict on this claim; ValueError if the file holds anything else."""
         verdict = read_verdict(path)
         if verdict["claim"] != self.name:
             raise ValueError(f"{path} is the verdict on {verdict['claim']!r}; it must be one on {self.name!r}")

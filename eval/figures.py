@@ -1,4 +1,4 @@
-"""One style for the figures of all claims: panels side by side, one palette, one way to label and save."""
+"""The style of the figures of all claims: panels side by side, one palette, functions to label and save."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ def new_figure(num_panels: int, title: str) -> tuple[Any, Any]:
 
 
 def with_colors(items: Iterable[Item]) -> Iterator[tuple[str, Item]]:
-    """(color, item): the colors of the palette in turn."""
+    """(color, item) pairs; the colors of the palette repeat."""
     return zip(itertools.cycle(PALETTE), items, strict=False)
 
 
@@ -44,7 +44,7 @@ def label_axes(axes: Any, x: str, y: str, top: float | None = None) -> None:
 
 
 def draw_level(axes: Any, loss: float, name: str = "no-knowledge loss") -> None:
-    """A dotted horizontal line at a loss in nats per value, for the legend with its value."""
+    """A dotted horizontal line at a loss in nats per value, which the legend shows."""
     axes.axhline(loss, color=BLACK, lw=1, ls=":", label=f"{name}, {loss:.2f} nats per value")
 
 

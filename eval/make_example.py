@@ -1,4 +1,4 @@
-"""Make the example of the attribute_recall page anew: a model that train/pretrain.py trained, on twelve biographies.
+"""Write the example of the attribute_recall page: scores of a model of train/pretrain.py on twelve biographies.
 
 python eval/make_example.py runs/demo        # the folder of a run; writes eval/attribute_recall/example.json
 """
@@ -56,14 +56,14 @@ def example(run: Path) -> dict[str, Any]:
 
 
 def as_json(columns: dict[str, Any]) -> str:
-    """JSON with one line for each row of a column, so that people can read it and git can compare it."""
-    parts = []
+    """JSON with one line for each row of a column, for readable diffs."""
+    entries = []
     for name, column in columns.items():
         nested = isinstance(column, list) and isinstance(column[0], list)
         lines = [json.dumps(row, ensure_ascii=False) for row in column] if nested else []
-        whole = "[\n" + ",\n".join(lines) + "\n]" if nested else json.dumps(column, ensure_ascii=False)
-        parts.append(f"{json.dumps(name)}: {whole}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
+        value = "[\n" + ",\n".join(lines) + "\n]" if nested else json.dumps(column, ensure_ascii=False)
+        entries.append(f"{json.dumps(name)}: {value}")
+    return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
 def main() -> None:
@@ -73,10 +73,10 @@ def main() -> None:
     parser.add_argument("--output-file", type=Path, default=EXAMPLE)
     arguments = parser.parse_args()
     try:
-        made = example(arguments.run)
+        columns = example(arguments.run)
     except ValueError as error:
         parser.error(str(error))
-    arguments.output_file.write_text(as_json(made), encoding="utf-8")
+    arguments.output_file.write_text(as_json(columns), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Publish judged runs: verdicts and pictures go to eval/results/, from there into the tables of the READMEs and a page.
+"""Publish judged runs: copy verdicts and figures to eval/results/, and update the tables of the READMEs and the page.
 
-  python eval/publish_results.py runs/paper-mini                    # what `run_all.py --scale mini` has judged
-  python eval/publish_results.py runs/paper-paper --scale paper     # what `run_all.py --scale paper` has judged
+  python eval/publish_results.py runs/paper-mini                    # results of `run_all.py --scale mini`
+  python eval/publish_results.py runs/paper-paper --scale paper     # results of `run_all.py --scale paper`
   python eval/publish_results.py                                    # after a change of eval/results/, or of a claim's title
   python eval/publish_results.py --check                            # write nothing; exit code 1 if something is out of date
 
@@ -28,11 +28,11 @@ _TABLE = re.compile(r"(?<=<!-- verdict -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def judged_files(folder: Path, scale: str, results: Path, replace: bool) -> dict[Path, bytes]:
-    """Path below `results` -> its new content, for every claim that was judged in `folder`: verdict and picture.
+    """Path below `results` -> new content of verdict and figure, for every claim that was judged in `folder`.
 
     Raises:
-        ValueError: if nothing was judged, a picture is missing, a file is not a verdict of this claim and scale, or it has
-            other seeds than the published one and not `replace`.
+        ValueError: if nothing was judged, a figure is missing, a file is not a verdict on this claim at this scale, or, without
+            `replace`, it has other seeds than the published verdict.
     """
     files: dict[Path, bytes] = {}
     for claim in claims():
@@ -86,7 +86,7 @@ def _measured(scale: str, entry: Entry) -> str:
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    """Lines of Markdown; a link or a word with hyphens stays in one piece."""
+    """Lines of Markdown; links and hyphenated words are not broken."""
     return textwrap.wrap(text, LINE_LENGTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
@@ -107,11 +107,11 @@ def overview(claims_by_scale: Sequence[Mapping[str, Entry]]) -> str:
 
 
 def readmes(root: Path) -> dict[Path, str]:
-    """README -> what it must read, of all READMEs with a table of results.
+    """README -> its new text, for all READMEs with results.
 
     Raises:
-        ValueError: if a README has not exactly one place for its table, a published verdict cannot be read, or its picture
-            is missing.
+        ValueError: if a README does not have exactly one place for its results, a published verdict cannot be read, or its
+            figure is missing.
     """
     results, tables = root / "eval" / "results", {}
     claims_by_scale = [{scale: read_entry(claim, scale, results=results) for scale in SCALES} for claim in claims()]
@@ -132,7 +132,7 @@ def _with_table(path: Path, table: str) -> str:
 
 
 def publish(files: Mapping[Path, bytes], check: bool) -> list[Path]:
-    """Write the files whose content is another one, unless `check`; return them."""
+    """Write the files whose content changed, unless `check`; return them."""
     stale = [path for path, content in files.items() if not path.is_file() or path.read_bytes() != content]
     for path in [] if check else stale:
         with unfinished_file(path) as unfinished:
@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="with CLAIM/SCALE.json, as run_all.py writes them")
     parser.add_argument("--scale", default="mini", choices=SCALES, help="which results of DIR (default: mini)")
     parser.add_argument("--replace", action="store_true", help="replace published verdicts of other seeds as well")
-    parser.add_argument("--check", action="store_true", help="name what is out of date and write nothing")
+    parser.add_argument("--check", action="store_true", help="list what is out of date and write nothing")
     parser.add_argument("--output-file", type=Path, metavar="FILE", help="the page (default: runs/report.html)")
     arguments = parser.parse_args(argv)
     stale: list[Path] = []

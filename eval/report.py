@@ -1,9 +1,9 @@
-"""One page with every claim: its picture, verdict, thresholds, seeds, device and time, next to what the paper says.
+"""One page with every claim: figure, verdict, thresholds, seeds, device and time, next to what the paper says.
 
   python eval/report.py --output-file report.html                       # the committed results of eval/results/
   python eval/report.py runs/paper-mini --output-file report.html       # those of run_all.py, and committed ones for the rest
 
-The page is one file that needs nothing else: the pictures are in it, and it has no script.
+The page is a single file: its figures are embedded, and it has no scripts.
 """
 
 import argparse
@@ -32,21 +32,21 @@ class Entry:
 
     @property
     def outcome(self) -> str:
-        """The verdict in a few words: passed, not passed, or not yet run."""
+        """passed, not passed, or not yet run."""
         return "not yet run" if self.verdict is None else "passed" if self.verdict["passed"] else "not passed"
 
     @property
     def minutes(self) -> str:
-        """The time of all runs, one after another, as text; "" if there is no verdict."""
+        """The total time of all runs as text; "" if there is no verdict."""
         seconds = 0 if self.verdict is None else self.verdict["seconds"]
         return "" if self.verdict is None else f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def read_entry(claim: Claim, scale: str, folder: Path | None = None, results: Path = RESULTS) -> Entry:
-    """A claim with its verdict at a scale: that of `folder`, or, where that has none, the committed one of `results`.
+    """A claim with its verdict at a scale: from `folder`, or, if that has none, the committed one in `results`.
 
     Raises:
-        ValueError: if a file is there that is not a verdict on this claim.
+        ValueError: if the file is not a verdict on this claim.
     """
     for origin, base in (("these runs", folder), ("committed results", results)):
         path = None if base is None else base / claim.name / f"{scale}.json"
@@ -83,7 +83,9 @@ def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="with CLAIM/SCALE.json, as run_all.py writes them")
     parser.add_argument("--scale", default="mini", help="which results (default: mini)")
-    parser.add_argument("--output-file", type=Path, required=True, metavar="FILE", help="the page; a file there is replaced")
+    parser.add_argument(
+        "--output-file", type=Path, required=True, metavar="FILE", help="the page; an existing file is replaced"
+    )
     arguments = parser.parse_args()
     if arguments.folder is not None and not arguments.folder.is_dir():
         parser.error(f"DIR is {str(arguments.folder)!r}, which is no folder; it must be the output folder of train/run_all.py")

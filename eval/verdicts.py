@@ -1,4 +1,4 @@
-"""Verdicts: named checks with thresholds, the JSON file that keeps them beside the curves, and how it is read and printed."""
+"""Verdicts: named checks with thresholds, and the JSON file that has them together with the curves."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ _COMPARISONS = {"is at least": operator.ge, "is at most": operator.le, "is above
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison of a verdict. name: what is measured and how it is compared; value: None if nothing could be measured."""
+    """One comparison. name: what is measured and how it is compared; value: None if it could not be measured."""
 
     name: str
     value: float | None
@@ -31,14 +31,14 @@ def check(measured: str, comparison: str, threshold: float, value: float | None)
 
 @dataclass(frozen=True)
 class Finding:
-    """What the score of a claim returns: its checks, and what its figure needs, as plain JSON types (curves or a table)."""
+    """What the score of a claim returns: its checks, and the data of its figure in JSON types (curves or a table)."""
 
     checks: list[Check]
     content: dict[str, Any]
 
 
 def curves_of(runs: Sequence[Run], splits: Iterable[str], *metrics: str) -> dict[str, dict[str, dict[str, list[Any]]]]:
-    """Seed -> split -> the steps and these metrics of its curve, for runs of different seeds."""
+    """Seed -> split -> steps and metrics of its curve, for runs of different seeds."""
     splits = list(splits)
     return {str(run.seed): {split: run.curve(split).columns(*metrics) for split in splits} for run in runs}
 
@@ -47,8 +47,7 @@ def result(claim: str, scale: str, runs: Sequence[Run], finding: Finding, misses
     """The verdict that is written to a file.
 
     fingerprint: of the recipes of all runs, the data version and the rows. data_digest: dataset fingerprint -> digest of its
-    rows. seconds: sum over runs. explanation: why the failed checks failed; `misses` gives the known reasons, by a piece of
-    the name of a check.
+    rows. seconds: sum over runs. explanation: why checks failed, from `misses` (see claims.Claim).
     """
     failed = [item.name for item in finding.checks if not item.passed]
     recipes = sorted(json.dumps({k: v for k, v in run.recipe.items() if k != "source"}, sort_keys=True) for run in runs)
@@ -76,12 +75,12 @@ def result(claim: str, scale: str, runs: Sequence[Run], finding: Finding, misses
 
 def explanation(failed: Iterable[str], misses: Mapping[str, str]) -> str:
     """Why the checks with these names failed, each reason once."""
-    reasons = (next((why for piece, why in misses.items() if piece in name), f"Not passed: {name}.") for name in failed)
+    reasons = (next((why for text, why in misses.items() if text in name), f"Not passed: {name}.") for name in failed)
     return " ".join(dict.fromkeys(reasons))
 
 
 def json_text(verdict: Mapping[str, Any]) -> str:
-    """JSON with one key per line, so that people can read it and git can compare it."""
+    """JSON with one top-level key per line, for readable diffs."""
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in verdict.items()) + "\n}\n"
 
 
@@ -89,7 +88,7 @@ def read_verdict(path: Path) -> dict[str, Any]:
     """Read a verdict that an analysis has written.
 
     Raises:
-        ValueError: if the file does not exist or holds something else.
+        ValueError: if the file does not exist or is not a verdict.
     """
     if not path.is_file():
         raise ValueError(f"verdict is {str(path)!r}, which is no file; it must be one that an analysis has written")

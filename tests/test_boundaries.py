@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bio_facts.files import ASSETS
+
 ROOT = Path(__file__).parent.parent
 HEAVY = {
     *("torch", "transformers", "tokenizers", "accelerate", "sentencepiece", "evaluate", "matplotlib", "safetensors"),
@@ -37,12 +39,16 @@ MODULES = sorted((ROOT / "bio_facts").rglob("*.py"))
 SCRIPTS = {folder: sorted((ROOT / folder).rglob("*.py")) for folder in SCRIPT_FOLDERS}
 EVERY_MODULE = pytest.mark.parametrize("module", MODULES, ids=[str(file.relative_to(ROOT)) for file in MODULES])
 
+# The folders of the layers have no __init__.py, so pkgutil.walk_packages would find only the modules beside them.
+NAMES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for file in MODULES
+    if file.stem != "__init__" and file.relative_to(ROOT / "bio_facts").as_posix() not in FOR_LIBRARIES
+}
 IMPORT_ALL = f"""
-import importlib, pkgutil
-import bio_facts
-for module in pkgutil.walk_packages(bio_facts.__path__, "bio_facts."):
-    if module.name not in {[f"bio_facts.{name.removesuffix('.py').replace('/', '.')}" for name in FOR_LIBRARIES]}:
-        importlib.import_module(module.name)
+import importlib
+for name in {sorted(NAMES)}:
+    importlib.import_module(name)
 """
 WHAT_TRAINING_NEEDS = """
 import bio_facts
@@ -132,9 +138,8 @@ def test_load_dataset_is_there_when_asked_for() -> None:
 
 def test_no_public_name_hides_a_module() -> None:
     """`import bio_facts.generate.splits; bio_facts.generate.splits.draw` must work, whatever the package exports."""
-    names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in MODULES if file.stem != "__init__"]
-    names = [name for name in names if name.removeprefix("bio_facts.").replace(".", "/") + ".py" not in FOR_LIBRARIES]
-    program = "import sys\n" + "".join(f"import {name}\nassert {name} is sys.modules[{name!r}], {name!r}\n" for name in names)
+    checks = [f"import {name}\nassert {name} is sys.modules[{name!r}], {name!r}\n" for name in sorted(NAMES)]
+    program = "import sys\n" + "".join(checks)
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
@@ -279,12 +284,15 @@ def test_import_of_another_outer_folder_would_be_noticed(folder: str, source: st
     assert imports_of_others(folder, source)
 
 
-def test_wheel_holds_the_package_and_the_card() -> None:
+def test_wheel_is_told_to_hold_the_package_and_its_assets() -> None:
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
-    card = {"dataset_card.md": "bio_facts/data/dataset_card.md"}
-    assert build == {"targets": {"wheel": {"packages": ["bio_facts"], "force-include": card}}}
-    assert (ROOT / "dataset_card.md").is_file()
-    assert not (ROOT / "bio_facts" / "data" / "dataset_card.md").exists()  # one copy in the repository
+    assets = build["targets"]["wheel"].pop("force-include")
+    assert build == {"targets": {"wheel": {"packages": ["bio_facts"]}}}
+    assert {Path(path).relative_to("bio_facts/assets").parts[0] for path in assets.values()} == set(ASSETS)
+    for source, path in assets.items():
+        name, *rest = Path(path).relative_to("bio_facts/assets").parts
+        assert Path(source) == Path(ASSETS[name], *rest)
+    assert not (ROOT / "bio_facts" / "assets").exists()  # one copy in the repository
 
 
 def test_libraries_of_table_modules_are_declared() -> None:

@@ -1,6 +1,5 @@
 import json
 import math
-import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ import yaml
 from conftest import ROOT
 from huggingface_hub import DatasetCard
 
+from bio_facts import files
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.config import CONFIGS, DATA_VERSION, Config, TemplatesConfig
-from bio_facts.publish import card
 from bio_facts.publish.build import build
 from bio_facts.publish.card import render_card
 from bio_facts.publish.manifest import specification
@@ -198,16 +197,11 @@ def test_card_of_every_named_config_can_be_made() -> None:
 
 
 def test_card_in_the_wheel_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "dataset_card.md").write_text(
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "dataset_card.md").write_text(
         "---\nlicense: mit\n---\nFrom the wheel.\n<!-- parameters -->\n<!-- built configs -->\n"
     )
-    monkeypatch.setattr(card, "DATA", tmp_path)
+    monkeypatch.setattr(files, "_PACKAGE", tmp_path)
     packaged = card_of("templates")
     assert packaged.text.strip().startswith("From the wheel.")
     assert packaged.data.license == "mit"
-
-
-def test_wheel_includes_the_card() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert included == {"dataset_card.md": "bio_facts/data/dataset_card.md"}

@@ -222,7 +222,7 @@ def test_version_names_package_and_data(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == f"bio-facts {bio_facts.__version__}, data {bio_facts.DATA_VERSION}\n"
 
 
-@pytest.mark.parametrize("command", ["configs", "sample", "build", "verify", "push", "order"])
+@pytest.mark.parametrize("command", ["configs", "sample", "build", "verify", "push", "order", "score"])
 def test_help_of_every_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])
@@ -230,7 +230,7 @@ def test_help_of_every_command_has_an_example(command: str, capsys: pytest.Captu
     assert f"\n  bio-facts {command}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["sample", "build", "order"])
+@pytest.mark.parametrize("command", ["sample", "build", "order", "score"])
 def test_every_parameter_of_every_config_is_a_flag(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
@@ -318,6 +318,12 @@ KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, popu
             "order templates --batch-size 8 --output-file x.csv",
             "config is 'templates', which has no biographies; it must be a config such as 'n64k'",
         ),
+        ("score", "the following arguments are required: MODEL"),
+        ("score x --dataset n2k", "config is 'n2k'; it must be one of 114 such as "),
+        ("score x --dataset templates", "dataset is 'templates', which has no biographies; it must be a config such as 'n64k'"),
+        ("score x --splits test", "split is 'test'; it must be one of "),
+        ("score x --num-rows 16001", "num_rows is 16,001; split validation has 16,000"),
+        ("score x --output-file y/z.json", "output_file is 'y/z.json', but there is no folder "),
         ("smaple n1k", "invalid choice: 'smaple' (choose from"),
         ("", "the following arguments are required: COMMAND"),
     ],

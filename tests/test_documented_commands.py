@@ -300,7 +300,7 @@ def test_command_is_one_that_the_script_reads(source: str, command: str, monkeyp
 @pytest.mark.parametrize(("source", "command"), [one for one in COMMANDS if one[1].startswith("bio-facts ")])
 def test_command_of_bio_facts_is_one_that_it_reads(source: str, command: str) -> None:
     arguments = build_parser().parse_args(shlex.split(command.replace("<you>", "you"))[1:])
-    configs = getattr(arguments, "config", [])
+    configs = getattr(arguments, "config", getattr(arguments, "dataset", []))
     for name in [configs] if isinstance(configs, str) else configs:
         assert "*" in name or get_config(name)
 

@@ -21,6 +21,7 @@ from packaging.version import Version
 from written_runs import write_run
 
 import bio_facts
+from bio_facts.files import ASSETS, asset
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT, GROUPS = PYPROJECT["project"], PYPROJECT["dependency-groups"]
@@ -319,8 +320,9 @@ def test_function_without_its_package_names_the_extra(package: str, program: str
         ),
         ("torch", "train/run_all.py", ["--scale", "smoke", "--claims", "hallucination", "--output_dir", "{tmp}/all"], "train"),
         ("tokenizers", "train/train_tokenizer.py", ["--output_file", "{tmp}/tokenizer.json"], "train"),
+        ("torch", "bio_facts/cli.py", ["score", "{tmp}", "--dataset", "n1k"], "eval"),
+        ("transformers", "bio_facts/cli.py", ["score", "{tmp}", "--dataset", "n1k"], "eval"),
         ("torch", "eval/score_model.py", ["{tmp}", "--dataset", "n1k"], "eval"),
-        ("transformers", "eval/score_model.py", ["{tmp}", "--dataset", "n1k"], "eval"),
         ("torch", "eval/make_example.py", ["{tmp}"], "eval"),
         ("jinja2", "eval/report.py", ["--output-file", "{tmp}/report.html"], "train"),
         ("transformers", "eval/lm_eval/tokens_apart.py", ["bio_facts"], "train"),
@@ -391,13 +393,60 @@ def test_every_block_that_needs_an_extra_imports_what_the_extra_provides() -> No
 # The wheel
 
 
-def test_wheel_has_the_package_its_data_the_card_and_py_typed(tmp_path: Path) -> None:
-    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+def files_below(path: Path) -> dict[str, bytes]:
+    """Relative path -> content of a file, or of all files of a folder."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return {str(file.relative_to(path)): file.read_bytes() for file in files if "__pycache__" not in file.parts}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (path,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("wheel")), versions=["standard"])
+    return Path(path)
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which the wheel is installed. Read only."""
+    folder = tmp_path_factory.mktemp("installed")
     with zipfile.ZipFile(wheel) as opened:
-        names = set(opened.namelist())
-        metadata = opened.read(next(name for name in names if name.endswith(".dist-info/METADATA"))).decode()
-    package = {str(path.relative_to(ROOT)) for path in ROOT.glob("bio_facts/**/*") if path.is_file()}
-    package = {name for name in package if "__pycache__" not in name}
-    assert {name for name in names if ".dist-info/" not in name} == package | {"bio_facts/data/dataset_card.md"}
-    assert "bio_facts/py.typed" in names
-    assert set(re.findall(r"^Provides-Extra: (.+)$", metadata, flags=re.MULTILINE)) == set(PROJECT["optional-dependencies"])
+        opened.extractall(folder)
+    return folder
+
+
+def test_wheel_has_the_package_its_data_assets_and_py_typed(installed: Path) -> None:
+    assert {path.name for path in installed.iterdir()} == {"bio_facts", f"bio_facts-{bio_facts.__version__}.dist-info"}
+    names = {name for name in files_below(installed / "bio_facts") if not name.startswith("assets/")}
+    assert names == set(files_below(ROOT / "bio_facts"))
+    assert "py.typed" in names
+    assert {path.name for path in (installed / "bio_facts" / "assets").iterdir()} == set(ASSETS)
+    (metadata,) = installed.glob("*.dist-info/METADATA")
+    extras = re.findall(r"^Provides-Extra: (.+)$", metadata.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert set(extras) == set(PROJECT["optional-dependencies"])
+
+
+def test_wheel_is_small(wheel: Path) -> None:
+    """The committed results and pictures, almost two megabytes, are not in it."""
+    assert wheel.stat().st_size < 350_000
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_asset_is_found_in_an_installed_wheel_and_in_a_clone(name: str, installed: Path) -> None:
+    program = f"from bio_facts.files import asset; print(asset({name!r}))"
+    places = {}
+    for root in (installed, ROOT):  # an editable install puts the clone on the path, too
+        environment = SCRIPT_ENVIRONMENT | {"PYTHONPATH": str(root)}
+        result = subprocess.run(
+            [sys.executable, "-c", program], cwd=installed.parent, env=environment, capture_output=True, text=True, check=True
+        )
+        places[root] = Path(result.stdout.strip())
+    assert places == {installed: installed / "bio_facts" / "assets" / name, ROOT: ROOT / ASSETS[name]}
+    in_clone = files_below(places[ROOT])
+    assert in_clone
+    in_clone.pop("page.png", None)  # a picture for README.md
+    assert files_below(places[installed]) == in_clone
+
+
+def test_unknown_asset_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^asset is 'results'; it must be one of dataset_card\.md, recipes, "):
+        asset("results")

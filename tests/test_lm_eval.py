@@ -345,7 +345,7 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
     path = tmp_path / "nowhere"
     assert error(data=str(path)) == (
         f"data is {str(path)!r}, and there is no folder {path}; it must be a folder that bio-facts build wrote, or the id of a "
-        "data set on the Hub that bio-facts push filled"
+        "dataset on the Hub that bio-facts push filled"
     )
 
 

@@ -1,7 +1,8 @@
-"""eval/score_model.py, on a model that the smoke recipe trained."""
+"""bio-facts score, on a model that the smoke recipe trained."""
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ CONFIG = CONFIGS["n1k"].replace(num_individuals=20, pool_sizes=POOLS)
 FLAGS = ["--num-individuals", 20, "--pool-sizes", ",".join(f"{pool}={size}" for pool, size in POOLS.items())]
 
 
+def run_score(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return run_script("bio_facts/cli.py", "score", *arguments)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(smoke_run: Path) -> Path:
     return smoke_run / "checkpoint-30"
@@ -30,8 +35,7 @@ def checkpoint(smoke_run: Path) -> Path:
 def scored(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any]]:
     """What is printed, and what is in the file."""
     file = tmp_path_factory.mktemp("scores") / "scores.json"
-    result = run_script(
-        "eval/score_model.py",
+    result = run_score(
         checkpoint,
         "--dataset",
         "n1k",
@@ -90,7 +94,7 @@ def test_no_knowledge_loss_is_that_of_each_split(
     file = tmp_path / "scores.json"
     parameters = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)]
     arguments = ["--dataset", config, *parameters, "--splits", *losses, "--num-rows", 2, "--output-file", file]
-    result = run_script("eval/score_model.py", checkpoint, *arguments)
+    result = run_score(checkpoint, *arguments)
     assert result.returncode == 0, result.stderr
     written = json.loads(file.read_text())
     assert "no_knowledge_loss" not in written
@@ -103,11 +107,21 @@ def test_no_knowledge_loss_is_that_of_each_split(
         assert sum(by_attribute) / len(by_attribute) == pytest.approx(numbers["no_knowledge_loss"])
 
 
+def test_script_of_the_clone_is_the_command(scored: tuple[str, dict[str, Any]], checkpoint: Path, tmp_path: Path) -> None:
+    file = tmp_path / "scores.json"
+    arguments = [checkpoint, "--dataset", "n1k", *FLAGS, "--num-rows", 30, "--batch-size", 7]
+    result = run_script("eval/score_model.py", *arguments, "--output-file", file)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[:-1] == scored[0].splitlines()[:-1]
+    assert json.loads(file.read_text()) == scored[1]
+    assert_refused(run_script("eval/score_model.py", *arguments, "--output-file", file), "output_file is", "exists")
+
+
 def score_damaged(checkpoint: Path, folder: Path, damage: Callable[[Path], object], *arguments: object) -> Any:
     """The command on a copy of the model that `damage` has changed."""
     shutil.copytree(checkpoint, folder)
     damage(folder)
-    return run_script("eval/score_model.py", folder, "--dataset", "n1k", "--num-rows", 2, *arguments)
+    return run_score(folder, "--dataset", "n1k", "--num-rows", 2, *arguments)
 
 
 def change_weights(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
@@ -177,14 +191,12 @@ def test_weights_that_are_not_used_are_named_and_the_rest_is_scored(checkpoint: 
     assert result.returncode == 0
     expected = f"model is '{tmp_path}/model', which has weights that a GPTNeoXForCausalLM does not use: score.weight"
     assert result.stderr.splitlines() == [expected]
-    whole = run_script("eval/score_model.py", checkpoint, "--dataset", "n1k", "--num-rows", 2, "--splits", "unseen")
+    whole = run_score(checkpoint, "--dataset", "n1k", "--num-rows", 2, "--splits", "unseen")
     assert result.stdout == whole.stdout
 
 
 def test_tokenizer_may_be_another(checkpoint: Path) -> None:
-    result = run_script(
-        "eval/score_model.py", checkpoint, "--tokenizer", checkpoint, "--dataset", "n1k", "--splits", "unseen", "--num-rows", 2
-    )
+    result = run_score(checkpoint, "--tokenizer", checkpoint, "--dataset", "n1k", "--splits", "unseen", "--num-rows", 2)
     assert result.returncode == 0, result.stderr
     assert "unseen: 2 biographies, 12 values; tokenized otherwise than by pieces: 0 biographies" in result.stdout
 
@@ -212,4 +224,4 @@ def test_tokenizer_may_be_another(checkpoint: Path) -> None:
 )
 def test_bad_arguments_are_refused(checkpoint: Path, arguments: list[str], fragments: list[str]) -> None:
     given = [checkpoint if word == "MODEL" else word for word in arguments]
-    assert_refused(run_script("eval/score_model.py", *given), *fragments)
+    assert_refused(run_score(*given), *fragments)

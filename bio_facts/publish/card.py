@@ -1,15 +1,14 @@
 """The dataset card of an export: dataset_card.md, with its YAML, parameters and table of configs filled in."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bio_facts.files import asset
 from bio_facts.generate.config import BaseConfig, Config, all_settings, config_from
-from bio_facts.generate.pools import DATA, full_pool_sizes
+from bio_facts.generate.pools import full_pool_sizes
 from bio_facts.measure.baseline import split_no_knowledge_loss
 
-_FILE = "dataset_card.md"  # in the wheel below bio_facts/data, in the repository at its root
 _CONFIGS_MARK = "<!-- built configs -->"
 _PARAMETERS_MARK = "<!-- parameters -->"
 _DEFAULT_CONFIG = "n64k"
@@ -27,9 +26,7 @@ _SIZE_CATEGORIES = (
 
 def render_card(manifest: dict[str, Any]) -> str:
     """README.md of the export with this manifest."""
-    in_wheel = DATA / _FILE
-    text = (in_wheel if in_wheel.is_file() else Path(__file__).parent.parent.parent / _FILE).read_text(encoding="utf-8")
-    _, front_matter, body = text.split("---\n", 2)
+    _, front_matter, body = asset("dataset_card.md").read_text(encoding="utf-8").split("---\n", 2)
     configs = manifest["configs"]
     total = sum(split["num_rows"] for entry in configs.values() for split in entry["splits"].values())
     metadata = yaml.safe_load(front_matter) | {

@@ -22,15 +22,15 @@ from verdicts import Finding, check, curves_of
 
 MIN_START_ACCURACY = 0.9  # on the pairs of pre-training, before fine-tuning
 FALL = 0.2  # of that accuracy, with the most new pairs
-EARLY = 0.1  # share of fine-tuning within which ...
-MIN_EARLY_SHARE = 0.5  # ... so much of the rise of the old pairs' loss has happened, with the most new pairs
+EARLY = 0.1  # share of fine-tuning that counts as early
+MIN_EARLY_SHARE = 0.5  # share of the rise of the old pairs' loss that is early, with the most new pairs
 
 
 def score(runs: Sequence[Run]) -> Finding:
     """Checks of means over seeds.
 
     Raises:
-        ValueError: if a run is not of the memory, or all have as many new pairs.
+        ValueError: if a run is not of the memory, or all runs have the same number of new pairs.
     """
     for run in runs:
         if "num_new_pairs" not in run.recipe:
@@ -83,7 +83,7 @@ def _row(number: int, members: list[Run]) -> dict[str, Any]:
 
 
 def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Loss on old pairs, and accuracy on old and new ones, over steps; a color for each number of new pairs."""
+    """Loss on old pairs and accuracy on old and new pairs over steps; a color for each number of new pairs."""
     figure, (loss, accuracy) = new_figure(2, "A key-value memory taught new pairs")
     for color, (number, seeds) in with_colors(verdict["curves"].items()):
         (curves,) = seeds.values()
@@ -105,8 +105,8 @@ CLAIM = Claim(
     name="associative_memory",
     title="A key-value memory forgets old pairs when it learns new ones",
     paper=(
-        "A perceptron with one hidden layer of ReLU units, used as a key-value memory, shows the same picture as "
-        "fine-tuning on new people (App. F.4)."
+        "A perceptron with one hidden layer of ReLU units, used as a key-value memory, behaves like a language model that "
+        "is fine-tuned on new individuals (App. F.4)."
     ),
     takes="Takes runs of train/train_memory.py with different numbers of new pairs.",
     score=score,

@@ -25,8 +25,8 @@ from verdicts import Finding, check
 
 Arm = tuple[int, int]  # start_step, reference_step
 
-LOSS_FACTOR = 0.9  # of the no-knowledge loss, reached with post-plateau patterns ...
-MAX_SHARE_OF_PLATEAU = 1.0  # ... before a normal run's plateau_end
+LOSS_FACTOR = 0.9  # of the no-knowledge loss, which runs with post-plateau patterns reach ...
+MAX_SHARE_OF_PLATEAU = 1.0  # ... before this share of a normal run's plateau_end
 NUM_SIGNATURE_BIOGRAPHIES = 100
 
 
@@ -34,8 +34,8 @@ def score(runs: Sequence[Run]) -> Finding:
     """Checks of all seeds together.
 
     Raises:
-        ValueError: if a run is not patched, its reference is not there, or there are no patterns of an untrained, a phase-1 and
-            a post-plateau model.
+        ValueError: if a run is not patched, its reference is missing, or no runs have the patterns of an untrained, a phase-1
+            or a post-plateau model.
     """
     references = {run.seed: reference_of(run) for run in runs}
     check_alike(runs, "attention", "source", "stop_below")
@@ -86,10 +86,10 @@ def score(runs: Sequence[Run]) -> Finding:
 
 
 def reference_of(run: Run) -> Run:
-    """The run whose attention patterns a run was given.
+    """The run whose attention patterns a run uses.
 
     Raises:
-        ValueError: if it was given none, or the reference is not where it was, or of another seed.
+        ValueError: if it uses none, or the reference has been moved or has another seed.
     """
     if not run.recipe.get("attention"):
         raise ValueError(f"run {run.folder} was given no attention patterns; it must be a run of a recipe with attention")
@@ -102,7 +102,7 @@ def reference_of(run: Run) -> Run:
 
 
 def _compared(kind: str, arms: Mapping[Arm, Sequence[Run]], kinds: Mapping[Arm, str]) -> list[Arm]:
-    """The arms from step 0 with such patterns that have all seeds; those of fewer seeds are for the picture."""
+    """The arms from step 0 with patterns of this kind that have all seeds; arms that lack seeds are only plotted."""
     compared = [arm for arm in complete_groups(arms) if arm[0] == 0 and kinds[arm] == kind]
     if not compared:
         given = [f"step {arm[1]} ({kinds[arm]}, seeds {[run.seed for run in members]})" for arm, members in arms.items()]
@@ -114,7 +114,7 @@ def _compared(kind: str, arms: Mapping[Arm, Sequence[Run]], kinds: Mapping[Arm, 
 
 
 def _kind(reference_step: int, ends: Sequence[tuple[int | None, int | None]]) -> str:
-    """Which phase a reference model is from, in all seeds; the plateau where seeds differ."""
+    """The phase that a reference model is from in all seeds; "plateau" if seeds differ."""
     if reference_step == 0:
         return "untrained"
     if any(None in pair for pair in ends):
@@ -138,7 +138,7 @@ def _reach(run: Run) -> int | None:
 
 
 def signatures_of(run: Run) -> dict[str, dict[str, list[float]]]:
-    """Step -> attention signatures of the model that a run kept there, by layer, on validation biographies."""
+    """Step -> attention signatures by layer of the model that a run kept at this step, on validation biographies."""
     data = config_from(Config.table, run.data)
     assert isinstance(data, Config)
     biographies = draw(data, "validation", range(NUM_SIGNATURE_BIOGRAPHIES))
@@ -159,14 +159,14 @@ def signatures_of(run: Run) -> dict[str, dict[str, list[float]]]:
 
 
 def _change(signatures: dict[str, dict[str, list[float]]], phase1: int, plateau: int) -> dict[str, float]:
-    """Signatures at the kept model nearest to the plateau's end minus those nearest to that of phase 1, mean over layers."""
+    """Signatures of the kept model nearest to plateau_end minus those of the one nearest to phase1_end, mean over layers."""
     steps = [int(step) for step in signatures]
     before, after = (signatures[str(min(steps, key=lambda step: abs(step - end)))] for end in (phase1, plateau))
     return {key: float(np.mean(after[key]) - np.mean(before[key])) for key in before}
 
 
 def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Loss with patched attention beside the reference's; attention from value to name and to text by layer over steps."""
+    """Loss with patched attention and of the reference; attention from value to name and to text, by layer, over steps."""
     figure, (loss, attention) = new_figure(2, "With the attention patterns of a model that knows, the plateau is short")
     seed = str(verdict["seeds"][0])
     phase1, plateau = verdict["phase_ends"][seed]
@@ -218,11 +218,11 @@ CLAIM = Claim(
     name="attention_patching",
     title="The attention patterns that recall needs form during the plateau",
     paper=(
-        "Given the attention patterns of a model after its plateau, a model trained from scratch has no plateau; the "
-        "patterns of very early models are worse than those of an untrained one. Attention from where a value is predicted "
-        "to the name rises through the plateau, to the text it falls (Fig. 3, App. D.2)."
+        "A model that is trained from scratch with the attention patterns of a model after its plateau has no plateau. The "
+        "patterns of very early models are worse than those of an untrained model. At the position where a value is "
+        "predicted, attention to the name rises during the plateau, and attention to the other text falls (Fig. 3, App. D.2)."
     ),
-    takes="Takes runs with given attention patterns; the reference runs are found by their recipes' source.",
+    takes="Takes runs with the recipe key attention; the `source` of each recipe names its reference run.",
     score=score,
     plot=plot,
 )

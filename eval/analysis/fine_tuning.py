@@ -15,21 +15,21 @@ from claims import Claim, run_analysis
 from figures import BLACK, label_axes, new_figure, save_figure, with_colors
 from verdicts import Finding, check, curves_of
 
-FALL = 0.2  # of accuracy on people of pre-training
-MAX_SHARE = 0.1  # of fine-tuning, within which it has fallen so far
-MAX_NEW_ACCURACY = 0.3  # on the new people, at that evaluation
+FALL = 0.2  # of accuracy on individuals of pre-training
+MAX_SHARE = 0.1  # of fine-tuning, until that fall
+MAX_NEW_ACCURACY = 0.3  # on the new individuals, at that evaluation
 SPLITS = {"pretrain_validation": "people of pre-training", "validation": "new people", "unseen": "people never seen"}
 
 
 def fall(run: Run) -> tuple[int | None, float | None]:
-    """First evaluated step at which accuracy on old people has fallen by FALL, and accuracy on the new ones then."""
+    """First evaluated step at which accuracy on old individuals has fallen by FALL, and accuracy on new ones at that step."""
     before, new = run.curve("pretrain_validation"), run.curve("validation")
     index = before.index_of_fall("attribute_accuracy", FALL)
     return (None, None) if index is None else (before["step"][index], new["attribute_accuracy"][index])
 
 
 def check_fine_tuning(runs: Sequence[Run]) -> None:
-    """ValueError unless all runs fine-tune a model on new people."""
+    """ValueError unless all runs fine-tune a model on new individuals."""
     for run in runs:
         if run.data["distribution"] != "fine_tuning" or run.recipe["source"] is None:
             raise ValueError(
@@ -39,7 +39,7 @@ def check_fine_tuning(runs: Sequence[Run]) -> None:
 
 
 def score(runs: Sequence[Run]) -> Finding:
-    """Checks for each number of new people: the latest fall and the highest new accuracy of all seeds."""
+    """Checks for each number of new individuals: the latest fall and the highest new accuracy of all seeds."""
     check_fine_tuning(runs)
     check_alike(runs, "source", "dataset", "dataset_parameters.num_fine_tuning_individuals")
     by_number = group_runs(runs, lambda run: int(run.data["num_fine_tuning_individuals"]))
@@ -78,7 +78,7 @@ def curves_by(groups: dict[Any, list[Run]]) -> dict[str, Any]:
 
 
 def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Loss on people of pre-training, and accuracy on them and on new ones; a color for each number of new people."""
+    """Loss on individuals of pre-training, accuracy on them and on new ones; a color for each number of new ones."""
     figure, (loss, accuracy) = new_figure(2, "Fine-tuning on new people: what was known is lost before the new is learned")
     for color, (number, seeds) in with_colors(verdict["curves"].items()):
         for index, curves in enumerate(seeds.values()):
@@ -99,10 +99,10 @@ CLAIM = Claim(
     name="fine_tuning",
     title="Fine-tuning on new individuals destroys old knowledge before it teaches new",
     paper=(
-        "Fine-tuning on 1k to 16k new people, 4k steps at a constant learning rate: the loss on the people of pre-training "
-        "jumps within the first few hundred steps, while knowledge of the new ones comes slowly (Fig. 5, middle)."
+        "Fine-tuning on 1k to 16k new individuals, 4k steps at a constant learning rate: the loss on the individuals of "
+        "pre-training jumps within the first few hundred steps, while the new ones are learned slowly (Fig. 5, middle)."
     ),
-    takes="Takes runs of fine-tuning without replay, on one or several numbers of new people.",
+    takes="Takes runs of fine-tuning without replay, on one or several numbers of new individuals.",
     score=score,
     plot=plot,
 )

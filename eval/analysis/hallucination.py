@@ -17,7 +17,7 @@ from figures import BLUE, GRAY, RED, draw_level, legend_below, new_figure, save_
 from verdicts import Finding, check, curves_of
 
 MIN_UNSEEN_EXCESS = 1.0  # nats per value above pool_no_knowledge_loss, at the end
-RISE_FACTOR = 1.05  # unseen loss has risen once it stays above this share of pool_no_knowledge_loss
+RISE_FACTOR = 1.05  # unseen loss has risen once it stays above this multiple of pool_no_knowledge_loss
 MIN_CONFIDENCE_GAP = 0.1  # mean probability of the top token at value tokens, seen minus unseen, at the end
 
 
@@ -65,7 +65,7 @@ def score(runs: Sequence[Run]) -> Finding:
 
 
 def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Loss and top-token probability over steps, of people seen and unseen, all seeds; the plateau's end marked."""
+    """Loss and top-token probability over steps, on seen and unseen individuals, for all seeds; marks plateau_end."""
     figure, (loss, confidence) = new_figure(
         2, f"Hallucination arrives with knowledge: {verdict['num_individuals']:,} individuals, seeds {verdict['seeds']}"
     )
@@ -99,8 +99,8 @@ CLAIM = Claim(
     name="hallucination",
     title="Hallucination arrives with knowledge",
     paper=(
-        "On people never seen, the loss leaves the no-knowledge loss upwards as the knowledge phase begins: the model "
-        "becomes overconfident about strangers, though less confident than about people it has seen (Fig. 5, left)."
+        "As the knowledge phase begins, the loss on individuals never seen rises above the no-knowledge loss: the model "
+        "becomes overconfident about them, though less confident than about individuals it has seen (Fig. 5, left)."
     ),
     takes="Takes runs of pre-training on uniform data, each judged by itself.",
     score=score,

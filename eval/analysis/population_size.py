@@ -17,10 +17,10 @@ from claims import Claim, run_analysis
 from figures import BLUE, ORANGE, new_figure, save_figure
 from verdicts import Finding, check
 
-MIN_SIZES, MIN_RANGE = 5, 16  # how many populations, and how many times larger the largest is than the smallest
+MIN_SIZES, MIN_RANGE = 5, 16  # number of populations, and the largest relative to the smallest
 MIN_R2 = 0.95
 MIN_EXPONENT, MAX_EXPONENT = 0.5, 1.1
-MAX_SLOPE_OF_EXPOSURES = 0.0  # of log biographies per person at plateau end against log N
+MAX_SLOPE_OF_EXPOSURES = 0.0  # of log biographies per individual at plateau_end against log N
 _BOOTSTRAPS = 2_000
 
 
@@ -47,7 +47,7 @@ def score(runs: Sequence[Run]) -> Finding:
     """Checks of all runs together.
 
     Raises:
-        ValueError: if there are too few populations, they lie too close together, or seeds are missing.
+        ValueError: if there are too few populations, their sizes are too similar, or seeds are missing.
     """
     check_pretraining(runs, "uniform")
     check_alike(runs, "dataset", "dataset_parameters.num_individuals", "eval_every", "num_steps", "save_every")
@@ -96,7 +96,7 @@ def score(runs: Sequence[Run]) -> Finding:
 
 
 def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Plateau end against population size on logarithmic axes, with the fit, and biographies per person at that moment."""
+    """Plateau end against population size on logarithmic axes, with the fit, and biographies per individual at that step."""
     figure, (length, exposures) = new_figure(2, "The plateau lasts longer the more individuals there are")
     sizes = [row["num_individuals"] for row in verdict["table"]]
     for row in verdict["table"]:
@@ -123,7 +123,7 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
     exposures.set_ylim(0)
     for axes in (length, exposures):
         axes.set_xscale("log", base=2)
-        axes.set_xlim(min(sizes) / 1.2, max(sizes) * 1.2)  # also those at which no phase ended
+        axes.set_xlim(min(sizes) / 1.2, max(sizes) * 1.2)  # includes sizes at which no phase ended
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes.set_xlabel("individuals")
     ends = [end for row in verdict["table"] for key in ("plateau_ends", "phase1_ends") for end in row[key] if end]
@@ -138,9 +138,9 @@ CLAIM = Claim(
     title="The plateau lasts longer with more individuals",
     paper=(
         "The plateau's end grows as 0.43 N^0.81 steps of 128 biographies, over populations from 4k to 256k (R2 0.998); the "
-        "number of biographies per person seen until then falls slowly with N (Fig. 2, right)."
+        "number of biographies of each individual until then falls slowly with N (Fig. 2, right)."
     ),
-    takes="Takes runs of pre-training that differ in the number of people and the seed.",
+    takes="Takes runs of pre-training that differ in the number of individuals and the seed.",
     score=score,
     plot=plot,
 )

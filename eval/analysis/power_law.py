@@ -26,7 +26,7 @@ MIN_SHORTENING = 0.15  # of the plateau, against uniform, mean over seeds
 def _arm(run: Run) -> Arm:
     """What runs of several seeds have in common: individuals, steps, alpha, celebrities, weight.
 
-    alpha: 0 for uniform, infinite for celebrities, who are sorted last.
+    alpha: 0 for uniform; infinite for celebrities, so that they are sorted last.
     """
     data, steps = run.data, run.recipe["num_steps"]
     alpha = math.inf if data["distribution"] == "celebrities" else data.get("alpha", 0)
@@ -37,7 +37,7 @@ def score(runs: Sequence[Run]) -> Finding:
     """Checks of all runs together.
 
     Raises:
-        ValueError: if there is no grid of alphas, with a uniform arm, for every number of people and of steps.
+        ValueError: if a number of individuals and of steps lacks a grid of alphas with a uniform arm.
     """
     check_pretraining(runs, "uniform", "power_law", "celebrities")
     check_alike(runs, "dataset", "dataset_parameters", "eval_every", "num_steps", "save_every", "keep_models_at")
@@ -91,12 +91,12 @@ def _row(arm: Arm, members: list[Run]) -> dict[str, Any]:
 
 
 def _plateau(row: dict[str, Any], not_ended: float = math.inf) -> float:
-    """Mean end of the plateau over seeds; one that has not ended counts as `not_ended`."""
+    """Mean plateau_end over seeds; a plateau that has not ended counts as `not_ended`."""
     return float(np.mean([not_ended if end is None else end for end in row["plateau_ends"]]))
 
 
 def _grid(arms: Mapping[Arm, Sequence[Run]], size: int, steps: int) -> list[Arm]:
-    """The arms of a population and a budget that have all seeds, by alpha; those of fewer seeds are for the picture."""
+    """The arms of a population and a budget that have all seeds, by alpha; arms that lack seeds are only plotted."""
     grid = {arm: members for arm, members in arms.items() if arm[:2] == (size, steps) and not math.isinf(arm[2])}
     complete = sorted(complete_groups(grid), key=lambda arm: arm[2])
     alphas = [float(arm[2]) for arm in complete]
@@ -109,7 +109,7 @@ def _grid(arms: Mapping[Arm, Sequence[Run]], size: int, steps: int) -> list[Arm]
 
 
 def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Plateau end and final loss against alpha, means and seeds, for each number of people and budget; celebrities dotted."""
+    """Plateau end and final loss against alpha, means and seeds, for each population and budget; dotted lines: celebrities."""
     figure, (plateau, loss) = new_figure(2, "Plateau and final loss, by how unequally people are seen")
     rows = [row for row in verdict["table"] if row["alpha"] is not None]
     colors = {size: color for color, size in with_colors(sorted({row["num_individuals"] for row in rows}))}
@@ -147,13 +147,13 @@ CLAIM = Claim(
     name="power_law",
     title="Imbalanced data shortens the plateau; too much imbalance hurts",
     paper=(
-        "Of alpha in 0, 0.2, ..., 1, the plateau is shortest at 0.6 to 0.8 for every population; the alpha of the best "
-        "final loss is another one, and grows with the population and with shorter budgets; too high an alpha hurts. A few "
-        "celebrities give a comparable benefit (Fig. 4)."
+        "With alpha from 0 to 1 in steps of 0.2, the plateau is shortest at 0.6 to 0.8 for every population. The alpha of "
+        "the best final loss differs from that: it is higher for larger populations and for shorter budgets. Too high an "
+        "alpha hurts. A few celebrities give a comparable benefit (Fig. 4)."
     ),
     takes=(
         "Takes runs of pre-training on uniform, power-law and celebrities data that differ in the distribution, the number "
-        "of people, the number of steps and the seed."
+        "of individuals, the number of steps and the seed."
     ),
     score=score,
     plot=plot,

@@ -17,10 +17,10 @@ from claims import Claim, run_analysis
 from figures import BLUE, GREEN, RED, label_axes, new_figure, save_figure
 from verdicts import Finding, check, curves_of
 
-EARLY = 0.1  # share of fine-tuning within which new people bring the collapse (fine_tuning)
-MAX_EARLY_FALL = 0.1  # of accuracy on frequent people within it
-FALL = 0.2  # of accuracy on frequent people, at any time
-MIN_GAIN = 0.2  # of accuracy on rare people at the first evaluation with that fall, or at the end if there is none
+EARLY = 0.1  # share of fine-tuning within which new individuals bring the collapse (claim fine_tuning)
+MAX_EARLY_FALL = 0.1  # of accuracy on frequent individuals within that share
+FALL = 0.2  # of accuracy on frequent individuals, at any time
+MIN_GAIN = 0.2  # of accuracy on rare individuals at the first evaluation with that fall, or at the end if there is none
 SPLITS = {"validation_group1": "rare people", "validation_group0": "frequent people", "unseen": "people never seen"}
 
 
@@ -74,7 +74,7 @@ def score(runs: Sequence[Run]) -> Finding:
 
 
 def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Loss and accuracy on rare, frequent and unseen people over steps, a line for each seed."""
+    """Loss and accuracy on rare, frequent and unseen individuals over steps, a line for each seed."""
     figure, (loss, accuracy) = new_figure(2, "Fine-tuning on people who were seen, but rarely")
     for (split, label), color in zip(SPLITS.items(), (GREEN, BLUE, RED), strict=True):
         for index, curves in enumerate(verdict["curves"].values()):
@@ -90,10 +90,10 @@ CLAIM = Claim(
     name="rare_individuals",
     title="Fine-tuning on rare individuals helps them but still erodes the rest",
     paper=(
-        "Fine-tuning on people who were rare in pre-training, but seen, raises what is known of them without the collapse "
-        "that new people bring (App. F.3)."
+        "Fine-tuning on individuals that were rare in pre-training raises accuracy on them without the collapse that new "
+        "individuals bring (App. F.3)."
     ),
-    takes="Takes runs of fine-tuning on the second half of a population whose first half was likelier in pre-training.",
+    takes="Takes runs of fine-tuning on the second half of a population whose first half was more frequent in pre-training.",
     score=score,
     plot=plot,
 )

@@ -19,16 +19,16 @@ from claims import Claim, run_analysis
 from figures import GRAY, PALETTE, label_axes, new_figure, save_figure
 from verdicts import Finding, check
 
-MIN_PEAK_RATIO = 2.0  # early peak of the loss on people of pre-training, against its start
+MIN_PEAK_RATIO = 2.0  # early peak of the loss on individuals of pre-training, relative to its start
 EARLY = 0.5  # share of fine-tuning that counts as early
-MAX_FINAL_RATIO = 0.5  # its final value with replay, against that without
+MAX_FINAL_RATIO = 0.5  # final value of that loss with replay, relative to that without
 
 
 def score(runs: Sequence[Run]) -> Finding:
     """Checks for each replay weight, of means over seeds.
 
     Raises:
-        ValueError: if there are no runs without replay, or none with.
+        ValueError: if there are no runs without replay, or no runs with replay.
     """
     check_fine_tuning(runs)
     check_alike(runs, "source", "dataset", "dataset_parameters.replay_weight")
@@ -68,7 +68,7 @@ def _row(weight: float, members: list[Run]) -> dict[str, Any]:
 
 
 def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Loss on people of pre-training, and accuracy on new ones, over steps; a color for each replay weight."""
+    """Loss on individuals of pre-training, and accuracy on new ones, over steps; a color for each replay weight."""
     figure, (loss, accuracy) = new_figure(2, "Replay softens the loss of old knowledge, in the end more than at the beginning")
     for color, (weight, seeds) in zip((GRAY, *PALETTE), verdict["curves"].items(), strict=False):
         for index, curves in enumerate(seeds.values()):
@@ -86,10 +86,10 @@ CLAIM = Claim(
     name="replay",
     title="Replay reduces forgetting, but less at the start than at the end",
     paper=(
-        "People of pre-training mixed in, each with weight 2 to 1/32 against 1 for a new one: the final loss of old "
-        "knowledge is softened, the initial one is not removed (Fig. 5, right)."
+        "When individuals of pre-training are mixed in, each with a weight of 2 to 1/32 (a new individual has 1), less old "
+        "knowledge is lost in the end, but the loss of knowledge at the start remains (Fig. 5, right)."
     ),
-    takes="Takes runs of fine-tuning on the same new people, with and without people of pre-training mixed in.",
+    takes="Takes runs of fine-tuning on the same new individuals, with and without replay.",
     score=score,
     plot=plot,
 )

@@ -19,15 +19,15 @@ from figures import label_axes, new_figure, save_figure, with_colors
 from verdicts import Finding, check, curves_of
 
 LEVEL = 0.5  # share of the highest accuracy on a group that counts as learned, and below which it counts as forgotten
-MAX_TIME_RATIO = 0.8  # steps until the last group is learned, against those for the first
-MAX_FORGETTING_RATIO = 1.0  # steps until a group is forgotten, against those until it was learned; mean over groups
+MAX_TIME_RATIO = 0.8  # steps until the last group is learned, relative to the first
+MAX_FORGETTING_RATIO = 1.0  # steps until a group is forgotten, relative to steps until it was learned; mean over groups
 
 
 def score(runs: Sequence[Run]) -> Finding:
     """Checks of means over seeds.
 
     Raises:
-        ValueError: if a run is not on groups that all had their turn.
+        ValueError: if a run is not on groups, or did not train on all of them.
     """
     check_alike(runs)
     check_distinct_seeds(runs)
@@ -51,8 +51,13 @@ def score(runs: Sequence[Run]) -> Finding:
     ratio = float(np.mean(learned[:, -1] / learned[:, 0]))
     forgetting = float(np.mean(forgotten / learned[:, :-1]))
     checks = [
-        check("steps until the last group is learned / those for the first", "is at most", MAX_TIME_RATIO, _known(ratio)),
-        check("steps until a group is forgotten / until it was learned", "is below", MAX_FORGETTING_RATIO, _known(forgetting)),
+        check("steps until the last group is learned / those for the first", "is at most", MAX_TIME_RATIO, _none_if_nan(ratio)),
+        check(
+            "steps until a group is forgotten / until it was learned",
+            "is below",
+            MAX_FORGETTING_RATIO,
+            _none_if_nan(forgetting),
+        ),
     ]
     names = [f"validation_group{group}" for group in range(num_groups)]
     content = {
@@ -61,8 +66,8 @@ def score(runs: Sequence[Run]) -> Finding:
         "table": [
             {
                 "group": group,
-                "learned_after": [_known(value) for value in learned[:, group]],
-                "forgotten_after": [_known(value) for value in forgotten[:, group]] if group < num_groups - 1 else None,
+                "learned_after": [_none_if_nan(value) for value in learned[:, group]],
+                "forgotten_after": [_none_if_nan(value) for value in forgotten[:, group]] if group < num_groups - 1 else None,
             }
             for group in range(num_groups)
         ],
@@ -72,7 +77,7 @@ def score(runs: Sequence[Run]) -> Finding:
 
 
 def times(run: Run, group: int, turn: int) -> tuple[int | None, int | None]:
-    """Steps from the start of a group's turn until it is learned, and from its end until it is forgotten; None if it is not."""
+    """Steps from the start of a group's turn until it is learned, and from the end until it is forgotten; None if never."""
     curve = run.curve(f"validation_group{group}")
     points = list(zip(curve["step"], curve["attribute_accuracy"], strict=True))
     start, end = group * turn, (group + 1) * turn
@@ -82,12 +87,12 @@ def times(run: Run, group: int, turn: int) -> tuple[int | None, int | None]:
     return learned, forgotten
 
 
-def _known(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
 def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Accuracy and loss on each group over steps, its turn shaded."""
+    """Accuracy and loss on each group over steps, with the group's turn shaded."""
     figure, (loss, accuracy) = new_figure(2, "Groups one after another: learned ever faster, forgotten faster still")
     seed = str(verdict["seeds"][0])
     for color, (name, curve) in with_colors(verdict["curves"][seed].items()):
@@ -105,8 +110,8 @@ CLAIM = Claim(
     name="sequential_groups",
     title="Groups in sequence are learned ever faster and forgotten faster still",
     paper=(
-        "Groups of people that are presented one after another are learned ever faster: the plateau is that of the first "
-        "group alone. What was known of the group before is forgotten faster than it was learned (App. F.5)."
+        "Groups of individuals that are presented one after another are learned ever faster: only the first group has a "
+        "plateau. The group before is forgotten faster than it was learned (App. F.5)."
     ),
     takes="Takes runs of pre-training on a groups config.",
     score=score,

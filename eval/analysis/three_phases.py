@@ -17,13 +17,13 @@ from claims import Claim, run_analysis
 from figures import BLUE, PHASE_COLORS, RED, draw_level, legend_below, new_figure, save_figure
 from verdicts import Check, Finding, check, curves_of
 
-MAX_ACCURACY_AT_PHASE1_END = 0.05  # statistics are learned without knowing anyone
+MAX_ACCURACY_AT_PHASE1_END = 0.05  # statistics are learned, no individual is known
 MIN_PLATEAU_RATIO = 2.0  # the plateau lasts at least as long as phase 1
 MAX_ACCURACY_ON_PLATEAU = 0.10
 MIN_FINAL_ACCURACY = 0.9  # then the individuals are learned
-MIN_UNSEEN_EXCESS = 1.0  # nats per value above pool_no_knowledge_loss: confidently wrong about strangers
-MAX_EVALUATION_GAP = 25  # steps between evaluations until plateau end at mini scale, so that both ends are resolved
-MAX_EVALUATION_GAP_SHARE = 1 / 64  # of all steps, where that is more: 250 of 16k steps
+MIN_UNSEEN_EXCESS = 1.0  # nats per value above pool_no_knowledge_loss: confidently wrong about unseen individuals
+MAX_EVALUATION_GAP = 25  # steps between evaluations until plateau_end, so that both ends are resolved; ...
+MAX_EVALUATION_GAP_SHARE = 1 / 64  # ... in long runs this share of all steps: 250 of 16k
 
 
 def score(runs: Sequence[Run]) -> Finding:
@@ -75,7 +75,7 @@ def score_run(run: Run) -> list[Check]:
 
 
 def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Loss and accuracy over steps with the no-knowledge line, the three phases shaded, unseen individuals dashed."""
+    """Loss and accuracy over steps with the no-knowledge loss; the three phases are shaded, unseen individuals dashed."""
     seed = str(verdict["seeds"][0])
     curves, (phase1, plateau) = verdict["curves"][seed], verdict["phase_ends"][seed]
     validation, unseen = curves["validation"], curves["unseen"]
@@ -111,9 +111,9 @@ CLAIM = Claim(
     name="three_phases",
     title="Language models learn facts in three phases",
     paper=(
-        "Statistics of the values are learned first, within a few hundred steps; then the loss stands still at the "
-        "no-knowledge loss, with an accuracy near zero; then the individuals are learned, and accuracy rises towards 1 "
-        "(Fig. 2, 64k people)."
+        "Statistics of the values are learned first, within a few hundred steps. Then the loss stays at the no-knowledge "
+        "loss, with an accuracy near zero. Then the individuals are learned, and accuracy rises towards 1 (Fig. 2, 64k "
+        "individuals)."
     ),
     takes="Takes runs of pre-training on uniform data, each judged by itself; the figure shows the first.",
     score=score,

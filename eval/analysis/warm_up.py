@@ -19,14 +19,14 @@ from figures import BLUE, GRAY, RED, new_figure, save_figure
 from verdicts import Finding, check
 
 MIN_GAIN = 0.1  # of final accuracy, over the best fixed distribution, at equal steps
-MIN_GAIN_OVER_CONTROL = 0.0  # over the fewer-people control, whose accuracy is counted over all people
+MIN_GAIN_OVER_CONTROL = 0.0  # over the control with fewer individuals, whose accuracy is counted over all individuals
 
 
 def score(runs: Sequence[Run]) -> Finding:
-    """Checks of all runs together; accuracies are means over seeds. Arms that lack a seed are for the picture.
+    """Checks of all runs together; accuracies are means over seeds. Arms that lack a seed are only plotted.
 
     Raises:
-        ValueError: if there is no warm-up, no fixed distribution or no control of all seeds.
+        ValueError: if no warm-up, no fixed distribution or no control has all seeds.
     """
     check_pretraining(runs, "uniform", "power_law", "celebrities", "warm_up")
     check_alike(runs, "dataset", "dataset_parameters", "keep_models_at", "eval_every", "save_every")
@@ -78,7 +78,9 @@ def _arm(run: Run, num_individuals: int) -> tuple[str, str]:
 
 
 def _row(arm: tuple[str, str], members: list[Run], num_individuals: int) -> dict[str, Any]:
-    share = int(members[0].data["num_individuals"]) / num_individuals  # those whom a control does not know count as wrong
+    share = (
+        int(members[0].data["num_individuals"]) / num_individuals
+    )  # individuals that a control was not trained on count as wrong
     accuracies = [share * run.curve("validation")["attribute_accuracy"][-1] for run in members]
     return {
         "kind": arm[0],
@@ -91,7 +93,7 @@ def _row(arm: tuple[str, str], members: list[Run], num_individuals: int) -> dict
 
 
 def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Final accuracy of every arm, a dot for each seed (those of one seed are not judged)."""
+    """Final accuracy of every arm, with a dot for each seed."""
     figure, (axes,) = new_figure(
         1, f"A warm-up on a few of {verdict['num_individuals']:,} people, {verdict['num_steps']:,} steps in all"
     )
@@ -111,13 +113,13 @@ CLAIM = Claim(
     name="warm_up",
     title="A warm-up on few individuals beats fixed distributions on a short budget",
     paper=(
-        "Uniform on a subset of people for a few epochs, then uniform on all, beats every fixed distribution when the "
-        "budget is short: with 64k people and 8k steps accuracy goes from about a third to about 98 % (8k people for 1.5k "
-        "steps). A uniform run on fewer people does not explain it (Fig. 4, right)."
+        "Uniform sampling of a subset of individuals for a few epochs, then of all, beats every fixed distribution when the "
+        "budget is short: with 64k individuals and 8k steps, accuracy rises from about a third to about 98 % (with 8k "
+        "individuals for the first 1.5k steps). A uniform run on fewer individuals does not explain it (Fig. 4, right)."
     ),
     takes=(
-        "Takes runs of pre-training of equal length: warm-ups, fixed distributions of the same people, and, as a control, "
-        "uniform runs on fewer people."
+        "Takes runs of pre-training of equal length: warm-ups, fixed distributions of the same individuals, and, as a "
+        "control, uniform runs on fewer individuals."
     ),
     score=score,
     plot=plot,

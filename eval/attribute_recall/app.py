@@ -1,9 +1,9 @@
-"""One page to look at attribute_recall: paste or upload scores, see the numbers, a chart, and biographies token by token.
+"""A page for attribute_recall: paste or upload scores, and see metrics, charts, and biographies token by token.
 
-  python app.py                            # http://127.0.0.1:7860; from any folder, bio_facts need not be installed
+  python app.py                            # http://127.0.0.1:7860; works from any folder, without bio_facts
   GRADIO_SERVER_PORT=8000 python app.py
 
-Everything that the page shows of the scores is HTML made here, by functions that take plain values and escape all text.
+The HTML that shows the scores is made here, by functions that take plain values and escape all text.
 """
 
 import json
@@ -20,7 +20,7 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 if missing := [name for name in ("evaluate", "gradio") if find_spec(name) is None]:
-    # Said here, and not by bio_facts.checks: the page needs no bio_facts.
+    # Not with bio_facts.checks.needs: the page must run without bio_facts.
     print(
         f'app.py: error: the page needs {" and ".join(missing)}: pip install "bio-facts[eval]", or what README.md names',
         file=sys.stderr,
@@ -34,7 +34,8 @@ HERE = Path(__file__).resolve().parent
 EXAMPLE = (HERE / "example.json").read_text(encoding="utf-8")
 INTRODUCTION = """<h1>Attribute recall</h1>
 <p>How well does a language model recall facts? A value, such as the birthplace in a biography, is one or more tokens. Its loss
-is the sum of theirs, and it is right if each is what the model holds most likely after the true tokens before it.</p>"""
+is the sum of their losses. It is right if each of them is the token that the model finds most likely after the true tokens
+before it.</p>"""
 FORMAT = (
     "An object with the columns predictions (arg-max ids), references (ids), nlls (nats), attribute_ids (0: not in a value), "
     "one list of numbers for each sequence. Optional: tokens, predicted_tokens (strings to show), top_probabilities and "
@@ -65,10 +66,10 @@ Scores = dict[str, Any]
 
 
 def parse(text: str) -> Scores:
-    """Columns and options from JSON, right in shape and kind; what the values may be, the metric checks itself.
+    """Columns and options from JSON. Checks their shapes and types; the metric itself checks the values.
 
     Raises:
-        ValueError: names what is not right, with row and column.
+        ValueError: names what is wrong, with row and column.
     """
     try:
         scores = json.loads(text)
@@ -79,28 +80,28 @@ def parse(text: str) -> Scores:
     for name in scores:
         if name not in COLUMNS | OPTIONS:
             raise ValueError(f"unknown column {name!r}; there can be {', '.join(COLUMNS | OPTIONS)}")
-    wanted = {**REQUIRED, **(DETAILS if set(scores) & {*DETAILS, "auroc_groups"} else {})}
-    for name in [*wanted, *["groups"] * ("auroc_groups" in scores)]:
+    required = {**REQUIRED, **(DETAILS if set(scores) & {*DETAILS, "auroc_groups"} else {})}
+    for name in [*required, *["groups"] * ("auroc_groups" in scores)]:
         if name not in scores:
-            raise ValueError(f"column {name} is missing; these scores must have {', '.join(wanted)}")
+            raise ValueError(f"column {name} is missing; these scores must have {', '.join(required)}")
     _mark_unscored(scores)
     for name, kind in COLUMNS.items():
         if name in scores:
             _check_column(name, scores[name], kind, scores["references"])
     for name, kind in OPTIONS.items():
         value = scores.get(name, kind())
-        parts = list(value.values()) if isinstance(value, dict) else value
-        if not isinstance(value, kind) or not all(_is(part, float if kind is dict else str) for part in parts):
+        items = list(value.values()) if isinstance(value, dict) else value
+        if not isinstance(value, kind) or not all(_is(item, float if kind is dict else str) for item in items):
             raise ValueError(f"{name} is {value!r}; it must be {KINDS[kind]}")
     return scores
 
 
 def _mark_unscored(scores: Scores) -> None:
-    """Say -1 and 0 where a token in no value has null or no finite number, as APIs give for the first: the page shows those."""
+    """Set null, NaN and infinity of tokens in no value to 0, or -1 in predictions: APIs have no number for the first token."""
     ids = scores["attribute_ids"]
     columns = [scores[name] for name in ("predictions", *_NUMBERS) if name in scores]
     if not all(isinstance(rows, list) and all(isinstance(row, list) for row in rows) for rows in [ids, *columns]):
-        return  # which the check of the columns reports
+        return  # _check_column reports it
     for name in _NUMBERS:
         for row, (numbers, of_row) in enumerate(zip(scores.get(name, []), ids, strict=False)):
             for token, (item, attribute_id) in enumerate(zip(numbers, of_row, strict=False)):
@@ -120,15 +121,15 @@ def _check_column(name: str, column: Any, kind: type, references: Any) -> None:
         raise ValueError(f"column {name} is {str(column)[:40]!r}; it must be a list with one item for each sequence")
     if isinstance(references, list) and len(column) != len(references):
         raise ValueError(f"column {name} has {len(column)} rows; references has {len(references)}, and all must have as many")
-    for number, row in enumerate(column):
+    for index, row in enumerate(column):
         if not isinstance(row, str if name == "groups" else list):
-            wanted = "the name of a group" if name == "groups" else "a list with one item for each token"
-            raise ValueError(f"row {number}, column {name}: it is {str(row)[:40]!r}; it must be {wanted}")
+            expected = "the name of a group" if name == "groups" else "a list with one item for each token"
+            raise ValueError(f"row {index}, column {name}: it is {str(row)[:40]!r}; it must be {expected}")
         for token, item in enumerate(row if name != "groups" else ()):
             if not _is(item, kind):
-                raise ValueError(f"row {number}, column {name}: token {token} is {str(item)[:40]!r}; it must be {KINDS[kind]}")
-        if name in STRINGS and len(row) != len(references[number]):
-            raise ValueError(f"row {number}, column {name}: it has {len(row)} tokens; references has {len(references[number])}")
+                raise ValueError(f"row {index}, column {name}: token {token} is {str(item)[:40]!r}; it must be {KINDS[kind]}")
+        if name in STRINGS and len(row) != len(references[index]):
+            raise ValueError(f"row {index}, column {name}: it has {len(row)} tokens; references has {len(references[index])}")
 
 
 def _is(item: Any, kind: type) -> bool:
@@ -139,7 +140,7 @@ def _is(item: Any, kind: type) -> bool:
 
 
 def compute(scores: Scores) -> dict[str, float]:
-    """What the metric beside this file finds: overall, per attribute, and for each group as `seen/attribute_loss`."""
+    """The results of the metric beside this file: overall, per attribute, and for each group as `seen/attribute_loss`."""
     options = {name: scores[name] for name in OPTIONS if name in scores}
     labels = scores.get("groups")
     if set(DETAILS) <= set(scores):
@@ -147,33 +148,34 @@ def compute(scores: Scores) -> dict[str, float]:
         columns["groups"] = labels or ["all"] * len(scores["references"])
         return dict(_load("details").compute(**columns, **options))
     columns = {name: scores[name] for name in REQUIRED}
-    found = dict(_load("default").compute(**columns, **options))
+    results = dict(_load("default").compute(**columns, **options))
     for label in groups_of(scores):
         rows = [k for k, other in enumerate(scores["groups"]) if other == label and any(scores["attribute_ids"][k])]
         if rows:
-            part = _load("default").compute(**{name: [column[k] for k in rows] for name, column in columns.items()}, **options)
-            found |= {f"{label}/{key}": value for key, value in part.items()}
-    return found
+            columns_of_group = {name: [column[k] for k in rows] for name, column in columns.items()}
+            results_of_group = _load("default").compute(**columns_of_group, **options)
+            results |= {f"{label}/{key}": value for key, value in results_of_group.items()}
+    return results
 
 
 def _load(config: str) -> Any:
-    """A metric of its own for each call, for it keeps what it is given; by file, for a Space's folder has another name."""
+    """A new metric for each call, because it keeps its inputs; loaded by file, because a Space's folder has another name."""
     return evaluate.load(str(HERE / "attribute_recall.py"), config, keep_in_memory=True)
 
 
 def attribute_names(scores: Scores) -> list[str]:
-    """The names of the attribute ids 1, 2, ...; the metric's own ones where the scores give none."""
+    """The names of the attribute ids 1, 2, ...; those of the metric if the scores have none."""
     given: list[str] | None = scores.get("attribute_names")
     return given or list(sys.modules[type(_load("default")).__module__].BIO_FACTS_ATTRIBUTES)
 
 
 def groups_of(scores: Scores) -> list[str]:
-    """The names of the groups, in the order in which they come."""
+    """The names of the groups, in order of first appearance."""
     return list(dict.fromkeys(scores.get("groups", [])))
 
 
 def number(value: float | None, metric: str, key: str = "") -> str:
-    """A number for people, and the exact one as the value of its <data> element; a dash where there is none."""
+    """A rounded number, with the exact one as the value of its <data> element; a dash if there is none."""
     if value is None:
         return "<span>-</span>"
     text = "∞" if math.isinf(value) else format(value, METRICS[metric][2]).replace("%", " %")
@@ -181,12 +183,12 @@ def number(value: float | None, metric: str, key: str = "") -> str:
 
 
 def plain(name: str) -> str:
-    """An attribute's name as one would write it, escaped."""
+    """An attribute's name with spaces, escaped."""
     return escape(name.replace("_", " "))
 
 
 def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], label: str) -> str:
-    """Headings with units, and rows of cells of HTML, the first of each a heading; wide ones scroll in their own box."""
+    """A table in a box that scrolls. heads: (heading, unit) of each column; rows: cells of HTML, the first is a heading."""
     head = "".join(f'<th scope="col">{heading}<small>{unit}</small></th>' for heading, unit in heads)
     body = "".join(f'<tr><th scope="row">{first}</th><td>{"</td><td>".join(rest)}</td></tr>' for first, *rest in rows)
     return (
@@ -195,45 +197,43 @@ def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], label
     )
 
 
-def render_numbers(found: Mapping[str, float], names: Sequence[str], groups: Sequence[str]) -> str:
+def render_numbers(results: Mapping[str, float], names: Sequence[str], groups: Sequence[str]) -> str:
     """All metrics: a row for each attribute that has values, then a row for each group."""
     html = ""
-    attributes = [(plain(name), f"{{}}/{name}") for name in names if f"num_values/{name}" in found]
+    attributes = [(plain(name), f"{{}}/{name}") for name in names if f"num_values/{name}" in results]
     for what, rows in (
         ("Attribute", [("all attributes", "{}"), *attributes]),
         ("Group", [(escape(label), f"{label}/{{}}") for label in groups]),
     ):
         keys = {metric: [key.replace("{}", metric) for _, key in rows] for metric in METRICS}
-        shown = [metric for metric in METRICS if any(key in found for key in keys[metric])]
+        shown = [metric for metric in METRICS if any(key in results for key in keys[metric])]
         cells = [
-            [label, *(number(found.get(keys[metric][k]), metric, keys[metric][k]) for metric in shown)]
+            [label, *(number(results.get(keys[metric][k]), metric, keys[metric][k]) for metric in shown)]
             for k, (label, _) in enumerate(rows)
         ]
         html += table([(what, ""), *(METRICS[metric][:2] for metric in shown)], cells, f"By {what.lower()}") if rows else ""
-    if "confidence_auroc" in found:
-        value = number(found["confidence_auroc"], "top_probability", "confidence_auroc")
+    if "confidence_auroc" in results:
+        value = number(results["confidence_auroc"], "top_probability", "confidence_auroc")
         html += f'<p class="note">AUROC of confidence, one group against the other: {value} (0.5: no difference).</p>'
     return html
 
 
-def render_charts(found: Mapping[str, float], names: Sequence[str], groups: Sequence[str]) -> str:
+def render_charts(results: Mapping[str, float], names: Sequence[str], groups: Sequence[str]) -> str:
     """Two bar charts, loss and accuracy: for each attribute one bar, or one for each of the first groups."""
     bars = [(label, f"{label}/") for label in groups[:NUM_CHARTED_GROUPS]] or [("all", "")]
-    names = [name for name in names if f"num_values/{name}" in found]
-    losses = [found.get(f"{start}/{name}", 0) for _, prefix in bars for name in names for start in (f"{prefix}attribute_loss",)]
-    baselines = {name: found.get(f"pool_no_knowledge_loss/{name}") for name in names}
-    most = (
-        max((loss for loss in [*losses, *(b or 0 for b in baselines.values())] if math.isfinite(loss)), default=0) * 1.04 or 1
-    )
+    names = [name for name in names if f"num_values/{name}" in results]
+    losses = [results.get(f"{prefix}attribute_loss/{name}", 0) for _, prefix in bars for name in names]
+    baselines = {name: results.get(f"pool_no_knowledge_loss/{name}") for name in names}
+    finite = [loss for loss in [*losses, *(baseline or 0 for baseline in baselines.values())] if math.isfinite(loss)]
     charts = ""
-    for metric, largest in (("attribute_loss", most), ("attribute_accuracy", 1.0)):
+    for metric, largest in (("attribute_loss", max(finite, default=0) * 1.04 or 1), ("attribute_accuracy", 1.0)):
         charts += f"<section><h3>{METRICS[metric][0]} <small>{METRICS[metric][1]}</small></h3>"
         for name in names:
             baseline = baselines[name] if metric == "attribute_loss" else None
             mark = "" if baseline is None else f'<i class="line" style="left:{100 * baseline / largest:.2f}%"></i>'
             charts += f'<div class="attribute">{plain(name)}</div>'
             for k, (label, prefix) in enumerate(bars):
-                value = found.get(f"{prefix}{metric}/{name}")
+                value = results.get(f"{prefix}{metric}/{name}")
                 charts += (
                     f'<div class="bar"><span class="label">{escape(label)}</span><span class="track"><b class="group{k}" '
                     f'style="width:{100 * min(1, (value or 0) / largest):.2f}%"></b>{mark}</span>{number(value, metric)}</div>'
@@ -246,7 +246,7 @@ def render_charts(found: Mapping[str, float], names: Sequence[str], groups: Sequ
 
 
 def values_of(scores: Scores, row: int) -> Iterator[tuple[int, list[int], bool]]:
-    """Runs of tokens with equal attribute id, 0 too: the id, the tokens' indices, whether all are the arg-max."""
+    """Runs of tokens with equal attribute id, 0 included: the id, the indices of the tokens, whether all are the arg-max."""
     ids, predictions, references = (scores[name][row] for name in ("attribute_ids", "predictions", "references"))
     for attribute_id, run in groupby(range(len(ids)), key=lambda k: ids[k]):
         indices = list(run)
@@ -254,7 +254,7 @@ def values_of(scores: Scores, row: int) -> Iterator[tuple[int, list[int], bool]]
 
 
 def row_labels(scores: Scores) -> list[tuple[str, int]]:
-    """For choosing a biography: what it is called, and its row."""
+    """(label, row) of each biography, for the menu."""
     labels = []
     for row in range(len(scores["references"])):
         right = [is_right for attribute_id, _, is_right in values_of(scores, row) if attribute_id]
@@ -264,9 +264,9 @@ def row_labels(scores: Scores) -> list[tuple[str, int]]:
 
 
 def render_biography(scores: Scores, row: int, names: Sequence[str]) -> str:
-    """One sequence: tokens on a background that is deeper the more they lost, values underlined and marked right or wrong."""
+    """One sequence: the higher a token's loss, the deeper its background; values are underlined and marked right or wrong."""
     predictions, nlls = scores["predictions"][row], scores["nlls"][row]
-    texts, said = (
+    texts, predicted_texts = (
         scores[strings][row] if strings in scores else [f" #{k}" for k in scores[ids][row]]
         for strings, ids in (("tokens", "references"), ("predicted_tokens", "predictions"))
     )
@@ -275,15 +275,15 @@ def render_biography(scores: Scores, row: int, names: Sequence[str]) -> str:
         name = plain(names[attribute_id - 1]) if attribute_id else ""
         tokens = ""
         for k in run:
-            told = f"{nlls[k]:.3f} nats, predicted {said[k]!r}" if predictions[k] >= 0 else "not scored"
-            title = escape(told) if not name else f"{name}: {escape(told)}"
-            own = texts[k].lstrip() if name and k == run[0] else texts[k]  # the space before a value is not part of it
-            text += escape(texts[k].removesuffix(own))
-            tokens += f'<span class="token" style="--depth:{depth(nlls[k]):.3f}" title="{title}">{escape(own)}</span>'
+            score = f"{nlls[k]:.3f} nats, predicted {predicted_texts[k]!r}" if predictions[k] >= 0 else "not scored"
+            title = escape(score) if not name else f"{name}: {escape(score)}"
+            token = texts[k].lstrip() if name and k == run[0] else texts[k]  # the space before a value is not underlined
+            text += escape(texts[k].removesuffix(token))
+            tokens += f'<span class="token" style="--depth:{depth(nlls[k]):.3f}" title="{title}">{escape(token)}</span>'
         if attribute_id:
             sign, verdict = ("✓", "right") if is_right else ("✗", "wrong")
             tokens = f'<span class="value {verdict}">{tokens}<span class="tag">{sign} {name}</span></span>'
-            strings = (escape("".join(part[k] for k in run).strip()) for part in (texts, said))
+            strings = (escape("".join(column[k] for k in run).strip()) for column in (texts, predicted_texts))
             cells = [name, *strings, f'<span class="{verdict}">{sign} {verdict}</span>']
             cells.append(number(float(sum(nlls[k] for k in run)), "attribute_loss"))
             rows.append(cells + [number(scores[key][row][run[0]], "entropy") for key in DETAILS if key in scores])
@@ -294,12 +294,12 @@ def render_biography(scores: Scores, row: int, names: Sequence[str]) -> str:
 
 
 def depth(nll: float) -> float:
-    """How deep a token's background is, 0..1: by the root of its loss, so that small losses can be told apart."""
+    """Depth of a token's background, 0 to 1: the square root of its loss, so that small losses are distinguishable."""
     return math.sqrt(min(max(nll, 0.0), DEEPEST_COLOR) / DEEPEST_COLOR)
 
 
 def render_legend() -> str:
-    """What colors and lines mean."""
+    """The meaning of colors and lines."""
     steps = [(nats, f"{nats:g}{'+' * (nats == DEEPEST_COLOR)}") for nats in (0, 0.5, 1, 2, 4, DEEPEST_COLOR)]
     swatches = " ".join(f'<span class="token" style="--depth:{depth(nats):.3f}">{text}</span>' for nats, text in steps)
     right, wrong = (
@@ -315,31 +315,31 @@ def page_html(html: str) -> str:
 
 
 def show(text: str) -> tuple[Scores | None, str, Any, str]:
-    """All that changes with the scores: they themselves, numbers and charts or what is wrong, the rows, the first row."""
+    """All that depends on the scores: the scores, numbers and charts (or the error), the menu of rows, the first row."""
     try:
         scores = parse(text)
-        found, names, groups = compute(scores), attribute_names(scores), groups_of(scores)
+        results, names, groups = compute(scores), attribute_names(scores), groups_of(scores)
     except ValueError as error:
         message = f'<div class="refusal" role="alert"><b>These scores cannot be used.</b> {escape(str(error))}</div>'
         return None, page_html(message), gr.update(choices=[], value=None, visible=False), ""
-    html = f"<h2>Numbers</h2>{render_numbers(found, names, groups)}<h2>Charts</h2>{render_charts(found, names, groups)}"
+    html = f"<h2>Numbers</h2>{render_numbers(results, names, groups)}<h2>Charts</h2>{render_charts(results, names, groups)}"
     choice = gr.update(choices=row_labels(scores), value=0, visible=True)
     return scores, page_html(f"{html}<h2>Token by token</h2>"), choice, show_row(scores, 0)
 
 
 def show_row(scores: Scores | None, row: int | None) -> str:
-    """The biography of one row, or nothing where there are no scores."""
+    """The biography of one row; empty if there are no scores."""
     return "" if scores is None or row is None else page_html(render_biography(scores, row, attribute_names(scores)))
 
 
 def show_file(path: str) -> tuple[Any, ...]:
-    """The text of an uploaded file, and what `show` makes of it."""
+    """The text of an uploaded file, and what `show` returns for it."""
     text = Path(path).read_text(encoding="utf-8", errors="replace")
     return text, *show(text)
 
 
 def build_page() -> gr.Blocks:
-    """The page, with the example on it."""
+    """The page, which shows the example first."""
     scores, numbers, choices, biography = show(EXAMPLE)
     with gr.Blocks(title="Attribute recall", analytics_enabled=False) as page:
         gr.HTML(page_html(INTRODUCTION))

@@ -44,24 +44,24 @@ _NATS = f"a number of at least 0, in nats{_IN_VALUES}"
 _ROUNDING = 1e-5  # a log-softmax in single precision may come out this little above 0
 
 _DESCRIPTION = """
-Scores the tokens of attribute values ("Ada Lovelace was born in [London]"), from numbers that any causal language model with
-any tokenizer gives. A value is a run of tokens of one sequence with the same attribute id; its loss is the sum of its tokens'
-negative log-likelihoods, and it is right if all its tokens are the arg-max. (Zucchet et al. 2025, App. B.3.)
+Scores the tokens of attribute values ("Ada Lovelace was born in [London]"), from the outputs of any causal language model with
+any tokenizer. A value is a run of tokens of one sequence with the same attribute id. Its loss is the sum of its tokens'
+negative log-likelihoods, and it is correct if all its tokens are the arg-max. (Zucchet et al. 2025, App. B.3.)
 """
 
 _KWARGS_DESCRIPTION = """
-A config takes no notice of what others alone take, so that they can be combined.
+A config ignores inputs that only other configs take, so that configs can be combined.
 
 Args:
     predictions: one list of token ids for each sequence, the arg-max where each token is predicted (teacher-forced).
         In config `text`: one string for each value.
     references: the sequences' token ids. In config `text`: one string for each value.
     nlls: negative log-likelihood of each token, nats.
-    attribute_ids: for each token 0 (not part of a value) or the 1-based number of its attribute. Where it is 0, the numbers of
+    attribute_ids: for each token 0 (in no value) or the 1-based number of its attribute. Where it is 0, the numbers of
         the other columns have no effect, and may be None, NaN or infinite.
     top_probabilities: config `details`: the largest predicted probability where each token is predicted.
     entropies: config `details`: the entropy of that prediction, nats.
-    groups: config `details`: one label for each sequence, such as its split; everything is computed for each group too.
+    groups: config `details`: one label for each sequence, such as its split; all metrics are also computed for each group.
     attributes: config `text`: one attribute name for each value.
     attribute_names: names for the attribute ids 1, 2, ...; by default the six of bio_facts. In config `text`: the names that
         attributes may have; by default any.
@@ -69,11 +69,12 @@ Args:
     auroc_groups: config `details`: (a, b), two groups: how well confidence tells values of a from values of b.
 
 Returns:
-    attribute_loss: nats per value. attribute_accuracy: share of values all of whose tokens are right.
+    attribute_loss: nats per value. attribute_accuracy: share of values all of whose tokens are the arg-max.
     first_token_accuracy, first_token_probability: of each value's first token, mean over values.
-    token_loss: nats per value token. num_values: how many there are.
-    pool_no_knowledge_loss: what attribute_loss is for a model that knows the pools and nobody, where the sizes of the pools are
-        known. All of these also per attribute, as `attribute_loss/birth_place`; attributes without values are left out.
+    token_loss: nats per value token. num_values: number of values.
+    pool_no_knowledge_loss: attribute_loss of a model that knows the pools but no individual, if the sizes of the pools are
+        known. All of these are also reported per attribute, as `attribute_loss/birth_place`; attributes without values are
+        left out.
     Config `details`: also top_probability and entropy (means over value tokens, overall and per attribute),
         expected_calibration_error (over value tokens, ten bins), everything for each group as `seen/attribute_loss`, and
         confidence_auroc if auroc_groups are given; a value's confidence is the largest probability where its first token is
@@ -83,10 +84,10 @@ Returns:
 
 Examples:
     >>> recall = evaluate.load("attribute_recall")
-    >>> found = recall.compute(
+    >>> results = recall.compute(
     ...     predictions=[[5, 7, 8, 9]], references=[[5, 7, 8, 2]], nlls=[[2.0, 0.5, 0.25, 3.0]], attribute_ids=[[0, 1, 1, 2]]
     ... )
-    >>> found["attribute_accuracy"], found["attribute_loss/birth_place"], found["num_values"]
+    >>> results["attribute_accuracy"], results["attribute_loss/birth_place"], results["num_values"]
     (0.5, 0.75, 2)
 
     >>> recall = evaluate.load("attribute_recall", "text")
@@ -155,35 +156,35 @@ class AttributeRecall(evaluate.Metric):  # type: ignore[misc]
         if self.config_name == "text":
             return _text_matches(predictions, references, attributes or (), attribute_names)
         names = _checked_names(attribute_names)
-        pools = _checked_pools(num_possible_values, names, ours=attribute_names is None)
+        pools = _checked_pools(num_possible_values, names, default_names=attribute_names is None)
         columns = {"predictions": predictions, "references": references} | {
             name: given[name]
             for name in ("nlls", "attribute_ids", "top_probabilities", "entropies")
             if name in _FEATURES[self.config_name]
         }
         labels = _checked_groups(groups) if detailed and groups is not None else [_NO_GROUP] * len(references)
-        known = sorted(set(labels))
+        distinct = sorted(set(labels))
         if detailed and auroc_groups is not None:
-            _check_auroc_groups(auroc_groups, known)
-        totals, confidences = _totals(columns, [known.index(label) for label in labels], len(known), names)
+            _check_auroc_groups(auroc_groups, distinct)
+        totals, confidences = _totals(columns, [distinct.index(label) for label in labels], len(distinct), names)
         num_names = len(names)
-        by_group = [totals[k * num_names : (k + 1) * num_names] for k in range(len(known))]
-        found = _summary(sum(by_group[1:], start=by_group[0]), names, pools, detailed)
+        by_group = [totals[k * num_names : (k + 1) * num_names] for k in range(len(distinct))]
+        summary = _summary(sum(by_group[1:], start=by_group[0]), names, pools, detailed)
         if not detailed:
-            return found
-        for label, group in zip(known, by_group, strict=True):
+            return summary
+        for label, group in zip(distinct, by_group, strict=True):
             if group.num_values.any():
-                found |= {f"{label}/{key}": value for key, value in _summary(group, names, pools, detailed).items()}
+                summary |= {f"{label}/{key}": value for key, value in _summary(group, names, pools, detailed).items()}
         if auroc_groups is not None:
-            found["confidence_auroc"] = auroc(*(confidences[known.index(label)] for label in auroc_groups))
-        return found
+            summary["confidence_auroc"] = auroc(*(confidences[distinct.index(label)] for label in auroc_groups))
+        return summary
 
 
 def _totals(
     columns: Mapping[str, Sequence[Any]], group_of_row: Sequence[int], num_groups: int, names: Sequence[str]
 ) -> tuple[AttributeTotals, list[Any]]:
     """Totals of (group, attribute) pairs, groups outermost, and for each group the confidences of its values."""
-    parts: list[AttributeTotals] = []
+    batches: list[AttributeTotals] = []
     confidences: list[list[Any]] = [[] for _ in range(num_groups)]
     for start in range(0, len(group_of_row), _ROWS_AT_A_TIME):
         rows = slice(start, start + _ROWS_AT_A_TIME)
@@ -191,7 +192,7 @@ def _totals(
         _check_values(flat, lengths, start, len(names))
         group = np.repeat(np.array(group_of_row[rows], dtype=np.int64), lengths)
         ids = flat["attribute_ids"]
-        parts.append(
+        batches.append(
             attribute_totals(
                 nlls=np.maximum(flat["nlls"], 0),
                 correct=flat["predictions"] == flat["references"],
@@ -206,33 +207,33 @@ def _totals(
             first = first_tokens(ids, lengths)
             for k in range(num_groups):
                 confidences[k].append(flat["top_probabilities"][first & (group == k)])
-    return functools.reduce(operator.add, parts), [np.concatenate([np.zeros(0), *own]) for own in confidences]
+    return functools.reduce(operator.add, batches), [np.concatenate([np.zeros(0), *arrays]) for arrays in confidences]
 
 
 def _flattened(columns: Mapping[str, Sequence[Any]], start: int) -> tuple[dict[str, Any], Any]:
-    """All rows of each column one after another, and the rows' lengths.
+    """All rows of each column one after another, and the rows' lengths. `start` is the index of the first row.
 
     Raises:
-        ValueError: where columns differ in length, or a token id is None that is in a value.
+        ValueError: if columns differ in length, or the id of a value token is None.
     """
-    lengths = {
+    lengths_by_column = {
         name: np.array([-1 if row is None else len(row) for row in column], dtype=np.int64) for name, column in columns.items()
     }
-    for name, found in lengths.items():
-        if (found < 0).any():
-            raise ValueError(f"row {start + int(np.argmin(found))}, column {name}: it is None; it must be a list of numbers")
-    wanted = lengths["references"]
-    for name, found in lengths.items():
-        if (found != wanted).any():
-            row = int(np.flatnonzero(found != wanted)[0])
+    for name, lengths in lengths_by_column.items():
+        if (lengths < 0).any():
+            raise ValueError(f"row {start + int(np.argmin(lengths))}, column {name}: it is None; it must be a list of numbers")
+    expected = lengths_by_column["references"]
+    for name, lengths in lengths_by_column.items():
+        if (lengths != expected).any():
+            row = int(np.flatnonzero(lengths != expected)[0])
             raise ValueError(
-                f"row {start + row}, column {name}: it has {found[row]} tokens; references has {wanted[row]}, and all "
+                f"row {start + row}, column {name}: it has {lengths[row]} tokens; references has {expected[row]}, and all "
                 "columns must have as many"
             )
     flat = {}
     for name, column in columns.items():
         kind = np.int64 if name in ("predictions", "references", "attribute_ids") else np.float64
-        numbers_of_column, count = itertools.chain.from_iterable(column), int(wanted.sum())
+        numbers_of_column, count = itertools.chain.from_iterable(column), int(expected.sum())
         try:
             flat[name] = np.fromiter(numbers_of_column, dtype=kind, count=count)  # None is NaN among floats
         except TypeError:
@@ -242,23 +243,24 @@ def _flattened(columns: Mapping[str, Sequence[Any]], start: int) -> tuple[dict[s
                     raise ValueError(f"row {start + row}, column {name}: token {token} is None; it must be a number") from None
             ids = (_NOT_SCORED if number is None else number for number in itertools.chain.from_iterable(column))
             flat[name] = np.fromiter(ids, dtype=kind, count=count)
-    return flat, wanted
+    return flat, expected
 
 
 def _check_values(flat: Mapping[str, Any], lengths: Any, start: int, num_names: int) -> None:
-    """ValueError naming row, column and value of the first number that cannot be."""
+    """ValueError naming row, column and value of the first number that is out of range."""
     is_value = flat["attribute_ids"] > 0
-    for name, wrong, wanted in _conditions(flat, is_value, num_names):
+    for name, wrong, expected in _conditions(flat, is_value, num_names):
         if wrong.any():
             token = int(np.flatnonzero(wrong)[0])
             row = int(np.searchsorted(np.cumsum(lengths), token, side="right"))
             raise ValueError(
                 f"row {start + row}, column {name}: token {token - int(lengths[:row].sum())} is {flat[name][token]}; "
-                f"it must be {wanted}"
+                f"it must be {expected}"
             )
 
 
 def _conditions(flat: Mapping[str, Any], is_value: Any, num_names: int) -> Iterator[tuple[str, Any, str]]:
+    """(column, which of its numbers are out of range, what they must be)."""
     ids = flat["attribute_ids"]
     yield "attribute_ids", (ids < 0) | (ids > num_names), f"from 0 to {num_names}"
     for name in ("predictions", "references"):
@@ -271,13 +273,13 @@ def _conditions(flat: Mapping[str, Any], is_value: Any, num_names: int) -> Itera
 
 
 def _summary(totals: AttributeTotals, names: Sequence[str], pools: Mapping[str, int], detailed: bool) -> dict[str, float]:
-    found = totals.detailed_summary(names) if detailed else totals.summary(names)
+    summary = totals.detailed_summary(names) if detailed else totals.summary(names)
     present = [name for k, name in enumerate(names) if totals.num_values[k]]
     losses = {name: math.log(pools[name]) for name in present if name in pools}
     if len(losses) == len(present):
-        total = sum(losses[name] * found[f"num_values/{name}"] for name in present)
-        found["pool_no_knowledge_loss"] = total / found["num_values"]
-    return found | {f"pool_no_knowledge_loss/{name}": loss for name, loss in losses.items()}
+        total = sum(losses[name] * summary[f"num_values/{name}"] for name in present)
+        summary["pool_no_knowledge_loss"] = total / summary["num_values"]
+    return summary | {f"pool_no_knowledge_loss/{name}": loss for name, loss in losses.items()}
 
 
 def _checked_names(attribute_names: Sequence[str] | None) -> list[str]:
@@ -289,9 +291,9 @@ def _checked_names(attribute_names: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _checked_pools(given: Mapping[str, int] | None, names: Sequence[str], ours: bool) -> Mapping[str, int]:
+def _checked_pools(given: Mapping[str, int] | None, names: Sequence[str], default_names: bool) -> Mapping[str, int]:
     if given is None:
-        return BIO_FACTS_ATTRIBUTES if ours else {}
+        return BIO_FACTS_ATTRIBUTES if default_names else {}
     for name, size in given.items():
         if name not in names:
             raise ValueError(f"num_possible_values names {name!r}; the attributes are {', '.join(names)}")
@@ -308,7 +310,7 @@ def _checked_strings(column: str, values: Sequence[Any]) -> list[str]:
 
 
 def _checked_groups(groups: Sequence[Any]) -> list[str]:
-    """Labels; ValueError for one that would make a key of the output that is another's."""
+    """Labels; ValueError for one whose keys in the output would be those of another metric."""
     labels = _checked_strings("groups", groups)
     for row, label in enumerate(labels):
         if not label or label in _METRICS:
@@ -316,9 +318,9 @@ def _checked_groups(groups: Sequence[Any]) -> list[str]:
     return labels
 
 
-def _check_auroc_groups(given: Sequence[str], known: Sequence[str]) -> None:
-    if isinstance(given, str) or len(given) != 2 or given[0] == given[1] or not set(given) <= set(known):
-        raise ValueError(f"auroc_groups is {given!r}; it must be two of the groups {', '.join(map(repr, known))}")
+def _check_auroc_groups(given: Sequence[str], groups: Sequence[str]) -> None:
+    if isinstance(given, str) or len(given) != 2 or given[0] == given[1] or not set(given) <= set(groups):
+        raise ValueError(f"auroc_groups is {given!r}; it must be two of the groups {', '.join(map(repr, groups))}")
 
 
 def _text_matches(
@@ -331,15 +333,15 @@ def _text_matches(
         if attribute not in names:
             raise ValueError(f"row {row}, column attributes: it is {attribute!r}; it must be one of {', '.join(names)}")
     exact = [prediction == reference for prediction, reference in zip(predictions, references, strict=True)]
-    close = [
+    normalized_equal = [
         prediction == reference or normalized(prediction) == normalized(reference) != ""
         for prediction, reference in zip(predictions, references, strict=True)
     ]
-    found: dict[str, float] = {}
-    for suffix, chosen in [("", range(len(exact)))] + [
+    summary: dict[str, float] = {}
+    for suffix, rows in [("", range(len(exact)))] + [
         (f"/{name}", [k for k, attribute in enumerate(attributes) if attribute == name]) for name in names if name in attributes
     ]:
-        found[f"exact_match{suffix}"] = sum(exact[k] for k in chosen) / len(chosen)
-        found[f"normalized_match{suffix}"] = sum(close[k] for k in chosen) / len(chosen)
-        found[f"num_values{suffix}"] = len(chosen)
-    return found
+        summary[f"exact_match{suffix}"] = sum(exact[k] for k in rows) / len(rows)
+        summary[f"normalized_match{suffix}"] = sum(normalized_equal[k] for k in rows) / len(rows)
+        summary[f"num_values{suffix}"] = len(rows)
+    return summary

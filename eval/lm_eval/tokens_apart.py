@@ -1,11 +1,11 @@
-"""How many values have other tokens in the harness than in bio_facts.score, with a tokenizer: only on these the numbers differ.
+"""Count the values that have other tokens in the harness than in bio_facts.score. Only their scores can differ.
 
 python eval/lm_eval/tokens_apart.py bio_facts
 python eval/lm_eval/tokens_apart.py path/to/model --config n64k --num 2000
 python eval/lm_eval/tokens_apart.py path/to/model --model local-completions --model_args add_bos_token=True
 
-What is compared is what a backend of the harness really sends: it is the harness's own code that makes the tokens. Give --model
-and --model_args as to `lm_eval run`; no model is loaded, and no server asked.
+The code of the harness makes the tokens, as a backend sends them. Give --model and --model_args as to `lm_eval run`; no model
+is loaded and no server is contacted.
 """
 
 import argparse
@@ -29,18 +29,18 @@ Encode = Callable[[str, str], tuple[list[int], int]]
 
 
 def harness_encoding(tokenizer: Any, model: str = "hf", model_args: Mapping[str, Any] | None = None) -> Encode:
-    """What a backend of the harness makes of a context and a continuation: the token ids that the model is given, and the
-    number of them that are context. A server that gets tokens is taken to add none, one that gets text to add the tokenizer's
-    special tokens, as those of the OpenAI API do.
+    """How a backend of the harness tokenizes a context and a continuation: returns the token ids that the model gets, and how
+    many of them are context. A server that gets tokens is assumed to add none; one that gets text is assumed to add the
+    tokenizer's special tokens, as servers with the OpenAI API do.
 
     Args:
         tokenizer: of transformers.
         model: the harness's name of the backend, as in `lm_eval run --model`.
-        model_args: as in `lm_eval run --model_args`; those that have no part in tokens have no effect.
+        model_args: as in `lm_eval run --model_args`; those that do not concern tokens have no effect.
 
     Raises:
-        ValueError: for a backend that the harness does not have, or whose tokens cannot be made without a model or a server,
-            or an argument that it does not take.
+        ValueError: for a backend that the harness does not have, or that needs a model or a server to make tokens, or an
+            argument that it does not take.
     """
     with needs("harness", "tokens_apart.py"):
         from lm_eval.api.registry import get_model
@@ -50,7 +50,7 @@ def harness_encoding(tokenizer: Any, model: str = "hf", model_args: Mapping[str,
     except (ValueError, ImportError) as error:
         raise ValueError(f"model is {model!r}, a backend that the harness cannot load: {error}") from error
     arguments = _arguments(backend_class, model, model_args or {})
-    backend = object.__new__(backend_class)  # its own constructor loads a model, or asks a server
+    backend = object.__new__(backend_class)  # without __init__, which loads a model or contacts a server
     if "tokenized_requests" in arguments:
         if arguments["tokenizer_backend"] not in ("auto", "huggingface"):
             raise ValueError(
@@ -59,14 +59,14 @@ def harness_encoding(tokenizer: Any, model: str = "hf", model_args: Mapping[str,
         backend.tokenizer_backend = "huggingface"
     prefix = arguments.get("prefix_token_id", arguments.get("custom_prefix_token_id"))
     if prefix is None and tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
-        prefix = 0  # without which it cannot run; it is given to the model where a context is empty, and none is
+        prefix = 0  # the harness needs one, and passes it to the model only in place of an empty context, which none is
     backend.tokenizer, backend.custom_prefix_token_id = tokenizer, prefix
     backend.add_bos_token = arguments.get("add_bos_token")
 
     def encode(context: str, continuation: str) -> tuple[list[int], int]:
         context_ids, continuation_ids = backend._encode_pair(context, continuation)
         ids = context_ids + continuation_ids
-        if not arguments.get("tokenized_requests", True):  # the server gets text, and makes its own tokens
+        if not arguments.get("tokenized_requests", True):  # the server tokenizes the text itself
             (text,) = backend.decode_batch([ids])
             ids = tokenizer(text).input_ids
         return ids, len(context_ids)
@@ -79,17 +79,17 @@ def harness_encoding(tokenizer: Any, model: str = "hf", model_args: Mapping[str,
 
 
 def _arguments(backend_class: type, model: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a backend, defaults of its constructor and those of the classes it is made of included.
+    """Arguments of a backend: those given, and the defaults of its constructor and of those of its base classes.
 
     Raises:
-        ValueError: for one that it does not take.
+        ValueError: for an argument that it does not take.
     """
     arguments: dict[str, Any] = {}
     for base in reversed(backend_class.__mro__):
         constructor = vars(base).get("__init__")
         parameters = () if constructor is None else inspect.signature(constructor).parameters.values()
         arguments |= {item.name: item.default for item in parameters if item.kind is not item.VAR_KEYWORD}
-    takes_all = "tokenized_requests" not in arguments  # hf, vllm, sglang hand on what they do not know
+    takes_all = "tokenized_requests" not in arguments  # hf, vllm and sglang pass on unknown arguments
     for name in given:
         if name not in arguments and not takes_all:
             raise ValueError(f"model_args of {model} has {name!r}; it takes {', '.join(sorted(set(arguments) - {'self'}))}")
@@ -106,10 +106,10 @@ def values_apart(
     model: str = "hf",
     model_args: Mapping[str, Any] | None = None,
 ) -> dict[tuple[int, str], bool]:
-    """(row number, attribute) -> whether the model would see other tokens up to the value's end, or share them out otherwise.
+    """(row index, attribute) -> whether the tokens up to the value's end differ, or where the value's tokens begin.
 
-    The harness tokenizes the text up to the value, and the text up to its end; the value's tokens are those that the second
-    has more. The model is given the first and these. We take from the tokens of the whole text those that hold the value.
+    The harness tokenizes the text up to the start of the value and the text up to its end; the additional tokens of the
+    second are those of the value. bio_facts.score tokenizes the whole text and takes the tokens that overlap the value.
 
     Raises:
         ValueError: as harness_encoding.
@@ -118,18 +118,18 @@ def values_apart(
     texts = list(biographies)
     aligned = align(tokenizer, texts, 0)
     apart = {}
-    for number, row in enumerate(texts):
+    for index, row in enumerate(texts):
         for value in row["attributes"]:
             context = row["text"][: value["start"]].removesuffix(" ")  # as in utils.documents
             ids, num_context = encode(context, row["text"][len(context) : value["end"]])
-            places = np.flatnonzero(aligned.attribute_ids[number] == list(ATTRIBUTES).index(value["attribute"]) + 1)
-            expected = aligned.input_ids[number][: places[-1] + 1].tolist()
-            apart[number, value["attribute"]] = num_context != places[0] or ids != expected
+            positions = np.flatnonzero(aligned.attribute_ids[index] == list(ATTRIBUTES).index(value["attribute"]) + 1)
+            expected = aligned.input_ids[index][: positions[-1] + 1].tolist()
+            apart[index, value["attribute"]] = num_context != positions[0] or ids != expected
     return apart
 
 
 def _model_args(words: Sequence[str]) -> dict[str, Any]:
-    """Arguments in the harness's spelling, `a=1,b=2` or `a=1 b=2`."""
+    """Arguments from the harness's notation, `a=1,b=2` or `a=1 b=2`."""
     with needs("harness", "tokens_apart.py"):
         from lm_eval.utils import simple_parse_args_string  # type: ignore[attr-defined]  # mypy looks in this folder
 

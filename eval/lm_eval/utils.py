@@ -1,4 +1,4 @@
-"""Documents and results of the harness tasks. A document is one value of one biography, made from the Parquet of an export."""
+"""Documents and results of the harness tasks. A document is one value of one biography, read from the Parquet of an export."""
 
 import difflib
 import functools
@@ -21,11 +21,11 @@ from bio_facts.generate.pools import pools
 from bio_facts.publish.manifest import MANIFEST, read_manifest
 from bio_facts.publish.shards import read_shard, shards
 
-SEED = 0  # of the choices; another one makes another task, and needs a new version
+SEED = 0  # of the choices; another seed is another task, with a new version
 HOW = "pass --metadata data=DIR,config=n1k"
-_NAMES = ("data", "config", "data_revision", "num_choices")  # what --metadata may have for these tasks
-_SIMILAR = 0.76  # of difflib: as alike as data_rev and data_revision
-_MIN_PART = 5  # letters of a name that stand for it, as choice for num_choices
+_NAMES = ("data", "config", "data_revision", "num_choices")  # keys of --metadata for these tasks
+_MIN_SIMILARITY = 0.76  # ratio of difflib; that of data_rev and data_revision
+_MIN_ABBREVIATION = 5  # letters; such as choice, which stands for num_choices
 _SIMILAR_NAMES_OF_MODELS = ("revision", "code_revision", "adapter_revision", "hf_config")
 
 
@@ -40,15 +40,15 @@ def load_recall(
 ) -> dict[str, datasets.Dataset]:
     """One document for each row of a split: `context`, the text before the value, and `continuation`, the value.
 
-    The harness passes `split` and `attribute` from the task, the others from --metadata, and all that is in --model_args.
+    The harness passes `split` and `attribute` from the task, the other arguments from --metadata, and all of --model_args.
 
     Args:
         data: a folder that bio-facts build wrote, or the id of a Hub repository that bio-facts push filled.
-        config: one that it holds, such as n1k.
+        config: a config in it, such as n1k.
         data_revision: of the Hub repository (`revision` is the model's).
 
     Raises:
-        ValueError: if there is no such data, or another name is one of these misspelled.
+        ValueError: if there is no such data, or one of the other names looks like a misspelled one.
     """
     check_names(others)
     folder = data_folder(data, config, split, data_revision)
@@ -65,22 +65,22 @@ def load_choice(
     num_choices: int = 4,
     **others: object,
 ) -> dict[str, datasets.Dataset]:
-    """As load_recall, with `choices`, of which `answer` (an index) is the value and the others are others of its pool.
+    """As load_recall, with `choices`: the value, at index `answer`, and other values of its pool.
 
     Raises:
         ValueError: as load_recall, or if the attribute has fewer values than num_choices.
     """
     check_names(others)
     folder = data_folder(data, config, split, data_revision)
-    found = documents(folder, str(config), split, attribute)
+    docs = documents(folder, str(config), split, attribute)
     pool_sizes = _config(folder, str(config)).pool_sizes
-    ids = np.array([document["biography_id"] for document in found], dtype=np.int64)
-    values, answers = draw_choices(attribute, [document["value"] for document in found], ids, split, num_choices, pool_sizes)
+    ids = np.array([doc["biography_id"] for doc in docs], dtype=np.int64)
+    values, answers = draw_choices(attribute, [doc["value"] for doc in docs], ids, split, num_choices, pool_sizes)
     return {
         split: datasets.Dataset.from_list(
             [
-                document | {"choices": [document["space"] + value for value in row], "answer": answer}
-                for document, row, answer in zip(found, values, answers.tolist(), strict=True)
+                doc | {"choices": [doc["space"] + value for value in row], "answer": answer}
+                for doc, row, answer in zip(docs, values, answers.tolist(), strict=True)
             ]
         )
     }
@@ -95,12 +95,12 @@ def recall_results(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]
 
 
 def check_names(others: Mapping[str, object]) -> None:
-    """ValueError for a name that is one of ours misspelled; all others are of --model_args, or other tasks' metadata."""
+    """ValueError for a name like a misspelled key of these tasks; others belong to --model_args or to other tasks."""
     for name, value in others.items():
         plain = name.casefold().replace("-", "_")
         letters = plain.replace("_", "")
-        close = difflib.get_close_matches(plain, _NAMES, n=1, cutoff=_SIMILAR)
-        if len(letters) >= _MIN_PART:
+        close = difflib.get_close_matches(plain, _NAMES, n=1, cutoff=_MIN_SIMILARITY)
+        if len(letters) >= _MIN_ABBREVIATION:
             close = close or [known for known in _NAMES if letters in known.replace("_", "")]
         if close and name not in (*_NAMES, *_SIMILAR_NAMES_OF_MODELS):
             raise ValueError(f"--metadata or --model_args has {name}={value}; is it {close[0]}? {HOW}")
@@ -110,10 +110,10 @@ def check_names(others: Mapping[str, object]) -> None:
 
 
 def data_folder(data: str | None, config: str | None, split: str, revision: str | None) -> Path:
-    """The folder of an export, which for a Hub repository is the part of it that holds the split, fetched or in the cache.
+    """The folder of an export. From a Hub repository, only the split and the manifest are downloaded, or taken from the cache.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no such export.
     """
     for name, given in (("data", data), ("config", config)):
         if not isinstance(given, str) or not given:
@@ -122,56 +122,56 @@ def data_folder(data: str | None, config: str | None, split: str, revision: str 
     folder = Path(data).expanduser()
     if folder.is_dir():
         return folder
-    wanted = "it must be a folder that bio-facts build wrote, or the id of a data set on the Hub that bio-facts push filled"
+    must = "it must be a folder that bio-facts build wrote, or the id of a dataset on the Hub that bio-facts push filled"
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", data):
-        raise ValueError(f"data is {data!r}, and there is no folder {folder.absolute()}; {wanted}")
+        raise ValueError(f"data is {data!r}, and there is no folder {folder.absolute()}; {must}")
     try:
-        parts = [MANIFEST, f"data/{config}/{split}-*.parquet"]
-        return Path(snapshot_download(data, repo_type="dataset", revision=revision, allow_patterns=parts))
-    except (OSError, ValueError) as error:  # those of huggingface_hub are among them
+        patterns = [MANIFEST, f"data/{config}/{split}-*.parquet"]
+        return Path(snapshot_download(data, repo_type="dataset", revision=revision, allow_patterns=patterns))
+    except (OSError, ValueError) as error:  # errors of huggingface_hub are subclasses
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"data is {data!r}, but there is no folder {folder.absolute()}, nor can it be had from the Hub ({reason}); {wanted}"
+            f"data is {data!r}, but there is no folder {folder.absolute()}, nor can it be had from the Hub ({reason}); {must}"
         ) from error
 
 
 def _config(folder: Path, name: str) -> Config:
     entries = read_manifest(folder)["configs"]
-    biographies = [known for known, entry in entries.items() if entry["table"] == Config.table]
-    if name not in biographies:
-        raise ValueError(f"config is {name!r}; the configs of biographies in {folder} are {', '.join(biographies) or 'none'}")
-    found = config_from(entries[name]["table"], entries[name]["parameters"])
-    assert isinstance(found, Config)
-    return found
+    names = [key for key, entry in entries.items() if entry["table"] == Config.table]
+    if name not in names:
+        raise ValueError(f"config is {name!r}; the configs of biographies in {folder} are {', '.join(names) or 'none'}")
+    config = config_from(entries[name]["table"], entries[name]["parameters"])
+    assert isinstance(config, Config)
+    return config
 
 
-@functools.lru_cache(maxsize=2)  # six tasks, one for each attribute, ask for the same
+@functools.lru_cache(maxsize=2)  # the six tasks of a split, one for each attribute, read the same rows
 def _rows(folder: Path, config: str, split: str) -> list[dict[str, Any]]:
-    parts = [shard for shard in shards(config, _config(folder, config)) if shard.split == split]
-    return [row for shard in parts for _, batch in read_shard(shard, folder) for row in batch.to_pylist()]
+    of_split = [shard for shard in shards(config, _config(folder, config)) if shard.split == split]
+    return [row for shard in of_split for _, batch in read_shard(shard, folder) for row in batch.to_pylist()]
 
 
 def documents(folder: Path, config: str, split: str, attribute: str) -> list[dict[str, Any]]:
     """One dict for each row of the split, in row order."""
-    made = []
+    docs = []
     for row in _rows(folder, config, split):
         text = row["text"]
-        (found,) = (found for found in row["attributes"] if found["attribute"] == attribute)
-        before = text[: found["start"]]
+        (entry,) = (entry for entry in row["attributes"] if entry["attribute"] == attribute)
+        before = text[: entry["start"]]
         context = before.removesuffix(" ")  # the space belongs to the value's first token
-        made.append(
+        docs.append(
             {
                 "biography_id": row["biography_id"],
                 "individual_id": row["individual_id"],
                 "attribute": attribute,
-                "value": found["value"],
-                "template_id": found["template_id"],
+                "value": entry["value"],
+                "template_id": entry["template_id"],
                 "context": context,
                 "space": before[len(context) :],
-                "continuation": before[len(context) :] + found["value"],
+                "continuation": before[len(context) :] + entry["value"],
             }
         )
-    return made
+    return docs
 
 
 # Choices
@@ -185,13 +185,13 @@ def draw_choices(
     num_choices: int,
     pool_sizes: Mapping[str, int],
 ) -> tuple[list[list[str]], NDArray[np.int64]]:
-    """For each of n true values num_choices distinct ones in random order, and where the true one stands: int64 [n].
+    """For each of n true values num_choices distinct values in random order, and the index of the true one, int64 [n].
 
     The others are drawn uniformly, without replacement, from all values that the attribute can have (for a birth date: from
-    all dates). They depend on split, attribute, biography_id, pool_sizes and num_choices alone.
+    all dates). They depend only on split, attribute, biography_id, pool_sizes and num_choices.
 
     Raises:
-        ValueError: if the attribute cannot have so many values, or a value is none of them.
+        ValueError: if the attribute has fewer values than num_choices, or a value is not one of them.
     """
     sizes = [pool_sizes[pool] for pool in ATTRIBUTES[attribute].pools]
     num_values = math.prod(sizes)
@@ -200,36 +200,37 @@ def draw_choices(
     stream = f"lm_eval/choice/{split}/{attribute}"
     for count in range(1, num_choices):
         drawn = seeding.integers(num_values - count, SEED, stream, biography_ids, count)
-        for smaller in np.sort(taken, axis=1).T:  # from a rank among those that are left to an index among all
+        for smaller in np.sort(taken, axis=1).T:  # from a rank among the values not yet taken to an index among all
             drawn = drawn + (drawn >= smaller)
         taken = np.column_stack([taken, drawn])
     answers = seeding.integers(num_choices, SEED, f"{stream}/answer", biography_ids)
     columns = np.arange(num_choices)
-    # The true value, column 0 of taken, goes to its place, and those before it move up.
+    # Column 0 of `taken`, the true value, moves to index `answer`, and columns 1 to `answer` move one to the left.
     order = np.where(columns == answers[:, None], 0, columns + (columns < answers[:, None]))
     return _texts(attribute, np.take_along_axis(taken, order, axis=1), sizes), answers
 
 
 def _indices(attribute: str, values: Sequence[str], sizes: Sequence[int]) -> NDArray[np.int64]:
-    """Of each value its number among all that the attribute can have."""
+    """The index of each value among all values that the attribute can have."""
     names = ATTRIBUTES[attribute].pools
-    places = [{item: place for place, item in enumerate(pools()[pool][:size])} for pool, size in zip(names, sizes, strict=True)]
-    found = []
+    positions = [{item: k for k, item in enumerate(pools()[pool][:size])} for pool, size in zip(names, sizes, strict=True)]
+    pool_indices = []
     for value in values:
-        parts = value.split(" ") if len(names) > 1 else [value]
+        items = value.split(" ") if len(names) > 1 else [value]
         try:
-            found.append([place[part] for place, part in zip(places, parts, strict=True)])
+            pool_indices.append([position[item] for position, item in zip(positions, items, strict=True)])
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"{attribute} is {value!r}, which is none of the {math.prod(sizes):,} values of its pool"
             ) from error
-    return np.asarray(np.ravel_multi_index(tuple(zip(*found, strict=True)), tuple(sizes)), dtype=np.int64)
+    return np.asarray(np.ravel_multi_index(tuple(zip(*pool_indices, strict=True)), tuple(sizes)), dtype=np.int64)
 
 
 def _texts(attribute: str, indices: NDArray[np.int64], sizes: Sequence[int]) -> list[list[str]]:
-    parts = [
-        np.array(pools()[pool], dtype=object)[places]
-        for pool, places in zip(ATTRIBUTES[attribute].pools, np.unravel_index(indices, tuple(sizes)), strict=True)
+    """The values at `indices`, the inverse of _indices."""
+    items = [
+        np.array(pools()[pool], dtype=object)[positions]
+        for pool, positions in zip(ATTRIBUTES[attribute].pools, np.unravel_index(indices, tuple(sizes)), strict=True)
     ]
-    texts: list[list[str]] = functools.reduce(lambda left, right: left + " " + right, parts).tolist()
+    texts: list[list[str]] = functools.reduce(lambda left, right: left + " " + right, items).tolist()
     return texts
