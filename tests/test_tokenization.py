@@ -201,8 +201,10 @@ def test_value_of_a_sentencepiece_model_has_the_same_tokens_in_every_sentence(se
     assert len(values) == len({value for value, _ in values})
 
 
-def test_merged_tokens_still_decode_to_the_text(merging_file: str) -> None:
-    tokenizer = load_tokenizer(merging_file)
+@pytest.mark.parametrize("trim_offsets", [True, False])
+def test_merged_tokens_still_decode_to_the_text(trim_offsets: bool) -> None:
+    """Trimmed offsets leave out spaces, also of a token that joins the end of a word and the space after it."""
+    tokenizer = byte_level_bpe(merging=True, trim_offsets=trim_offsets)
     assert tokenizer.batch_decode(encoded(BiographyTokenizer(tokenizer))) == [row["text"] for row in ROWS]
 
 

@@ -6,6 +6,7 @@ Texts, character spans and tokens are computed by looking up the characters, the
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +70,18 @@ def is_initial() -> NDArray[np.bool_]:
     initial[table.initial_head] = True
     initial[EMPTY] = False
     return initial
+
+
+def pieces_in_use(pool_sizes: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Which pieces biographies with these pools can have, bool [number of pieces]: pool items in use, text of all templates."""
+    table = piece_table()
+    in_use = np.zeros(len(table.texts), dtype=bool)
+    for name, start in [(NAME_POOLS[0], table.initial_first_names), *table.pools.items()]:
+        in_use[start : start + pool_sizes[name]] = True
+    for of_templates in (table.head, table.initial_head, table.cue, table.tail):
+        in_use[of_templates] = True
+    in_use[EMPTY] = True
+    return in_use
 
 
 @functools.cache

@@ -145,7 +145,7 @@ def _tokenized(
     aligned = align(
         tokenizer, rows, first_row, attribute_names=attribute_names, max_length=max_length, allow_truncation=allow_truncation
     )
-    _check_known(tokenizer, aligned, first_row, attribute_names)
+    check_known(tokenizer, aligned, first_row, attribute_names)
     lengths = np.array([len(ids) for ids in aligned.input_ids], dtype=np.int64)
     is_token = np.arange(lengths.max(initial=1)) < lengths[:, None]
     input_ids, attribute_ids = np.zeros((2, *is_token.shape), dtype=np.int64)
@@ -159,17 +159,23 @@ def _tokenized(
     return aligned, TokenBatch(input_ids, attribute_ids, lengths)
 
 
-def _check_known(tokenizer: Any, aligned: AlignedRows, first_row: int, attribute_names: Sequence[str]) -> None:
-    """ValueError for the first value that contains the tokenizer's unknown token."""
+def check_known(tokenizer: Any, aligned: AlignedRows, first_row: int, attribute_names: Sequence[str]) -> None:
+    """ValueError for the first text that contains the tokenizer's unknown token.
+
+    Where that token also begins or ends texts, as in GPT-2's tokenizer, only values are checked.
+    """
     unknown = unknown_id(tokenizer)
     if unknown is None:
         return
+    has_other_use = unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     for row, (ids, attributes) in enumerate(zip(aligned.input_ids, aligned.attribute_ids, strict=True), start=first_row):
-        unknown_values = attributes[(ids == unknown) & (attributes > 0)]
-        if len(unknown_values):
-            raise ValueError(
-                f"row {row}: the value of {attribute_names[unknown_values[0] - 1]} has characters unknown to the tokenizer"
-            )
+        unknown_attributes = attributes[ids == unknown]
+        if has_other_use:
+            unknown_attributes = unknown_attributes[unknown_attributes > 0]
+        if len(unknown_attributes):
+            attribute = int(unknown_attributes.max())
+            what = f"the value of {attribute_names[attribute - 1]}" if attribute else "the text"
+            raise ValueError(f"row {row}: {what} has characters unknown to the tokenizer")
 
 
 def _batches(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:

@@ -8,7 +8,7 @@ none). Batches have lengths instead of an attention mask, so no pad token is nee
 import importlib.util
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from bio_facts.checks import MissingExtraError, needs
 from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
 from bio_facts.generate.biography import NAME, VALUE, Biographies
-from bio_facts.generate.pieces import is_initial, piece_table, ragged_table
-from bio_facts.generate.pools import DATA, NAME_POOLS, pools
+from bio_facts.generate.pieces import is_initial, piece_table, pieces_in_use, ragged_table
+from bio_facts.generate.pools import DATA, NAME_POOLS, PoolSizes
 from bio_facts.measure.sentencepiece_models import UnsupportedModelError, load_sentencepiece
 
 DEFAULT_TOKENIZER = "bio_facts"  # the name of the shipped tokenizer
@@ -47,17 +47,21 @@ class BiographyTokenizer:
 
     Args:
         tokenizer: a Hugging Face fast tokenizer (see load_tokenizer). It encodes the pieces once, and is not kept.
+        pool_sizes: those of the configs whose biographies are tokenized; by default, all items of all pools are known.
 
     Raises:
         ValueError: if the tokenizer has no character offsets (a slow one), or cannot represent a piece.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, pool_sizes: Mapping[str, int] | None = None) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise ValueError(f"tokenizer {tokenizer.name_or_path!r} is a slow one; it must be a fast one, with offsets")
+        self._pool_sizes: Mapping[str, int] = PoolSizes() if pool_sizes is None else pool_sizes
+        self._is_known = pieces_in_use(self._pool_sizes)
         texts = piece_table().texts
         encoded: list[list[int]] = [[] for _ in texts]
-        for piece_ids, initial in ((np.flatnonzero(is_initial()), True), (np.flatnonzero(~is_initial()), False)):
+        for initial in (True, False):
+            piece_ids = np.flatnonzero(self._is_known & (is_initial() == initial))
             tokens = encode_pieces(tokenizer, [texts[k] for k in piece_ids], initial=initial)
             for piece_id, ids in zip(piece_ids, tokens, strict=True):
                 if ids is None:
@@ -67,7 +71,8 @@ class BiographyTokenizer:
                     )
                 encoded[piece_id] = ids
         unknown = unknown_id(tokenizer)
-        for text, ids in zip(texts, encoded, strict=True):
+        for piece_id in np.flatnonzero(self._is_known):
+            text, ids = texts[piece_id], encoded[piece_id]
             if text and (not ids or unknown in ids):
                 raise ValueError(
                     f"tokenizer {tokenizer.name_or_path!r} cannot represent {text!r}: its tokens are "
@@ -78,11 +83,10 @@ class BiographyTokenizer:
     @property
     def max_length(self) -> int:
         """An upper bound of the number of tokens of a biography: the longest template, name parts and values."""
-        table, lengths = piece_table(), self._table.lengths
+        table, lengths, sizes = piece_table(), self._table.lengths, self._pool_sizes
         templates = np.maximum(lengths[table.head], lengths[table.initial_head]) + lengths[table.cue] + lengths[table.tail]
-        ends = {pool: start + len(pools()[pool]) for pool, start in table.pools.items()}
-        longest = {pool: int(lengths[start : ends[pool]].max()) for pool, start in table.pools.items()}
-        initial = table.initial_first_names + np.arange(len(pools()[NAME_POOLS[0]]))
+        longest = {pool: int(lengths[start : start + sizes[pool]].max()) for pool, start in table.pools.items()}
+        initial = table.initial_first_names + np.arange(sizes[NAME_POOLS[0]])
         name = max(longest[NAME_POOLS[0]], int(lengths[initial].max())) + sum(longest[pool] for pool in NAME_POOLS[1:])
         values = sum(longest[pool] for _, pool in VALUE_PARTS)
         return int(templates.max(axis=1).sum()) + name * len(ATTRIBUTES) + values
@@ -104,8 +108,18 @@ class BiographyTokenizer:
         return is_name
 
     def __call__(self, biographies: Biographies) -> TokenBatch:
-        """The tokens of a batch of biographies."""
+        """The tokens of a batch of biographies.
+
+        Raises:
+            ValueError: if one has a pool item beyond pool_sizes.
+        """
         pieces = biographies.piece_id
+        if not self._is_known[pieces].all():
+            piece_id = pieces[~self._is_known[pieces]][0]
+            raise ValueError(
+                f"a biography has {piece_table().texts[piece_id]!r}, which is beyond the pool_sizes of this "
+                "BiographyTokenizer; they must be those of the biographies' config"
+            )
         piece_attributes = np.zeros(pieces.shape, dtype=np.int64)
         piece_attributes[:, :, VALUE] = biographies.attribute_id[:, :, None]
         lengths = self.lengths(biographies)
@@ -140,9 +154,11 @@ def _encode_inside(tokenizer: Any, texts: list[str]) -> list[list[int] | None]:
         if not left:
             break
         anchored = tokenizer([anchor + texts[k] for k in left], add_special_tokens=False, return_offsets_mapping=True)
+        alone = tokenizer(anchor, add_special_tokens=False).input_ids
         for k, ids, offsets in zip(left, anchored.input_ids, anchored.offset_mapping, strict=True):
-            if all(end <= len(anchor) or start >= len(anchor) for start, end in offsets):
-                first = sum(end <= len(anchor) for _, end in offsets)
+            first = sum(end <= len(anchor) for _, end in offsets)
+            # Offsets may leave out spaces; a token of the anchor that includes the space after it is not the anchor's alone.
+            if ids[:first] == alone and all(start >= len(anchor) for start, _ in offsets[first:]):
                 encoded[k] = ids[first:]
     return encoded
 

@@ -23,6 +23,7 @@ from bio_facts.generate.biography import rows
 from bio_facts.generate.config import get_biographies_config
 from bio_facts.generate.splits import draw, get_split
 from bio_facts.measure.alignment import align
+from bio_facts.measure.scoring import check_known
 from bio_facts.measure.tokens import load_tokenizer
 
 Encode = Callable[[str, str], tuple[list[int], int]]
@@ -112,11 +113,12 @@ def values_apart(
     second are those of the value. bio_facts.score tokenizes the whole text and takes the tokens that overlap the value.
 
     Raises:
-        ValueError: as harness_encoding.
+        ValueError: as harness_encoding; or if a text has the tokenizer's unknown token.
     """
     encode = harness_encoding(tokenizer, model, model_args)
     texts = list(biographies)
     aligned = align(tokenizer, texts, 0)
+    check_known(tokenizer, aligned, 0, tuple(ATTRIBUTES))
     apart = {}
     for index, row in enumerate(texts):
         for value in row["attributes"]:
