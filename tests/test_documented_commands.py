@@ -210,7 +210,8 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "eval" / "results", folder / "eval" / "results")
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
     model = GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=len(load_tokenizer("bio_facts")), **sizes))
-    model.save_pretrained(folder / "model")
+    for saved in (model, load_tokenizer("bio_facts")):
+        saved.save_pretrained(folder / "model")
     for job in plan_claims(claims(), "mini", Path("runs/paper-mini")).jobs:
         run = folder / "runs" / "paper-mini" / job.name
         memory = isinstance(job.recipe, MemoryRecipe)

@@ -13,9 +13,10 @@ from accelerate import PartialState
 from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recipe, script_command
 from safetensors.torch import load_file
 
-from bio_facts.runs.environment import _DECIDED_BY_RECIPE, apply_recipe, use_full_precision
+from bio_facts.runs.environment import _DECIDED_BY_RECIPE, apply_recipe
 from bio_facts.runs.folder import RunFolder
 from bio_facts.runs.machine import machine_difference, this_machine
+from bio_facts.runs.precision import use_precision
 
 MEMORY = ROOT / "train" / "recipes" / "associative_memory" / "smoke.yaml"
 SHORT = ("--num_steps", 4, "--eval_every", "[[2, 4]]", "--save_every", 2, "--keep_models_at", "[]", "--num_eval_biographies", 5)
@@ -92,7 +93,7 @@ def test_variable_changes_no_weight_and_is_named(names: list[str], plain: Path, 
 
 def test_precision_of_the_recipe_does_change_weights(plain: Path, tmp_path: Path) -> None:
     """Else the equality of weights above would show nothing; the variable that says the same is not worth a line."""
-    done = train(tmp_path / "run", "--bf16", "true", ACCELERATE_MIXED_PRECISION="bf16")
+    done = train(tmp_path / "run", "--precision", "bf16", ACCELERATE_MIXED_PRECISION="bf16")
     assert done.returncode == 0, done.stderr
     assert "has no effect" not in done.stderr
     assert not same(weights(tmp_path / "run"), weights(plain))
@@ -123,21 +124,14 @@ def test_every_variable_that_asks_for_something_is_named_with_what_decides(
     assert (f"({key}: {getattr(recipe, key)})" if key else "recipes train with data parallelism") in line
 
 
-def test_tf32_is_off_whatever_the_process_had_set() -> None:
-    torch.set_float32_matmul_precision("medium")
-    torch.backends.cudnn.allow_tf32 = True
-    use_full_precision()
-    assert torch.get_float32_matmul_precision() == "highest"
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
-
-
 # Recorded, and compared on resume
 
 
 def test_machine_is_recorded(plain: Path) -> None:
     recorded = config(plain)
     assert recorded["device"] == "CPU, 1 thread a run"
+    assert recorded["precision"] == "float32"
+    assert recorded["matmul_precision"] in ("highest", "medium")
     assert recorded["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
     assert recorded["environment"] == {}
     assert recorded["num_processes"] == 1
@@ -182,10 +176,12 @@ def test_other_instructions_are_refused_or_noted(interrupted: Path) -> None:
 def one_thread() -> Any:
     """This process as the script was."""
     PartialState(cpu=True)
-    before = torch.get_num_threads()
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
+    use_precision("float32", "cpu")
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(before[0])
+    torch.set_float32_matmul_precision(before[1])
 
 
 @pytest.mark.parametrize(
@@ -205,6 +201,8 @@ def test_variable_of_numeric_libraries_is_compared(
     ("change", "difference"),
     [
         ({"device": "NVIDIA H100 80GB HBM3"}, "device 'NVIDIA H100 80GB HBM3', here 'CPU, 1 thread a run'"),
+        ({"precision": "bf16"}, "precision 'bf16', here 'float32'"),
+        ({"matmul_precision": "high"}, "matmul_precision 'high', here "),
         ({"num_processes": 2}, "num_processes 2, here 1"),
         ({"versions": {"torch": "1.0"}}, "torch '1.0', here "),
         ({"versions": {"transformers": "1.0"}}, "transformers '1.0', here "),

@@ -313,7 +313,7 @@ def test_run_that_diverges_at_once_has_no_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU: apt-get install g++")
 def test_compiled_run_in_bfloat16_resumes_and_saves_plain_weights(smoke_run: Path, tmp_path: Path) -> None:
-    fast = ("--bf16", "true", "--torch_compile", "true", "--num_steps", 2, "--eval_every", "[[1, 2]]", "--save_every", 1)
+    fast = ("--precision", "bf16", "--torch_compile", "true", "--num_steps", 2, "--eval_every", "[[1, 2]]", "--save_every", 1)
     kept = ("--keep_models_at", "[1]")
     assert train(tmp_path, *fast, *kept).returncode == 0
     whole = metrics(tmp_path, without=("seconds",))

@@ -207,7 +207,7 @@ def test_source_takes_the_place_of_the_model_and_is_found_beside_the_file(tmp_pa
         ("base: base.yaml", None, {"keep_models_at": [3]}, ["keep_models_at is [3]", "[0, 125]"]),
         ("base: base.yaml", None, {"stop_below": 1}, ["stop_below is 1", "below 1"]),
         ("base: base.yaml", None, {"lr_schedule": "linear"}, ["lr_schedule is 'linear'", "cosine, constant"]),
-        ("base: base.yaml", None, {"bf16": "yes"}, ["bf16 is 'yes'", "true or false"]),
+        ("base: base.yaml", None, {"precision": "half"}, ["precision is 'half'", "auto, float32, bf16"]),
         ("base: base.yaml", None, {"dataset_parameters.seed": 3}, ["dataset_parameters has a seed", "--seed"]),
         ("base: base.yaml", None, {"dataset_parameters.alpha": 1}, ["unknown parameter 'alpha'"]),
         ("base: base.yaml", None, {"dataset": "templates"}, ["'templates'", "no biographies"]),

@@ -20,9 +20,11 @@ metrics.jsonl (one line per evaluated step and split) and the last two checkpoin
 AutoModelForCausalLM and AutoTokenizer. A GPU is used if there is one; ACCELERATE_USE_CPU=true selects the CPU.
 """
 
+import sys
+
 from bio_facts.checks import exit_with_error
 from bio_facts.runs.arguments import parse_arguments
-from bio_facts.runs.environment import apply_recipe, use_full_precision
+from bio_facts.runs.environment import apply_recipe
 
 
 def main() -> None:
@@ -32,7 +34,7 @@ def main() -> None:
     try:
         # Setup. The environment is settled before torch and transformers are imported, which read it once.
         apply_recipe(recipe)
-        from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
+        from bio_facts.measure.tokens import BiographyTokenizer
         from bio_facts.runs.checkpoints import (
             checkpoint_step,
             latest_checkpoint,
@@ -42,12 +44,20 @@ def main() -> None:
         )
         from bio_facts.runs.folder import RunFolder
         from bio_facts.runs.machine import join_processes
+        from bio_facts.runs.precision import use_precision
         from bio_facts.runs.trackers import usable_trackers
-        from bio_facts.runs.training import build_dataset, build_model, build_trainer, keep_freed_memory, place_to_start
+        from bio_facts.runs.training import (
+            build_dataset,
+            build_model,
+            build_tokenizer,
+            build_trainer,
+            keep_freed_memory,
+            place_to_start,
+        )
 
         report_to = usable_trackers(arguments.report_to)
         processes = join_processes()
-        use_full_precision()
+        precision = use_precision(recipe.precision, processes.device.type)
 
         # Folder: a new one, or that of this run, which then resumes from its last complete checkpoint.
         source, folder = source_model(recipe), RunFolder(output_dir)
@@ -65,11 +75,11 @@ def main() -> None:
                 print(f"{output_dir} is complete: {checkpoint}")
                 return
             if processes.is_main_process and not arguments.allow_other_machine:
-                folder.check_machine()
+                folder.check_machine(precision)
 
         # Data
-        tokenizer = load_tokenizer(recipe.tokenizer)
-        biographies = BiographyTokenizer(tokenizer)
+        tokenizer = build_tokenizer(recipe, source)
+        biographies = BiographyTokenizer(tokenizer, recipe.data.pool_sizes)
         dataset = build_dataset(recipe, biographies)
 
         # Model
@@ -78,13 +88,15 @@ def main() -> None:
             load_weights(checkpoint, model)
 
         # Trainer, with the evaluation that writes metrics.jsonl
-        trainer = build_trainer(recipe, output_dir, model, tokenizer, dataset, report_to)
+        trainer = build_trainer(recipe, output_dir, model, tokenizer, dataset, report_to, precision)
         if processes.is_main_process:
-            folder.write_config(config, resumed_step)
+            folder.write_config(config, precision, resumed_step)
     except ValueError as error:
         exit_with_error(error)
 
     # Train
+    if processes.is_main_process:
+        print(f"precision: {precision}", file=sys.stderr)
     keep_freed_memory()
     start = checkpoint or place_to_start(recipe, output_dir, trainer, source)
     try:

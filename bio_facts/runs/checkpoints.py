@@ -135,6 +135,10 @@ def source_model(recipe: Recipe) -> Path | None:
         ) from error
     if seed != recipe.seed:
         raise ValueError(f"source {source} has seed {seed} and this run seed {recipe.seed}; they must be equal")
+    if recipe.tokenizer != (tokenizer := folder.config["recipe"].get("tokenizer")):
+        raise ValueError(
+            f"tokenizer is {recipe.tokenizer!r}, but source {source} has tokenizer {tokenizer!r}; they must be equal"
+        )
     checkpoint = latest_checkpoint(source)
     step = 0 if checkpoint is None else checkpoint_step(checkpoint)
     if not folder.is_finished(step):

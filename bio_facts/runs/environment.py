@@ -6,15 +6,15 @@ from typing import Any
 
 # Variables that accelerate, transformers, PyTorch and its libraries read -> the recipe key that decides instead.
 _DECIDED_BY_RECIPE = {
-    "ACCELERATE_MIXED_PRECISION": "bf16",
-    "ACCELERATE_DOWNCAST_BF16": "bf16",
-    "ACCELERATE_FP8_BACKEND": "bf16",
-    "ONEDNN_DEFAULT_FPMATH_MODE": "bf16",
-    "DNNL_DEFAULT_FPMATH_MODE": "bf16",
-    "NVIDIA_TF32_OVERRIDE": "bf16",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "bf16",
-    "XLA_USE_BF16": "bf16",
-    "XLA_DOWNCAST_BF16": "bf16",
+    "ACCELERATE_MIXED_PRECISION": "precision",
+    "ACCELERATE_DOWNCAST_BF16": "precision",
+    "ACCELERATE_FP8_BACKEND": "precision",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "precision",
+    "DNNL_DEFAULT_FPMATH_MODE": "precision",
+    "NVIDIA_TF32_OVERRIDE": "precision",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "precision",
+    "XLA_USE_BF16": "precision",
+    "XLA_DOWNCAST_BF16": "precision",
     "ACCELERATE_DYNAMO_BACKEND": "torch_compile",
     "ACCELERATE_DYNAMO_MODE": "torch_compile",
     "ACCELERATE_DYNAMO_USE_FULLGRAPH": "torch_compile",
@@ -22,7 +22,7 @@ _DECIDED_BY_RECIPE = {
     "ACCELERATE_DYNAMO_USE_REGIONAL_COMPILATION": "torch_compile",
     "TORCHDYNAMO_DISABLE": "torch_compile",
     "TORCH_COMPILE_DISABLE": "torch_compile",
-    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "batch_size",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "gradient_accumulation_steps",
     "ACCELERATE_GRADIENT_CLIPPING": "max_grad_norm",
     "ACCELERATE_USE_FSDP": "",
     "ACCELERATE_USE_DEEPSPEED": "",
@@ -48,18 +48,12 @@ def apply_recipe(recipe: Any) -> None:
 
 
 def _agrees(recipe: Any, name: str, value: str) -> bool:
-    bf16, torch_compile = (getattr(recipe, key, False) for key in ("bf16", "torch_compile"))
+    bf16, torch_compile = getattr(recipe, "precision", None) == "bf16", getattr(recipe, "torch_compile", False)
     return (
         (name == "ACCELERATE_MIXED_PRECISION" and value == "bf16" and bf16)
         or (name == "ACCELERATE_DYNAMO_BACKEND" and value == "inductor" and torch_compile)
         or (name in ("TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE") and not torch_compile)
-        or (name == "ACCELERATE_GRADIENT_ACCUMULATION_STEPS" and value == "1")
+        or (
+            name == "ACCELERATE_GRADIENT_ACCUMULATION_STEPS" and value == str(getattr(recipe, "gradient_accumulation_steps", 1))
+        )
     )
-
-
-def use_full_precision() -> None:
-    """Compute float32 products in float32 on every device, whatever the process had set: without TF32 and the like."""
-    import torch
-
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False

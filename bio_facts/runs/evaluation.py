@@ -1,24 +1,21 @@
 """The evaluation of a recipe's run: AttributeEvaluation, written to a resumable metrics.jsonl, with tokens and seconds."""
 
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from tqdm import tqdm
 
 from bio_facts.checks import needs
-from bio_facts.generate.splits import draw
 from bio_facts.measure.callbacks import AttributeEvaluation
-from bio_facts.measure.tokens import BiographyTokenizer
 from bio_facts.runs.checkpoints import keep_model
 from bio_facts.runs.early_stopping import is_decided
 from bio_facts.runs.recipe import Recipe
 
 with needs("train", "training"):
     from accelerate import PartialState
-
-_COUNTED_ROWS = 10_000  # biographies per count of tokens
 
 
 class RecipeEvaluation(AttributeEvaluation):
@@ -27,9 +24,9 @@ class RecipeEvaluation(AttributeEvaluation):
     A resumed run drops the lines written after its checkpoint; `seconds` continues from the last line that is kept.
     """
 
-    def __init__(self, recipe: Recipe, tokenizer: BiographyTokenizer, path: Path, saved_tokenizer: Any) -> None:
+    def __init__(self, recipe: Recipe, dataset: Any, path: Path, saved_tokenizer: Any) -> None:
         super().__init__(
-            tokenizer,
+            dataset.tokenizer,
             recipe.data,
             splits=recipe.evaluated_splits,
             num_biographies=recipe.num_eval_biographies,
@@ -38,7 +35,7 @@ class RecipeEvaluation(AttributeEvaluation):
             file=path,
             first_step=recipe.first_step,
         )
-        self.path, self.recipe, self.saved_tokenizer = path, recipe, saved_tokenizer
+        self.path, self.recipe, self.dataset, self.saved_tokenizer = path, recipe, dataset, saved_tokenizer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Read the lines of the steps done; if there are none, evaluate the model that the run starts from."""
@@ -48,7 +45,8 @@ class RecipeEvaluation(AttributeEvaluation):
             if state.global_step in self.recipe.keep_models_at:
                 keep_model(model, self.saved_tokenizer, self.path.parent, state.global_step)
         self._tokens_until, self._num_tokens = state.global_step, 0
-        self._started = time.perf_counter()
+        self._begun = self._started = time.perf_counter()
+        self._seconds_of_evaluations = 0.0
         PartialState().wait_for_everyone()
         super().on_train_begin(args, state, control, model, **kwargs)
         if not begins:
@@ -67,10 +65,22 @@ class RecipeEvaluation(AttributeEvaluation):
         if last["step"] == state.global_step and is_decided(last, self.recipe.stop_below):
             control.should_training_stop = control.should_save = True
 
+    def evaluate(self, state: Any, model: Any) -> dict[str, float]:
+        """Score all splits, and count the seconds that it takes."""
+        begun = time.perf_counter()
+        scores = super().evaluate(state, model)
+        self._seconds_of_evaluations += time.perf_counter() - begun
+        return scores
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Say how much of the time the evaluations took."""
+        if state.is_world_process_zero:
+            share = self._seconds_of_evaluations / (time.perf_counter() - self._begun)
+            tqdm.write(f"evaluations took {share:.0%} of the time", file=sys.stderr)
+
     def progress(self, step: int) -> dict[str, float]:
         """Tokens and seconds up to a step."""
-        for row in range(self._tokens_until * self.recipe.batch_size, step * self.recipe.batch_size, _COUNTED_ROWS):
-            rows = np.arange(row, min(row + _COUNTED_ROWS, step * self.recipe.batch_size))
-            self._num_tokens += int(self.tokenizer.lengths(draw(self.data, "train", rows)).sum())
+        batch_size = self.recipe.batch_size
+        self._num_tokens += self.dataset.num_tokens(self._tokens_until * batch_size, step * batch_size)
         self._tokens_until = step
         return {"num_tokens": self._num_tokens, "seconds": round(time.perf_counter() - self._started, 3)}

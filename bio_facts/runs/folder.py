@@ -107,18 +107,18 @@ class RunFolder:
         recipe = self.config["recipe"]
         return last is not None and ends_run(last, recipe["num_steps"], recipe.get("stop_below"))
 
-    def check_machine(self) -> None:
-        """ValueError if the run was last trained on a machine or with versions that give other last digits."""
-        difference = machine_difference(self.config, this_machine())
+    def check_machine(self, precision: str = "float32") -> None:
+        """ValueError if the run was last trained on a machine, in a precision or with versions that give other last digits."""
+        difference = machine_difference(self.config, this_machine(precision))
         if difference is not None:
             raise ValueError(
                 f"output_dir {self.path} holds a run with {difference}; its last digits would differ: "
                 "resume it where it began, or pass --allow-other-machine"
             )
 
-    def write_config(self, config: Mapping[str, Any], resumed_step: int | None = None) -> None:
+    def write_config(self, config: Mapping[str, Any], precision: str = "float32", resumed_step: int | None = None) -> None:
         """Write the config.json that repeats the run; to that of a resumed run, only add the machine if it is another one."""
-        machine = this_machine()
+        machine = this_machine(precision)
         content = {**config, **machine}
         if resumed_step is not None:
             if machine_difference(self.config, machine) is None:

@@ -10,7 +10,10 @@ from bio_facts.checks import needs
 from bio_facts.measure.models import reason
 
 # What changes the last digits of a run; cpu_capability is compared only if the run is on a CPU.
-_COMPARED = ("device", "cpu_capability", "environment", "num_processes", "torch", "transformers", "accelerate")
+_COMPARED = (
+    "device", "precision", "matmul_precision", "cpu_capability", "environment", "num_processes", "torch", "transformers",
+    "accelerate",
+)  # fmt: skip
 # Variables with which numeric libraries choose other instructions or orders of sums.
 _VARIABLES = (
     "ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "MKL_DYNAMIC",
@@ -78,8 +81,8 @@ def machine_difference(config: dict[str, Any], here: dict[str, Any]) -> str | No
     return None
 
 
-def this_machine() -> dict[str, Any]:
-    """What config.json records of the machine and the versions."""
+def this_machine(precision: str = "float32") -> dict[str, Any]:
+    """What config.json records of the machine, the versions, and the `precision` that use_precision chose for the run."""
     import torch
     from accelerate import PartialState
 
@@ -99,6 +102,8 @@ def this_machine() -> dict[str, Any]:
     return {
         "data_version": bio_facts.DATA_VERSION,
         "device": device,
+        "precision": precision,
+        "matmul_precision": torch.get_float32_matmul_precision(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "environment": environment,
         "num_processes": PartialState().num_processes,

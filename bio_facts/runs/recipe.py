@@ -13,6 +13,8 @@ from bio_facts.checks import check_integer
 from bio_facts.generate.config import get_biographies_config
 from bio_facts.generate.splits import data_digest, splits
 from bio_facts.measure.tokens import DEFAULT_TOKENIZER, check_tokenizer
+from bio_facts.measure.word_tokenizer import WORD_TOKENIZER
+from bio_facts.runs.precision import PRECISIONS
 
 _MAX_STEPS = 10_000_000
 MAPPINGS = ("dataset_parameters", "model_config", "attention")  # recipe keys that a dot reaches into
@@ -24,17 +26,21 @@ class Recipe:
     """Settings of one run; defaults are the paper's (section 1.4, Table 1).
 
     dataset: a named config (bio-facts configs). dataset_parameters: parameters that replace those of the config, such as
-    num_individuals, pool_sizes, alpha. tokenizer: "bio_facts", a path, or a cached Hub id.
+    num_individuals, pool_sizes, alpha. tokenizer: "bio_facts", which knows the words of every config; "words", those that this
+    config can produce, the smallest vocabulary; a path; or a cached Hub id. A run with a source takes the source's.
     model_config: model_type and further fields of a transformers config; vocab_size is the tokenizer's unless given.
     source: the folder of a finished run, in place of model_config: its last model is what fine-tuning starts from; attention
     patching starts from its model of step attention.start_step (0: the untrained one) and is given the attention patterns of
     its model of step attention.reference_step.
-    batch_size: biographies per optimizer step, over all processes. learning_rate: the peak; cosine to
+    batch_size: biographies per optimizer step, over all processes. gradient_accumulation_steps: forwards that each process
+    divides its share of a batch into, for less memory. learning_rate: the peak; cosine to
     final_learning_rate, after lr_warmup_steps of linear ramp; or constant, by lr_schedule. max_grad_norm: 0 = no clipping.
     eval_every: [[interval, until step], ...]: how often to evaluate. save_every: steps between checkpoints.
     keep_models_at: evaluated steps whose models are kept, as models/step-K. stop_below: end the run at the first evaluation
     with a validation loss below this share of the no-knowledge loss.
-    bf16: compute in bfloat16 where that is safe, weights in float32. torch_compile: compile the model.
+    precision: float32; bf16: matrix products in bfloat16, weights, softmax and metrics in float32; auto: bf16 where the
+    hardware has instructions for it (GPUs from Ampere on, CPUs with AVX512-BF16 or AMX), float32 elsewhere.
+    torch_compile: compile the model.
     seed: the sampling stream and the initial weights.
     """
 
@@ -45,6 +51,7 @@ class Recipe:
     source: str | None = None
     attention: Mapping[str, int] = field(default_factory=dict)
     batch_size: int = 128
+    gradient_accumulation_steps: int = 1
     num_steps: int = 16_000
     learning_rate: float = 4e-4
     final_learning_rate: float = 1e-7
@@ -61,7 +68,7 @@ class Recipe:
     save_every: int = 1_000
     keep_models_at: Sequence[int] = ()
     stop_below: float | None = None
-    bf16: bool = False
+    precision: str = "auto"
     torch_compile: bool = False
     seed: int = 0
 
@@ -70,6 +77,7 @@ class Recipe:
         check_integer("num_steps", self.num_steps, minimum=1, maximum=_MAX_STEPS)
         for name in ("batch_size", "num_eval_biographies", "eval_batch_size", "save_every"):
             check_integer(name, getattr(self, name), minimum=1)
+        check_integer("gradient_accumulation_steps", self.gradient_accumulation_steps, minimum=1, maximum=self.batch_size)
         check_integer("lr_warmup_steps", self.lr_warmup_steps, minimum=0, maximum=self.num_steps)
         _check_number("learning_rate", self.learning_rate, "a number above 0", lambda x: x > 0)
         _check_number(
@@ -79,9 +87,10 @@ class Recipe:
             _check_number(name, getattr(self, name), "a number from 0 to below 1", lambda x: 0 <= x < 1)
         for name in ("adam_epsilon", "weight_decay", "max_grad_norm"):
             _check_number(name, getattr(self, name), "a number of at least 0", lambda x: x >= 0)
-        for name in ("bf16", "torch_compile"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be true or false")
+        if not isinstance(self.torch_compile, bool):
+            raise ValueError(f"torch_compile is {self.torch_compile!r}; it must be true or false")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}")
         if self.torch_compile and self.attention:
             raise ValueError("torch_compile is true, but a model with patched attention cannot be compiled; it must be false")
         if self.lr_schedule not in _SCHEDULES:
@@ -99,8 +108,11 @@ class Recipe:
                 f"recipe holds a value that JSON cannot ({error}); use numbers, text, lists and mappings"
             ) from error
         if not isinstance(self.tokenizer, str):
-            raise ValueError(f"tokenizer is {self.tokenizer!r}; it must be {DEFAULT_TOKENIZER!r}, a path or a Hub id")
-        check_tokenizer(self.tokenizer)
+            raise ValueError(
+                f"tokenizer is {self.tokenizer!r}; it must be {DEFAULT_TOKENIZER!r}, {WORD_TOKENIZER!r}, a path or a Hub id"
+            )
+        if self.tokenizer != WORD_TOKENIZER:
+            check_tokenizer(self.tokenizer)
         rows = min(splits(self.data)[split].num_rows for split in self.evaluated_splits)
         check_integer("num_eval_biographies", self.num_eval_biographies, minimum=1, maximum=rows)
         self._check_schedule()

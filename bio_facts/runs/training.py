@@ -5,6 +5,7 @@ import copy
 import ctypes
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from bio_facts.generate.splits import draw
 from bio_facts.measure.attention import patch_attention
 from bio_facts.measure.causality import check_causal
 from bio_facts.measure.models import load_model
-from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
+from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch, load_tokenizer
+from bio_facts.measure.word_tokenizer import WORD_TOKENIZER, word_tokenizer
 from bio_facts.runs.checkpoints import kept_model
 from bio_facts.runs.evaluation import RecipeEvaluation
 from bio_facts.runs.folder import METRICS_FILE
+from bio_facts.runs.loss import IGNORED_LABEL, TrainingLoss
+from bio_facts.runs.precision import attend_in_float32
 from bio_facts.runs.recipe import Recipe, plain
 from bio_facts.runs.trackers import PROJECT, name_project, run_name
 
@@ -30,7 +34,7 @@ with needs("train", "training"):
     from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 _SCHEDULERS = {"cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}  # recipe -> transformers
-IGNORED_LABEL = -100  # of PyTorch's cross-entropy
+_MIN_BLOCK_ROWS = 4_096
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
@@ -47,10 +51,16 @@ def keep_freed_memory() -> None:
 
 
 class BiographyDataset(torch.utils.data.Dataset[TokenBatch]):
-    """Train rows 0..size-1 of a config as tokens, made on access; a batch of indices is made at once."""
+    """Train rows 0..size-1 of a config as tokens, made on access in blocks, the next one while this one is in use.
 
-    def __init__(self, data: Config, tokenizer: BiographyTokenizer, size: int) -> None:
+    Made alone, a batch of 16 rows takes ten times as long a row as in a block of thousands.
+    """
+
+    def __init__(self, data: Config, tokenizer: BiographyTokenizer, size: int, batch_size: int = 1) -> None:
         self.data, self.tokenizer, self.size = data, tokenizer, size
+        self._rows_of_block = batch_size * max(1, _MIN_BLOCK_ROWS // batch_size)  # whole batches
+        self._blocks: dict[int, Future[TokenBatch]] = {}
+        self._worker = ThreadPoolExecutor(1)
 
     def __len__(self) -> int:
         return self.size
@@ -59,7 +69,32 @@ class BiographyDataset(torch.utils.data.Dataset[TokenBatch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: list[int]) -> TokenBatch:
-        return self.tokenizer(draw(self.data, "train", np.asarray(indices)))
+        number = indices[0] // self._rows_of_block
+        rows = np.asarray(indices) - number * self._rows_of_block
+        if rows.min() < 0 or rows.max() >= self._rows_of_block:
+            return self.tokenizer(draw(self.data, "train", np.asarray(indices)))
+        block = self._block(number)
+        lengths = block.lengths[rows]
+        longest = int(lengths.max())
+        return TokenBatch(block.input_ids[rows, :longest], block.attribute_ids[rows, :longest], lengths)
+
+    def num_tokens(self, start: int, stop: int) -> int:
+        """How many tokens rows start..stop-1 have, padding not counted."""
+        total, size = 0, self._rows_of_block
+        for number in range(start // size, -(-stop // size)):
+            lengths = self._block(number, with_next=False).lengths
+            total += int(lengths[max(0, start - number * size) : stop - number * size].sum())
+        return total
+
+    def _block(self, number: int, with_next: bool = True) -> TokenBatch:
+        wanted = [number, number + 1] if with_next else [number]
+        for block in wanted:
+            rows = range(block * self._rows_of_block, min((block + 1) * self._rows_of_block, self.size))
+            if block not in self._blocks and rows:
+                self._blocks[block] = self._worker.submit(lambda rows: self.tokenizer(draw(self.data, "train", rows)), rows)
+        for old in [block for block in self._blocks if block < number - 1]:
+            del self._blocks[old]
+        return self._blocks[number].result()
 
 
 @dataclass(frozen=True)
@@ -79,9 +114,23 @@ class Collator:
         return {"input_ids": input_ids, "labels": input_ids.masked_fill(~is_token, IGNORED_LABEL)}
 
 
+def build_tokenizer(recipe: Recipe, source: Path | None = None) -> Any:
+    """The tokenizer of a recipe; of a run with a source, the one saved with the source's model, whose token ids it knows.
+
+    Args:
+        source: the folder that `source_model` gives for this recipe.
+
+    Raises:
+        ValueError: if it cannot be loaded.
+    """
+    if source is not None:
+        return load_tokenizer(str(source))
+    return word_tokenizer(recipe.data.pool_sizes) if recipe.tokenizer == WORD_TOKENIZER else load_tokenizer(recipe.tokenizer)
+
+
 def build_dataset(recipe: Recipe, biographies: BiographyTokenizer) -> BiographyDataset:
     """The samples of all steps of a recipe, in their order."""
-    return BiographyDataset(recipe.data, biographies, recipe.num_steps * recipe.batch_size)
+    return BiographyDataset(recipe.data, biographies, recipe.num_steps * recipe.batch_size, recipe.batch_size)
 
 
 def build_model(recipe: Recipe, tokenizer: Any, max_length: int, source: Path | None = None) -> Any:
@@ -172,6 +221,10 @@ class CheckedTrainer(Trainer):  # type: ignore[misc]
             raise FloatingPointError(f"loss is {loss.item()} at step {self.state.global_step + 1}")
         return loss
 
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Not counted: the Trainer would go through all modules in each step."""
+        return 0
+
 
 def build_trainer(
     recipe: Recipe,
@@ -180,20 +233,28 @@ def build_trainer(
     tokenizer: Any,
     dataset: BiographyDataset,
     report_to: Sequence[str] = (),
+    precision: str = "float32",
 ) -> Trainer:
     """A Trainer that runs the recipe: samples in index order, an evaluation that writes metrics.jsonl, two checkpoints kept.
 
-    `report_to` names trackers that can be used here, such as tensorboard; they get the numbers of metrics.jsonl.
+    Args:
+        report_to: trackers that can be used here, such as tensorboard; they get the numbers of metrics.jsonl.
+        precision: "float32" or "bf16", as use_precision gives it.
 
     Raises:
-        ValueError: if the batch cannot be divided among the processes.
+        ValueError: if the batch cannot be divided among the processes and their forwards.
     """
     name_project()
     num_processes, on_cpu = PartialState().num_processes, PartialState().device.type == "cpu"
+    num_forwards = num_processes * recipe.gradient_accumulation_steps
+    in_bf16 = precision == "bf16"
+    if in_bf16 and on_cpu:
+        attend_in_float32(model)
     arguments = TrainingArguments(
         output_dir=str(output_dir),
         max_steps=recipe.num_steps,
-        per_device_train_batch_size=max(1, recipe.batch_size // num_processes),
+        per_device_train_batch_size=max(1, recipe.batch_size // num_forwards),
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=_SCHEDULERS[recipe.lr_schedule],
         lr_scheduler_kwargs={"min_lr": recipe.final_learning_rate} if recipe.lr_schedule == "cosine" else {},
@@ -206,21 +267,23 @@ def build_trainer(
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
         logging_strategy="no",
+        logging_nan_inf_filter=False,  # CheckedTrainer ends the run
         save_strategy="steps",
         save_steps=recipe.save_every,
         save_total_limit=2,
         report_to=list(report_to) or "none",
         run_name=run_name(report_to, output_dir.absolute().name),
         project=PROJECT,
-        bf16=recipe.bf16,
+        bf16=in_bf16,
         torch_compile=recipe.torch_compile,
         use_cpu=on_cpu,
         dataloader_pin_memory=not on_cpu,
         seed=recipe.seed,
     )
-    if arguments.train_batch_size * num_processes != recipe.batch_size:
+    if arguments.train_batch_size * num_forwards != recipe.batch_size:
         raise ValueError(
-            f"batch_size is {recipe.batch_size}; it must be a multiple of the number of processes, {num_processes} "
+            f"batch_size is {recipe.batch_size}; it must be a multiple of the number of processes, {num_processes}, times "
+            f"gradient_accumulation_steps, {recipe.gradient_accumulation_steps} "
             "(several GPUs: start with accelerate launch, one process each)"
         )
     trainer = CheckedTrainer(
@@ -228,8 +291,9 @@ def build_trainer(
         args=arguments,
         train_dataset=dataset,
         data_collator=Collator(tokenizer),
+        compute_loss_func=TrainingLoss(model, torch.bfloat16 if in_bf16 else torch.float32),
     )
-    evaluation = RecipeEvaluation(recipe, dataset.tokenizer, output_dir / METRICS_FILE, tokenizer).attach(trainer)
+    evaluation = RecipeEvaluation(recipe, dataset, output_dir / METRICS_FILE, tokenizer).attach(trainer)
     if not arguments.report_to:
         evaluation.log = None  # the Trainer would print it
     trainer.add_callback(ScheduleFrom(recipe.first_step))

@@ -142,19 +142,14 @@ def signatures_of(run: Run) -> dict[str, dict[str, list[float]]]:
     data = config_from(Config.table, run.data)
     assert isinstance(data, Config)
     biographies = draw(data, "validation", range(NUM_SIGNATURE_BIOGRAPHIES))
-    tokenizer = BiographyTokenizer(load_tokenizer(run.recipe["tokenizer"]))
-    batch, is_name = tokenizer(biographies), tokenizer.is_name(biographies)
-    steps = sorted(int(folder.name.removeprefix("step-")) for folder in (run.folder / "models").glob("step-*"))
-    if not steps:
+    models = {int(folder.name.removeprefix("step-")): folder for folder in (run.folder / "models").glob("step-*")}
+    if not models:
         raise ValueError(f"run {run.folder} kept no models; it must have keep_models_at in its recipe")
+    tokenizer = BiographyTokenizer(load_tokenizer(str(models[min(models)])), data.pool_sizes)
+    batch, is_name = tokenizer(biographies), tokenizer.is_name(biographies)
     return {
-        str(step): attention_signatures(
-            load_model(run.folder / "models" / f"step-{step}"),
-            batch.input_ids,
-            batch.attribute_ids,
-            is_name,
-        )
-        for step in steps
+        str(step): attention_signatures(load_model(models[step]), batch.input_ids, batch.attribute_ids, is_name)
+        for step in sorted(models)
     }
 
 

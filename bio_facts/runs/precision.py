@@ -1,0 +1,74 @@
+"""The precision that a run computes in: chosen by what the hardware can do, never by a timing, and recorded in config.json."""
+
+from typing import Any
+
+from bio_facts.checks import needs
+
+PRECISIONS = ("auto", "float32", "bf16")
+
+
+def has_bf16_instructions(device: str) -> bool:
+    """Whether products of bfloat16 are computed by instructions of their own on a device ("cpu", "cuda", ...).
+
+    On a CPU these are AVX512-BF16 and AMX; without them bfloat16 is emulated, and many times slower than float32.
+    """
+    with needs("train", "training"):
+        import torch
+
+    if device == "cpu":
+        return any(_cpu_has(name) for name in ("avx512_bf16", "amx_tile"))
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return False
+
+
+def _cpu_has(name: str) -> bool:
+    """Whether PyTorch says that the CPU has a set of instructions; False where it cannot say."""
+    import torch
+
+    supports: Any = getattr(torch.cpu, f"_is_{name}_supported", None)
+    return bool(supports is not None and supports())
+
+
+def use_precision(precision: str, device: str) -> str:
+    """The precision of a run on a device, "float32" or "bf16", for one of PRECISIONS.
+
+    Products of float32 are computed in float32, whatever the process had set. On a CPU "medium" sends them to oneDNN, which on
+    AMD is faster than MKL and still computes in float32; with AMX it may use bfloat16 inside, so there "highest" stays.
+    """
+    import torch
+
+    by_onednn = device == "cpu" and _cpu_has("avx512") and not _cpu_has("amx_tile")
+    torch.set_float32_matmul_precision("medium" if by_onednn else "highest")
+    torch.backends.cudnn.allow_tf32 = False
+    if precision != "auto":
+        return precision
+    return "bf16" if has_bf16_instructions(device) else "float32"
+
+
+_FLOAT32_ATTENTION = "bio_facts_float32"  # the name of our attention function
+
+
+def attend_in_float32(model: Any) -> None:
+    """Let a model that computes in bfloat16 on a CPU attend in float32: the gradient takes nine times as long in bfloat16.
+
+    Without effect on a model whose attention is not PyTorch's scaled_dot_product_attention.
+    """
+    with needs("train", "training"):
+        from transformers import AttentionInterface, AttentionMaskInterface
+        from transformers.masking_utils import sdpa_mask
+
+    if getattr(model.config, "_attn_implementation", None) == "sdpa" and getattr(model, "_supports_attention_backend", False):
+        AttentionInterface.register(_FLOAT32_ATTENTION, _sdpa_in_float32)
+        AttentionMaskInterface.register(_FLOAT32_ATTENTION, sdpa_mask)
+        model.set_attn_implementation(_FLOAT32_ATTENTION)
+
+
+def _sdpa_in_float32(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **options: Any) -> tuple[Any, Any]:
+    """transformers' attention function; all [B, H, L, D]."""
+    import torch
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    with torch.autocast(query.device.type, enabled=False):
+        mixed, patterns = sdpa_attention_forward(module, query.float(), key.float(), value.float(), attention_mask, **options)
+    return mixed.to(value.dtype), patterns
