@@ -72,7 +72,7 @@ def _measured(scale: str, entry: Entry) -> str:
         *_wrapped(
             f"**Measured** {'' if scale == 'mini' else f'at {scale} scale '}on seeds {', '.join(map(str, verdict['seeds']))} "
             f"([{scale}.json]({results}.json), [figure]({results}.png)): **{entry.outcome}**. {verdict['num_runs']} runs, "
-            f"{entry.minutes} in total ({verdict['device']}), including evaluations."
+            f"{entry.minutes} in total ({entry.computed}), including evaluations."
         ),
         "",
     ]

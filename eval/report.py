@@ -41,6 +41,16 @@ class Entry:
         seconds = 0 if self.verdict is None else self.verdict["seconds"]
         return "" if self.verdict is None else f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
+    @property
+    def computed(self) -> str:
+        """How the runs were computed, as text; "" if there is no verdict."""
+        if self.verdict is None:
+            return ""
+        if "precision" not in self.verdict:
+            return f"{self.verdict['device']}; made with float32 and, for language models, the 6,036-token vocabulary"
+        tokenizer = f", tokenizer {self.verdict['tokenizer']}" if "tokenizer" in self.verdict else ""
+        return f"{self.verdict['device']}; {self.verdict['precision']}{tokenizer}"
+
 
 def read_entry(claim: Claim, scale: str, folder: Path | None = None, results: Path = RESULTS) -> Entry:
     """A claim with its verdict at a scale: from `folder`, or, if that has none, the committed one in `results`.

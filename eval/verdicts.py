@@ -47,7 +47,8 @@ def result(claim: str, scale: str, runs: Sequence[Run], finding: Finding, misses
     """The verdict that is written to a file.
 
     fingerprint: of the recipes of all runs, the data version and the rows. data_digest: dataset fingerprint -> digest of its
-    rows. seconds: sum over runs. explanation: why checks failed, from `misses` (see claims.Claim).
+    rows. precision, tokenizer: of the first run. seconds: sum over runs. explanation: why checks failed, from `misses` (see
+    claims.Claim).
     """
     failed = [item.name for item in finding.checks if not item.passed]
     recipes = sorted(json.dumps({k: v for k, v in run.recipe.items() if k != "source"}, sort_keys=True) for run in runs)
@@ -61,6 +62,8 @@ def result(claim: str, scale: str, runs: Sequence[Run], finding: Finding, misses
         "seeds": sorted({run.seed for run in runs}),
         "num_runs": len(runs),
         "device": runs[0].config["device"],
+        "precision": runs[0].config.get("precision", "float32"),
+        **({"tokenizer": runs[0].recipe["tokenizer"]} if "tokenizer" in runs[0].recipe else {}),
         "seconds": round(sum(run.seconds for run in runs), 1),
         "fingerprint": fingerprint,
         "data_version": runs[0].config["data_version"],
