@@ -33,6 +33,7 @@ FOR_LIBRARIES = {
     "measure/callbacks.py": {"transformers", "accelerate"},
     "runs/training.py": {"torch", "transformers", "accelerate"},
     "runs/evaluation.py": {"accelerate"},
+    "runs/loss.py": {"torch"},
 }
 SCRIPT_FOLDERS = ("train", "eval", "loading_script")
 MODULES = sorted((ROOT / "bio_facts").rglob("*.py"))

@@ -106,7 +106,12 @@ def test_scoring_and_harness_refuse_a_text_with_an_unknown_word():
     for addition in (" Zebras", "\n", " <unk>"):
         with pytest.raises(ValueError, match=r"^row 1: the text has characters unknown to the tokenizer"):
             score(model_of("llama", tokenizer), tokenizer, [row, row | {"text": row["text"] + addition}])
-    renamed = row | {"text": row["text"].replace(row["attributes"][0]["value"], "Z" * len(row["attributes"][0]["value"]))}
+    first, *others = row["attributes"]
+    unknown = "Z" * len(first["value"])
+    renamed = row | {
+        "text": row["text"].replace(first["value"], unknown),
+        "attributes": [first | {"value": unknown}, *others],
+    }
     with pytest.raises(ValueError, match=r"^row 0: the value of \w+ has characters unknown to the tokenizer"):
         score(model_of("llama", tokenizer), tokenizer, [renamed])
 
