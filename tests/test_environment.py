@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def test_machine_is_recorded(plain: Path) -> None:
     assert recorded["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
     assert recorded["environment"] == {}
     assert recorded["num_processes"] == 1
-    assert recorded["versions"]["torch"] == torch.__version__
+    assert recorded["versions"]["torch"] == version("torch")
 
 
 def test_same_machine_resumes_as_if_it_had_never_stopped(plain: Path, interrupted: Path) -> None:
