@@ -5,8 +5,8 @@
 
 The model of the three_phases recipe (two layers of width 128), 16 biographies a step, one thread. Arms are timed in turns,
 medians over the rounds are reported, and compared as ratios within one run:
-  first        the step of the first release candidate, rebuilt here: float32, 6,036 tokens, all logits at once, biographies
-               drawn 16 at a time
+  first        the step of commit 01b17f9, rebuilt here: float32, 6,036 tokens, all logits at once, biographies drawn 16 at a
+               time
   shipped, words, names60
                the step of today: the 6,036-token tokenizer, the words that the recipe can produce, and those with 60 items in
                each name pool; in float32, and in bf16 where the CPU has instructions for it

@@ -334,3 +334,8 @@ def test_bad_input_is_one_line_on_stderr(
     monkeypatch.chdir(tmp_path)
     assert fragment in refused(capsys, *arguments.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_parameter_that_is_given_twice_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    twice = ("--pool-sizes", "cities=4", "--pool-sizes", "years=2")
+    assert "--pool-sizes is given twice" in refused(capsys, "sample", "n1k", *twice)

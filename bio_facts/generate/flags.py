@@ -38,13 +38,22 @@ def _flag_settings() -> dict[str, Setting]:
     return {name: setting for name, setting in all_settings().items() if setting.type in _READERS}
 
 
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second one, which would silently replace the first."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"argument {option_string} is given twice; give all its values at once")
+        setattr(namespace, self.dest, values)
+
+
 def add_parameters(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each parameter of a config; those of all distributions are included."""
     group = parser.add_argument_group("parameters", "replace those of the named config")
     for name, setting in _flag_settings().items():
         example = ": cities=32,years=4,last_names=100" if setting.type is Mapping else ""
         reader = _READERS[setting.type](name)
-        group.add_argument(f"--{name.replace('_', '-')}", type=reader, metavar="X", help=setting.help + example)
+        group.add_argument(f"--{name.replace('_', '-')}", type=reader, action=_Once, metavar="X", help=setting.help + example)
 
 
 def given_parameters(arguments: argparse.Namespace) -> dict[str, Any]:

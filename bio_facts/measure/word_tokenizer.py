@@ -18,10 +18,10 @@ UNKNOWN = "<unk>"  # any word that is not in the vocabulary; scoring refuses tex
 
 
 def word_tokenizer(pool_sizes: Mapping[str, int]) -> Any:
-    """A fast tokenizer with a token for each word of the templates and of the pool items in use; every time the same.
+    """A fast tokenizer with a token for each word of the templates and of the pool items in use; always the same.
 
     A word includes the space before it, and punctuation is a word, by the rules of byte-level tokenizers. The vocabulary
-    depends on `pool_sizes` and the templates alone: neither on population, number of individuals, seed nor distribution, so
+    depends on `pool_sizes` and the templates alone: not on the population, number of individuals, seed or distribution, so
     configs that differ in those share their token ids. Token 0 is <|endoftext|>, 1 is <unk>, then the words in the order of
     the pieces.
 

@@ -88,7 +88,7 @@ class TrainingLoss:
     as it is, and its logits are used.
 
     Args:
-        model: which is changed so; dtype: of the matrix products of its output layer.
+        model: is modified as described. dtype: of the matrix products of its output layer.
     """
 
     def __init__(self, model: Any, dtype: torch.dtype = torch.float32) -> None:

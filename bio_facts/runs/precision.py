@@ -33,8 +33,9 @@ def _cpu_has(name: str) -> bool:
 def use_precision(precision: str, device: str) -> str:
     """The precision of a run on a device, "float32" or "bf16", for one of PRECISIONS.
 
-    Products of float32 are computed in float32, whatever the process had set. On a CPU "medium" sends them to oneDNN, which on
-    AMD is faster than MKL and still computes in float32; with AMX it may use bfloat16 inside, so there "highest" stays.
+    Products of float32 are computed in float32, whatever the process had set. With torch.set_float32_matmul_precision
+    "medium", a CPU computes them by oneDNN, which on AMD is faster than MKL and still float32; with AMX it may use bfloat16
+    inside, so there the setting is "highest".
     """
     import torch
 

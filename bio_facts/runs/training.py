@@ -115,7 +115,7 @@ class Collator:
 
 
 def build_tokenizer(recipe: Recipe, source: Path | None = None) -> Any:
-    """The tokenizer of a recipe; of a run with a source, the one saved with the source's model, whose token ids it knows.
+    """The tokenizer of a recipe. A run with a source takes the one saved with the source's model, which knows its token ids.
 
     Args:
         source: the folder that `source_model` gives for this recipe.
