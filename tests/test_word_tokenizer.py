@@ -130,8 +130,9 @@ def test_callback_refuses_a_config_with_unknown_words():
 
 def test_biography_with_other_pool_items_is_refused():
     tokenize = BiographyTokenizer(word_tokenizer(PoolSizes(SMALL_NAMES)), PoolSizes(SMALL_NAMES))
-    with pytest.raises(ValueError, match="beyond the pool_sizes"):
-        tokenize(draw(CONFIGS["n1k"], "train", range(20)))
+    for method in (tokenize, tokenize.lengths, tokenize.is_name):
+        with pytest.raises(ValueError, match="beyond the pool_sizes"):
+            method(draw(CONFIGS["n1k"], "train", range(20)))
 
 
 def test_tokenizer_that_lacks_a_piece_names_the_first():

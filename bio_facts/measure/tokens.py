@@ -92,7 +92,18 @@ class BiographyTokenizer:
         return int(templates.max(axis=1).sum()) + name * len(ATTRIBUTES) + values
 
     def lengths(self, biographies: Biographies) -> NDArray[np.int64]:
-        """Number of tokens of each biography, int64 [n]."""
+        """Number of tokens of each biography, int64 [n].
+
+        Raises:
+            ValueError: if one has a pool item beyond pool_sizes, whose tokens are not known.
+        """
+        is_known = self._is_known[biographies.piece_id]
+        if not is_known.all():
+            piece_id = biographies.piece_id[~is_known][0]
+            raise ValueError(
+                f"a biography has {piece_table().texts[piece_id]!r}, which is beyond the pool_sizes of this "
+                "BiographyTokenizer; they must be those of the biographies' config"
+            )
         lengths: NDArray[np.int64] = self._table.lengths[biographies.piece_id].sum(axis=(1, 2))
         return lengths
 
@@ -108,18 +119,8 @@ class BiographyTokenizer:
         return is_name
 
     def __call__(self, biographies: Biographies) -> TokenBatch:
-        """The tokens of a batch of biographies.
-
-        Raises:
-            ValueError: if one has a pool item beyond pool_sizes.
-        """
+        """The tokens of a batch of biographies. Raises as `lengths`."""
         pieces = biographies.piece_id
-        if not self._is_known[pieces].all():
-            piece_id = pieces[~self._is_known[pieces]][0]
-            raise ValueError(
-                f"a biography has {piece_table().texts[piece_id]!r}, which is beyond the pool_sizes of this "
-                "BiographyTokenizer; they must be those of the biographies' config"
-            )
         piece_attributes = np.zeros(pieces.shape, dtype=np.int64)
         piece_attributes[:, :, VALUE] = biographies.attribute_id[:, :, None]
         lengths = self.lengths(biographies)

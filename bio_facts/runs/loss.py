@@ -37,36 +37,36 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         hidden, products = hidden.detach().to(dtype), weight.detach().to(dtype)
         limit = _CHUNK_LOGITS if hidden.device.type == "cpu" else _CHUNK_LOGITS_GPU
         rows = max(64, limit // len(weight))
-        of_hidden = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device)
-        of_weight = torch.zeros_like(weight, dtype=torch.float32)
-        of_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+        grad_hidden = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device)
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+        grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for start in range(0, len(hidden), rows):
             chunk, target = hidden[start : start + rows], targets[start : start + rows, None]
             logits = (chunk @ products.T).float()
             if bias is not None:
                 logits += bias.detach().float()
-            of_target = logits.gather(1, target)
+            target_logits = logits.gather(1, target)
             highest = logits.amax(dim=1, keepdim=True)
             probabilities = logits.sub_(highest).exp_()
             normalizer = probabilities.sum(dim=1, keepdim=True)
-            total += (normalizer.log() + highest - of_target).sum()
-            of_logits = probabilities.div_(normalizer)
-            of_logits.scatter_add_(1, target, torch.full_like(of_target, -1.0))
-            if of_bias is not None:
-                of_bias += of_logits.sum(dim=0)
-            of_logits = of_logits.to(dtype)
-            of_hidden[start : start + rows] = of_logits @ products
+            total += (normalizer.log() + highest - target_logits).sum()
+            grad_logits = probabilities.div_(normalizer)
+            grad_logits.scatter_add_(1, target, torch.full_like(target_logits, -1.0))
+            if grad_bias is not None:
+                grad_bias += grad_logits.sum(dim=0)
+            grad_logits = grad_logits.to(dtype)
+            grad_hidden[start : start + rows] = grad_logits @ products
             if dtype == torch.float32:
-                of_weight.addmm_(of_logits.T, chunk)
+                grad_weight.addmm_(grad_logits.T, chunk)
             else:
-                of_weight += of_logits.T @ chunk
-        ctx.save_for_backward(of_hidden, of_weight, of_bias)
+                grad_weight += grad_logits.T @ chunk
+        ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         return total
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return *(None if of is None else of * gradient for of in ctx.saved_tensors), None, None
+        return *(None if saved is None else saved * gradient for saved in ctx.saved_tensors), None, None
 
 
 def chunked_cross_entropy(
