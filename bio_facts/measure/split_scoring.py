@@ -96,15 +96,14 @@ class SplitScorer:
 
     def _tokens(self, split: str, rows: NDArray[np.int64], model: Any) -> list[TokenBatch]:
         """Batches of tokens, the shortest rows first: as the generator makes them, or of whole texts with other tokenizers."""
-        batches = [
-            draw(self.data, split, rows[start : start + self.batch_size]) for start in range(0, len(rows), self.batch_size)
-        ]
+        if not len(rows):
+            return []
+        biographies = draw(self.data, split, rows)
         if isinstance(self.tokenizer, BiographyTokenizer):
-            return _by_length([self.tokenizer(batch) for batch in batches], self.batch_size)
-        limit = context_length(model)
-        return _by_length(
-            [tokenized(self.tokenizer, biography.rows(batch), max_length=limit) for batch in batches], self.batch_size
-        )
+            tokens = self.tokenizer(biographies)
+        else:
+            tokens = tokenized(self.tokenizer, biography.rows(biographies), max_length=context_length(model))
+        return _by_length(tokens, self.batch_size)
 
     def _totals(self, split: str, model: Any) -> AttributeTotals:
         """Totals of a split over all processes, which all run the same number of forwards.
@@ -129,20 +128,13 @@ class SplitScorer:
         return total
 
 
-def _by_length(batches: list[TokenBatch], size: int) -> list[TokenBatch]:
-    """The rows of batches in order of their length, in batches of `size` rows, so that few tokens are padding."""
-    if not batches:
-        return []
-    lengths = np.concatenate([batch.lengths for batch in batches])
-    input_ids, attribute_ids = (
-        np.concatenate([np.pad(ids, ((0, 0), (0, int(lengths.max()) - ids.shape[1]))) for ids in columns])
-        for columns in ([batch.input_ids for batch in batches], [batch.attribute_ids for batch in batches])
-    )
+def _by_length(tokens: TokenBatch, size: int) -> list[TokenBatch]:
+    """The rows in order of their length, in batches of `size` rows, so that few tokens are padding."""
+    input_ids, attribute_ids, lengths = tokens
     order = np.argsort(lengths, kind="stable")
-    chunks = [order[start : start + size] for start in range(0, len(order), size)]
     return [
         TokenBatch(input_ids[rows, : lengths[rows[-1]]], attribute_ids[rows, : lengths[rows[-1]]], lengths[rows])
-        for rows in chunks
+        for rows in (order[start : start + size] for start in range(0, len(order), size))
     ]
 
 
