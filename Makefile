@@ -44,12 +44,12 @@ $(VENV)/.torch $(ECOSYSTEM)/.torch:
 	@$(PIP) TORCH='$(TORCH)' TORCH_CPU_INDEX='$(TORCH_CPU_INDEX)' NVIDIA_DRIVER='$(NVIDIA_DRIVER)' .ci/install_torch $(@D)
 
 $(VENV)/.installed-demo: pyproject.toml constraints.txt $(VENV)/.torch
-	@echo "make: installing what training and analyses need into $(VENV), 51 packages beside PyTorch: about 1 minute"
+	@echo "make: installing what training and analyses need into $(VENV), 52 packages beside PyTorch: about 1 minute"
 	$(PIP) $(BIN)/python -m pip install --editable ".[train]"
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt $(VENV)/.torch
-	@echo "make: installing what our own tests need into $(VENV), 85 packages beside PyTorch: about 2 minutes"
+	@echo "make: installing what our own tests need into $(VENV), 86 packages beside PyTorch: about 2 minutes"
 	$(PIP) $(BIN)/python -m pip install "pip>=25.1"
 	$(PIP) $(BIN)/python -m pip install --editable ".[paper]" --group test
 	@touch $(VENV)/.installed-demo $@

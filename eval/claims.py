@@ -3,20 +3,23 @@
 import argparse
 import importlib
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verdicts import Finding, json_text, print_verdict, read_verdict, result
+from arms import TRAIN, Arms, arms_of_one_run, find_arms, is_reported
+from curve_files import curves_text, read_curves
+from intervals import Values
+from verdicts import json_text, print_verdict, read_verdict, result
 
 from bio_facts.checks import Parser, exit_with_error
 from bio_facts.files import write_text
 from bio_facts.runs.curves import Run, read_run
+from bio_facts.runs.registration import read_measures, read_registration
 
 ANALYSES = Path(__file__).parent / "analysis"
-_LABEL = re.compile(r"C(\d+)([a-z]?)")
+_LABEL = re.compile(r"(C|F)(\d+)")
 
 
 @dataclass(frozen=True)
@@ -24,41 +27,59 @@ class Claim:
     """What the paper says about learning, and how runs are judged by it.
 
     Args:
-        label: number of the claim, C1, C2, ...; with a letter where the paper makes several claims on one subject.
+        label: number of the claim, C1, C2, ...; F1, F2, ... for figures of the paper that belong to no claim.
         name: of its module in eval/analysis/, its folder in train/recipes/ and its folder in eval/results/.
         title: the claim as a sentence, without a period.
         paper: what the paper says, with its figure.
-        takes: which runs `score` needs.
-        score: returns the checks of these runs and the content of the figure; ValueError for runs that cannot be judged.
-        plot: draws the figure of a verdict (`result` of verdicts.py) as PNG.
-        misses: text in the name of a check -> why that check is known to fail.
+        measure: the values of every measure in train/recipes/NAME/registration.yaml, from the runs of each arm.
+        plot: draws the figure of runs and their verdict (`result` of verdicts.py) as PNG.
     """
 
     label: str
     name: str
     title: str
     paper: str
-    takes: str
-    score: Callable[[Sequence[Run]], Finding]
-    plot: Callable[[dict[str, Any], Path], None]
-    misses: Mapping[str, str] = field(default_factory=dict)
+    measure: Callable[[Arms], Mapping[str, Values]]
+    plot: Callable[[Arms, dict[str, Any], Path], None]
 
     @property
-    def place(self) -> tuple[int, str]:
-        """Sort key of the label; ValueError if the label is not C, a number and at most one letter."""
+    def place(self) -> tuple[str, int]:
+        """Sort key of the label; ValueError if the label is not C or F and a number."""
         match = _LABEL.fullmatch(self.label)
         if match is None:
-            raise ValueError(f"label of claim {self.name} is {self.label!r}; it must be C, a number and at most one letter")
-        return int(match[1]), match[2]
+            raise ValueError(f"label of claim {self.name} is {self.label!r}; it must be C or F and a number")
+        return match[1], int(match[2])
 
     @property
     def heading(self) -> str:
         """Label and title, the title with a capital letter."""
         return f"{self.label}: {self.title}"
 
-    def judge(self, runs: Sequence[Run], scale: str) -> dict[str, Any]:
-        """The verdict on runs of one scale; ValueError if they cannot be judged."""
-        return result(self.name, scale, runs, self.score(runs), self.misses)
+    @property
+    def recipes(self) -> Path:
+        """The folder of its recipes and its registration."""
+        return TRAIN / "recipes" / self.name
+
+    def arms(self, runs: Sequence[Run], scale: str | None) -> tuple[Arms, str]:
+        """The runs by arm and seed, and their scale. Without a scale, a single run of any scale is enough."""
+        return (find_arms(self.name, scale, runs), scale) if scale is not None else arms_of_one_run(self.name, runs[0])
+
+    def judge(self, runs: Sequence[Run], scale: str | None) -> dict[str, Any]:
+        """The verdict on the runs of one scale; without a scale, on a single run.
+
+        Raises:
+            ValueError: if they cannot be judged, or were run before the registration of the claim was changed.
+        """
+        values = self.measure(self.arms(runs, scale)[0])
+        measures = read_measures(self.recipes)
+        if values.keys() != measures.keys():
+            names = ", ".join(sorted(values.keys() ^ measures.keys()))
+            raise ValueError(f"claim {self.name} measures and registers different things: {names}")
+        registration = ""
+        if scale is not None and is_reported(self.name, scale, [run.seed for run in runs]):
+            registration = read_registration(self.recipes, scale).digest
+            _check_registered(runs, scale)
+        return result(self.name, scale or "one", runs, measures, values, registration)
 
     def read(self, path: Path) -> dict[str, Any]:
         """Read a verdict on this claim; ValueError if the file holds anything else."""
@@ -68,39 +89,58 @@ class Claim:
         return verdict
 
 
+def _check_registered(runs: Sequence[Run], scale: str) -> None:
+    """ValueError unless each run records the registration, as it is now, of a claim that has the run among its arms."""
+    digests = {read_registration(path.parent, scale).digest for path in TRAIN.glob(f"recipes/*/{scale}.yaml")}
+    for run in runs:
+        if run.config.get("registration") not in digests:
+            raise ValueError(
+                f"run {run.folder} records registration {run.config.get('registration')!r}, which no claim has now; runs of "
+                "reported seeds must be made by run_all.py after registration, and a changed registration needs new seeds"
+            )
+
+
 def claims() -> list[Claim]:
-    """All claims, in the order of their labels."""
+    """All claims in the order of their numbers, then the figures."""
     modules = [importlib.import_module(f"{ANALYSES.name}.{path.stem}") for path in ANALYSES.glob("*.py")]
     return sorted((module.CLAIM for module in modules), key=lambda claim: claim.place)
 
 
+def curves_file(verdict: Path) -> Path:
+    """Where the curves of a verdict's runs are kept: mini.curves.jsonl beside mini.json."""
+    return verdict.with_suffix(".curves.jsonl")
+
+
 def run_analysis(claim: Claim, doc: str | None) -> None:
-    """The command line of an analysis. Exit code 0 if the claim passed, 1 if it did not, 2 if it cannot be judged or drawn."""
-    parser = Parser(description=doc, epilog=claim.takes, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The command line of an analysis. Exit code 0 if the runs were judged, 2 if they cannot be judged or drawn."""
+    parser = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "runs", type=Path, nargs="*", metavar="RUN",
-        help="folder of a finished run; without any, the verdict in --results is printed and drawn again",
+        help="folder of a finished run; without any, the runs whose curves lie beside --results are judged again",
     )  # fmt: skip
     parser.add_argument(
         "--results", type=Path, metavar="FILE",
-        help=f"JSON file for the verdict, with a picture beside it (default: RUN/{claim.name}.json)",
+        help="JSON file for the verdict on all runs of a scale, such as mini.json, with curves and a picture beside it "
+        f"(default: RUN/{claim.name}.json, for a single run)",
     )  # fmt: skip
     arguments = parser.parse_args()
     if not arguments.runs and arguments.results is None:
         parser.error("RUN is missing; it must be the output_dir of a training script, one or more")
+    if len(arguments.runs) > 1 and arguments.results is None:
+        parser.error("results is missing; several runs need --results SCALE.json, such as runs/mini.json")
     file: Path = arguments.results or arguments.runs[0] / f"{claim.name}.json"
     if file.is_dir():
         parser.error(f"results is {str(file)!r}, a folder; it must be a file, such as mini.json")
     try:
-        if arguments.runs:
-            verdict = claim.judge([read_run(folder) for folder in arguments.runs], file.stem if arguments.results else "one")
-            write_text(file, json_text(verdict))
-        else:
-            verdict = claim.read(file)
+        scale = None if arguments.results is None else file.stem
+        runs = [read_run(folder) for folder in arguments.runs] if arguments.runs else read_curves(curves_file(file))
+        verdict = claim.judge(runs, scale)
+        if scale is not None and arguments.runs:
+            write_text(curves_file(file), curves_text(runs))
+        write_text(file, json_text(verdict))
         print_verdict(verdict)
         print(f"verdict: {file}", flush=True)
-        claim.plot(verdict, file.with_suffix(".png"))
+        claim.plot(claim.arms(runs, scale)[0], verdict, file.with_suffix(".png"))
     except ValueError as error:
         exit_with_error(error)
     print(f"picture: {file.with_suffix('.png')}")
-    sys.exit(0 if verdict["passed"] else 1)

@@ -62,7 +62,7 @@ def main() -> None:
         # Folder: a new one, or that of this run, which then resumes from its last complete checkpoint.
         source, folder = source_model(recipe), RunFolder(output_dir)
         if processes.is_main_process:
-            config = recipe.as_config()
+            config = recipe.as_config() | {"registration": arguments.registration}
             folder.check_run(config)
             folder.lock()
             remove_incomplete_checkpoints(output_dir)

@@ -23,16 +23,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
-from train_memory import MemoryRecipe
 
 from bio_facts.checks import Parser, needs
 from bio_facts.runs import plan
 from bio_facts.runs.folder import CONFIG_FILE
-from bio_facts.runs.recipe import Recipe
+from bio_facts.runs.registration import check_committed
 
 TRAIN = Path(__file__).parent
 EVAL = TRAIN.parent / "eval"
-RECIPE_CLASSES = {"pretrain.py": Recipe, "train_memory.py": MemoryRecipe}
 _POLL_SECONDS = 1.0
 
 
@@ -43,7 +41,7 @@ def claims_of(scale: str) -> list[str]:
 
 def plan_claims(claims: Sequence[str], scale: str, output_dir: Path, seeds: Sequence[int] | None = None) -> plan.Plan:
     """The runs that claims need, with the recipes of train/recipes/."""
-    return plan.plan_claims(TRAIN, RECIPE_CLASSES, claims, scale, output_dir, seeds)
+    return plan.plan_claims(TRAIN, claims, scale, output_dir, seeds)
 
 
 def run_jobs(
@@ -70,9 +68,9 @@ def run_jobs(
                 bar.total = sum(job.num_steps for job in sweep.jobs)
                 bar.set_description(f"{sum(job.code == 0 for job in sweep.jobs)}/{len(sweep.jobs)} runs", refresh=False)
                 bar.update(sum(job.steps for job in sweep.jobs) - bar.n)
-                for claim in [claim for claim in to_judge if all(job.code is not None for job in sweep.claims[claim])]:
+                for claim in [claim for claim in to_judge if all(job.code is not None for job in sweep.claims[claim].values())]:
                     to_judge.remove(claim)
-                    if all(job.code == 0 for job in sweep.claims[claim]):
+                    if all(job.code == 0 for job in sweep.claims[claim].values()):
                         judge(claim)
                 time.sleep(_POLL_SECONDS)
         finally:
@@ -87,6 +85,24 @@ def _report_failure(job: plan.Job, logs: Path) -> None:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     reason = [line for line in lines if ": error: " in line] or lines or ["no output"]
     tqdm.write(f"run {job.name} ended with code {job.code}: {reason[-1]} (log: {log})", file=sys.stderr)
+
+
+def _print_plan(sweep: plan.Plan) -> None:
+    """The runs, those of each claim that no earlier claim has, and, by the runs that are done, how long the others take."""
+    done, left = ([job for job in sweep.jobs if (job.code == 0) is finished] for finished in (True, False))
+    seconds, rows = sweep.measured(done)
+    for job in sweep.jobs:
+        size = f"at most {job.num_steps:,} steps of {job.recipe.batch_size}" if job.num_steps else "a matter of seconds"
+        print(f"{job.name}: {'done' if job.code == 0 else size}")
+    counted: set[str] = set()
+    for claim, jobs in sweep.claims.items():
+        new = [job for job in jobs.values() if job.name not in counted and job.code != 0]
+        counted |= {job.name for job in new}
+        num_rows = sum(job.num_rows for job in new)
+        minutes = f", {num_rows * seconds / rows / 60:,.0f} minutes one after another" if rows else ""
+        print(f"{claim}: {len(jobs)} runs; {len(new)} to do, at most {num_rows:,} biographies{minutes}")
+    known = f"; the {len(done)} runs that are done took {1e3 * seconds / rows:.2f} ms a biography" if rows else ""
+    print(f"{len(sweep.jobs)} runs; {len(left)} to do, at most {sum(job.num_steps for job in left):,} steps{known}")
 
 
 def _seeds(text: str) -> list[int]:
@@ -126,6 +142,8 @@ def main() -> int:
         claims = known if arguments.claims is None else list(dict.fromkeys(arguments.claims.replace(" ", "").split(",")))
         if (unknown := next((claim for claim in claims if claim not in known), None)) is not None:
             parser.error(f"claim is {unknown!r}; it must be one of {', '.join(known)}")
+        if arguments.scale != "smoke" and arguments.seeds is None and not arguments.plan:
+            check_committed(TRAIN.parent, "train/recipes", "eval", ":!eval/results")
         sweep = plan_claims(claims, arguments.scale, output_dir, arguments.seeds)
         for job in sweep.jobs:
             job.code = 0 if job.is_done(output_dir) else None
@@ -134,11 +152,7 @@ def main() -> int:
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
     if arguments.plan:
-        for job in sweep.jobs:
-            size = f"at most {job.num_steps:,} steps" if job.num_steps else "a matter of seconds"
-            print(f"{job.name}: {'done' if job.code == 0 else size}")
-        left = [job for job in sweep.jobs if job.code != 0]
-        print(f"{len(sweep.jobs)} runs; {len(left)} to do, at most {sum(job.num_steps for job in left):,} steps")
+        _print_plan(sweep)
         return 0
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment: dict[str, str] = {}
@@ -155,11 +169,11 @@ def main() -> int:
 
     def judge(claim: str) -> None:
         results = output_dir / claim / f"{arguments.scale}.json"
-        folders = [str(output_dir / job.name) for job in sweep.claims[claim]]
+        folders = [str(output_dir / job.name) for job in sweep.claims[claim].values()]
         command = [sys.executable, str(EVAL / "analysis" / f"{claim}.py"), *folders, "--results", str(results)]
         result = subprocess.run(command, capture_output=True, text=True)
         tqdm.write(result.stdout + result.stderr)
-        if result.returncode not in (0, 1):
+        if result.returncode != 0:
             failed.append(claim)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs are stopped as well
@@ -171,7 +185,7 @@ def main() -> int:
     report = [sys.executable, str(EVAL / "report.py"), str(output_dir), "--scale", arguments.scale]
     report += ["--output-file", str(output_dir / "report.html")]
     subprocess.run(report, check=True)
-    unfinished = [claim for claim, jobs in sweep.claims.items() if any(job.code != 0 for job in jobs)]
+    unfinished = [claim for claim, jobs in sweep.claims.items() if any(job.code != 0 for job in jobs.values())]
     if unfinished or failed:
         print(f"run_all.py: not judged: {', '.join([*unfinished, *failed])}", file=sys.stderr)
         return 1

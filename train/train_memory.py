@@ -13,73 +13,30 @@ import dataclasses
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bio_facts.checks import Parser, check_integer, check_number, exit_with_error, needs
+from bio_facts.checks import Parser, exit_with_error, needs
 from bio_facts.files import write_text
 from bio_facts.generate.seeding import integers
 from bio_facts.runs.environment import apply_recipe
 from bio_facts.runs.folder import METRICS_FILE, RunFolder
 from bio_facts.runs.machine import use_cpu
+from bio_facts.runs.memory_recipe import MemoryRecipe
 from bio_facts.runs.recipe_files import parse_value, read_recipe_file
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryRecipe:
-    """Settings of a run; defaults are the paper's (App. F.4).
-
-    num_pairs: key-value pairs of pre-training; num_new_pairs: those of fine-tuning. num_values: how many values there are.
-    dimension: of keys and values. num_units: hidden ones. batch_size: pairs per optimizer step. num_pretraining_steps, then
-    num_steps of fine-tuning; learning_rate: of fine-tuning, constant; pretraining_learning_rate: the peak, cosine to 0.
-    eval_every: steps of fine-tuning between evaluations. seed: of pairs, samples and initial weights.
-    """
-
-    num_pairs: int = 8_192
-    num_new_pairs: int
-    num_values: int = 30
-    dimension: int = 64
-    num_units: int = 256
-    batch_size: int = 128
-    num_pretraining_steps: int = 16_000
-    num_steps: int = 4_000
-    pretraining_learning_rate: float = 0.03
-    learning_rate: float = 0.001
-    weight_decay: float = 0.01
-    eval_every: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_integer("seed", self.seed, minimum=0, maximum=2**32 - 1)
-        check_integer("num_values", self.num_values, minimum=2)
-        check_integer("num_steps", self.num_steps, minimum=1, maximum=10_000_000)
-        sizes = ("num_pairs", "num_new_pairs", "dimension", "num_units", "batch_size")
-        for name in (*sizes, "num_pretraining_steps", "eval_every"):
-            check_integer(name, getattr(self, name), minimum=1)
-        for name in ("pretraining_learning_rate", "learning_rate"):
-            check_number(name, getattr(self, name), minimum=1e-12, maximum=1e3)
-        check_number("weight_decay", self.weight_decay, minimum=0, maximum=1e3)
-
-    def as_dict(self) -> dict[str, Any]:
-        """All settings."""
-        return dataclasses.asdict(self)
-
-    def as_config(self) -> dict[str, Any]:
-        """What config.json records of a run, but for the machine."""
-        return {"recipe": self.as_dict()}
 
 
 def main() -> None:
     """Run the recipe; exit code 2 and one line on stderr for wrong input."""
-    recipe, output_dir = parse_arguments()
+    recipe, output_dir, registration = parse_arguments()
     apply_recipe(recipe)
+    config = recipe.as_config() | {"registration": registration}
     folder = RunFolder(output_dir)
     try:
-        folder.check_run(recipe.as_config())
+        folder.check_run(config)
         folder.lock()
         lines = folder.metrics
         with needs("train", "training"):
@@ -88,17 +45,18 @@ def main() -> None:
     except ValueError as error:
         exit_with_error(error)
     if not lines or lines[-1]["step"] != recipe.num_steps:
-        folder.write_config(recipe.as_config())
+        folder.write_config(config)
         write_text(output_dir / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in fine_tune(recipe)))
     print(f"{output_dir} is complete")
 
 
-def parse_arguments(argv: Sequence[str] | None = None) -> tuple[MemoryRecipe, Path]:
-    """Recipe and output folder from the command line; wrong input ends the program with one line and exit code 2."""
+def parse_arguments(argv: Sequence[str] | None = None) -> tuple[MemoryRecipe, Path, str | None]:
+    """Recipe, output folder and registration from the command line; wrong input ends the program with one line and code 2."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="recipe (YAML), or a run's config.json")
     parser.add_argument("--arm", metavar="NAME", help="which of the arms of the recipe file, where it has several")
     parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument("--registration", metavar="DIGEST", help="written to config.json; run_all.py passes that of the claim")
     recipe_keys = parser.add_argument_group("recipe keys", MemoryRecipe.__doc__)
     for field in dataclasses.fields(MemoryRecipe):
         default = "" if field.default is dataclasses.MISSING else f"default: {field.default}"
@@ -109,9 +67,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> tuple[MemoryRecipe, Pa
         overrides = {key: parse_value(key, text) for key, text in texts.items() if text is not None}
         file = read_recipe_file(arguments["config"], script="train_memory.py")
         file.check_script("train_memory.py")
-        return MemoryRecipe(**file.settings_of(arguments["arm"], overrides, MemoryRecipe)), arguments["output_dir"]
+        recipe = MemoryRecipe(**file.settings_of(arguments["arm"], overrides, MemoryRecipe))
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
+    return recipe, arguments["output_dir"], arguments["registration"]
 
 
 def unit_vectors(seed: int, stream: str, count: int, dimension: int) -> NDArray[np.float32]:

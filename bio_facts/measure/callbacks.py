@@ -164,8 +164,8 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
             self._given_to = names
             metrics |= {f"eval_{name}": value for name, value in scores.items()} | metrics
 
-    def progress(self, step: int) -> dict[str, float]:
-        """Further entries of the lines of a step; subclasses override it."""
+    def further(self, step: int, split: str) -> dict[str, Any]:
+        """Further entries of the line of a step and split; subclasses override it."""
         return {}
 
     def evaluate(self, state: Any, model: Any) -> dict[str, float]:
@@ -190,9 +190,11 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
 
     def _record(self, state: Any, summaries: dict[str, dict[str, float]], scores: dict[str, float]) -> None:
         """Append to `history` and the file; in the main process also log, and print a line."""
-        progress = self.progress(state.global_step)
         lines = [
-            {"step": state.global_step, "split": split} | summary | self.baselines[split] | progress
+            {"step": state.global_step, "split": split}
+            | summary
+            | self.baselines[split]
+            | self.further(state.global_step, split)
             for split, summary in summaries.items()
         ]
         self._history.append(lines, writes=state.is_world_process_zero)

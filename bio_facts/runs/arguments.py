@@ -21,6 +21,7 @@ class Arguments:
     output_dir: Path
     report_to: list[str]
     allow_other_machine: bool
+    registration: str | None
 
 
 def parse_arguments(description: str, argv: Sequence[str] | None = None) -> Arguments:
@@ -40,6 +41,7 @@ def parse_arguments(description: str, argv: Sequence[str] | None = None) -> Argu
         help="resume a run that began on another device, or with another number of threads or processes or other versions: "
         "the last digits of its numbers will differ from an uninterrupted run; config.json records the machine",
     )  # fmt: skip
+    parser.add_argument("--registration", metavar="DIGEST", help="written to config.json; run_all.py passes that of the claim")
     recipe_keys = parser.add_argument_group(
         "recipe keys", "Each replaces the recipe's value, and is written as in YAML. A dot reaches into a mapping: "
         "--model_config.hidden_size 256\n\n" + (Recipe.__doc__ or "")
@@ -56,7 +58,7 @@ def parse_arguments(description: str, argv: Sequence[str] | None = None) -> Argu
         recipe = file.recipe(arguments.arm, {key: parse_value(key, text) for key, text in texts.items()})
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
-    return Arguments(recipe, arguments.output_dir, arguments.report_to, arguments.allow_other_machine)
+    return Arguments(recipe, arguments.output_dir, arguments.report_to, arguments.allow_other_machine, arguments.registration)
 
 
 def _joined(argv: Sequence[str]) -> list[str]:

@@ -76,12 +76,15 @@ class Run:
         """How long the run took, evaluations included."""
         return float(next(iter(self.curves.values())).lines[-1]["seconds"])
 
+    def loss_curve(self, split: str = "validation") -> tuple[list[int], list[float], float]:
+        """Steps, attribute losses and the no-knowledge loss of a split, nats per value: what runs/phases.py takes."""
+        curve = self.curve(split)
+        return curve["step"], curve["attribute_loss"], float(curve["no_knowledge_loss"][0])
+
     @property
-    def phase_ends(self) -> tuple[int | None, int | None]:
+    def phase_ends(self) -> tuple[float | None, float | None]:
         """Steps at which phase 1 and the plateau end, by validation attribute_loss; None where one does not end."""
-        validation = self.curve("validation")
-        losses = validation["step"], validation["attribute_loss"], validation["no_knowledge_loss"][0]
-        return phase1_end(*losses), plateau_end(*losses)
+        return phase1_end(*self.loss_curve()), plateau_end(*self.loss_curve())
 
 
 def read_run(folder: Path) -> Run:

@@ -9,7 +9,10 @@ from typing import Any
 from tqdm import tqdm
 
 from bio_facts.checks import needs
+from bio_facts.generate.splits import draw
+from bio_facts.measure.attention import attention_signatures
 from bio_facts.measure.callbacks import AttributeEvaluation
+from bio_facts.measure.modules import evaluation_mode, unwrapped
 from bio_facts.runs.checkpoints import keep_model
 from bio_facts.runs.early_stopping import is_decided
 from bio_facts.runs.recipe import Recipe
@@ -35,6 +38,7 @@ class RecipeEvaluation(AttributeEvaluation):
             file=path,
             first_step=recipe.first_step,
         )
+        self._signatures: dict[str, list[float]] = {}
         self.path, self.recipe, self.dataset, self.saved_tokenizer = path, recipe, dataset, saved_tokenizer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -66,8 +70,10 @@ class RecipeEvaluation(AttributeEvaluation):
             control.should_training_stop = control.should_save = True
 
     def evaluate(self, state: Any, model: Any) -> dict[str, float]:
-        """Score all splits, and count the seconds that it takes."""
+        """Score all splits, summarize the attention, and count the seconds that it takes."""
         begun = time.perf_counter()
+        if self.recipe.num_attention_biographies:
+            self._signatures = self._attention_signatures(model)
         scores = super().evaluate(state, model)
         self._seconds_of_evaluations += time.perf_counter() - begun
         return scores
@@ -78,9 +84,18 @@ class RecipeEvaluation(AttributeEvaluation):
             share = self._seconds_of_evaluations / (time.perf_counter() - self._begun)
             tqdm.write(f"evaluations took {share:.0%} of the time", file=sys.stderr)
 
-    def progress(self, step: int) -> dict[str, float]:
-        """Tokens and seconds up to a step."""
+    def further(self, step: int, split: str) -> dict[str, Any]:
+        """Tokens and seconds up to a step, and with validation the attention of each layer."""
         batch_size = self.recipe.batch_size
         self._num_tokens += self.dataset.num_tokens(self._tokens_until * batch_size, step * batch_size)
         self._tokens_until = step
-        return {"num_tokens": self._num_tokens, "seconds": round(time.perf_counter() - self._started, 3)}
+        progress = {"num_tokens": self._num_tokens, "seconds": round(time.perf_counter() - self._started, 3)}
+        return progress | self._signatures if split == "validation" else progress
+
+    def _attention_signatures(self, model: Any) -> dict[str, list[float]]:
+        """`attention_value_to_name` and so on, one number for each layer, on the first rows of validation."""
+        biographies = draw(self.recipe.data, "validation", range(self.recipe.num_attention_biographies))
+        batch, is_name = self.tokenizer(biographies), self.tokenizer.is_name(biographies)
+        with evaluation_mode(model):
+            signatures = attention_signatures(unwrapped(model), batch.input_ids, batch.attribute_ids, is_name)
+        return {f"attention_{name}": [round(value, 5) for value in layers] for name, layers in signatures.items()}

@@ -138,5 +138,6 @@ def _is_unfinished_config(name: str) -> bool:
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run the same run: its settings, and the fingerprint and digest of its data if it has any."""
     identity: dict[str, Any] = json.loads(json.dumps(config))
-    identity.pop("dataset_parameters", None)
+    for key in ("dataset_parameters", "registration"):
+        identity.pop(key, None)
     return identity.pop("recipe") | identity  # type: ignore[no-any-return]

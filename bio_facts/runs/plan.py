@@ -11,17 +11,22 @@ from typing import Any
 
 from bio_facts.runs.checkpoints import checkpoint_folder
 from bio_facts.runs.folder import RunFolder
+from bio_facts.runs.memory_recipe import MemoryRecipe
+from bio_facts.runs.recipe import Recipe
 from bio_facts.runs.recipe_files import DEFAULT_SCRIPT, RecipeFile, read_recipe_file
+from bio_facts.runs.registration import read_registration
 
 SCALES = ("smoke", "mini", "paper")
+RECIPE_CLASSES: Mapping[str, type[Any]] = {"pretrain.py": Recipe, "train_memory.py": MemoryRecipe}
 
 
 @dataclass
 class Job:
     """One run of a sweep: `script` with the recipe of an arm of `file`.
 
-    name: of its folder. source: the job whose run it starts from. steps: those done so far, by its metrics. code: the exit
-    code, once it has ended. flags: further arguments of the script.
+    name: of its folder. source: the job whose run it starts from. registration: digest of the registration of the claim that
+    the recipe belongs to. steps: those done so far, by its metrics. code: the exit code, once it has ended. flags: further
+    arguments of the script.
     """
 
     name: str
@@ -31,6 +36,7 @@ class Job:
     seed: int
     recipe: Any
     source: "Job | None"
+    registration: str = ""
     process: "subprocess.Popen[bytes] | None" = None
     steps: int = 0
     code: int | None = None
@@ -48,10 +54,16 @@ class Job:
             return 0
         return self.steps if self.code is not None else int(self.recipe.num_steps - self.recipe.first_step)
 
+    @property
+    def num_rows(self) -> int:
+        """The most biographies that it can be trained on."""
+        return int(self.num_steps * self.recipe.batch_size)
+
     def command(self, output_dir: Path, launcher: Sequence[str]) -> list[str]:
         """The command that runs or resumes it. A run that takes seconds needs no launcher of several processes."""
         words = [*(launcher if self.is_resumable else [sys.executable]), str(self.script), "--config", str(self.file.path)]
         words += ["--arm", self.arm, "--seed", str(self.seed), "--output-dir", str(output_dir / self.name), *self.flags]
+        words += ["--registration", self.registration] if self.registration else []
         return words + (["--source", str(output_dir / self.source.name)] if self.source is not None else [])
 
     def count_steps(self, output_dir: Path) -> None:
@@ -79,21 +91,28 @@ class Job:
 
 @dataclass
 class Plan:
-    """The jobs of claims, each once, in the order in which they are started, and the jobs that each claim needs.
+    """The jobs of claims, each once, in the order in which they are started; and for each claim the job of each arm and seed.
 
-    scripts: the folder of the training scripts. recipe_classes: name of a script -> the class of its recipes.
+    scripts: the folder of the training scripts. registrations: recipe folder -> digest of its registration at this scale.
     """
 
     scripts: Path
-    recipe_classes: Mapping[str, type[Any]]
     output_dir: Path
     jobs: list[Job] = field(default_factory=list)
-    claims: dict[str, list[Job]] = field(default_factory=dict)
+    claims: dict[str, dict[tuple[str, int], Job]] = field(default_factory=dict)
+    registrations: dict[Path, str] = field(default_factory=dict)
     _by_recipe: dict[str, Job] = field(default_factory=dict)
 
     def add_claim(self, claim: str, file: RecipeFile, seeds: Sequence[int] | None) -> None:
-        """Add the jobs of a claim's recipe file that are not there; with `seeds`, if given, in place of the file's."""
-        self.claims[claim] = [self._job(claim, file, arm, seed) for arm in file.arms for seed in seeds or file.seeds_of(arm)]
+        """Add the jobs of a claim's recipe file that are not there.
+
+        With `seeds`, an arm has as many of them, from the first on, as it has seeds in the file.
+        """
+        jobs = self.claims.setdefault(claim, {})
+        for arm in file.arms:
+            registered = file.seeds_of(arm)
+            for seed in registered if seeds is None else seeds[: len(registered)]:
+                jobs[arm, seed] = self._job(claim, file, arm, seed)
 
     def _job(self, claim: str, file: RecipeFile, arm: str, seed: int) -> Job:
         source: Job | None = None
@@ -103,16 +122,28 @@ class Plan:
             stem = "" if path.stem in SCALES else f"-{path.stem.rpartition('-')[0]}"
             source = self._job(f"{path.parent.name}{stem}", read_recipe_file(path), source_arm, seed)
             overrides["source"] = str(self.output_dir / source.name)
-        if file.script not in self.recipe_classes:
-            raise ValueError(f"recipe {file.path} has script {file.script!r}; expected one of {', '.join(self.recipe_classes)}")
-        recipe_class = self.recipe_classes[file.script]
+        if file.script not in RECIPE_CLASSES:
+            raise ValueError(f"recipe {file.path} has script {file.script!r}; expected one of {', '.join(RECIPE_CLASSES)}")
+        recipe_class = RECIPE_CLASSES[file.script]
         recipe = recipe_class(**file.settings_of(arm, overrides, recipe_class))
         key = json.dumps([file.script, recipe.as_dict()], sort_keys=True)
         if key not in self._by_recipe:
             name = "-".join(word for word in (claim, arm, f"s{seed}") if word)
-            self._by_recipe[key] = Job(name, self.scripts / file.script, file, arm, seed, recipe, source)
+            registration = self.registrations.get(file.path.parent.resolve(), "")
+            job = Job(name, self.scripts / file.script, file, arm, seed, recipe, source, registration)
+            self._by_recipe[key] = job
             self.jobs.append(self._by_recipe[key])
         return self._by_recipe[key]
+
+    def measured(self, done: Sequence[Job]) -> tuple[float, int]:
+        """Seconds and biographies of finished runs, evaluations included; runs that take seconds are not counted."""
+        seconds, num_rows = 0.0, 0
+        for job in done:
+            if job.is_resumable:
+                folder = RunFolder(self.output_dir / job.name)
+                seconds += folder.metrics[-1]["seconds"]
+                num_rows += (folder.metrics[-1]["step"] - job.recipe.first_step) * job.recipe.batch_size
+        return seconds, num_rows
 
     def ready(self) -> list[Job]:
         """The jobs that can be started: not yet started, their source done."""
@@ -158,7 +189,6 @@ def claims_of(recipes: Path, scale: str) -> list[str]:
 
 def plan_claims(
     scripts: Path,
-    recipe_classes: Mapping[str, type[Any]],
     claims: Sequence[str],
     scale: str,
     output_dir: Path,
@@ -171,10 +201,20 @@ def plan_claims(
     Raises:
         ValueError: if a recipe file is missing or invalid.
     """
-    plan = Plan(scripts, recipe_classes, output_dir)
-    for claim in claims_of(scripts / "recipes", scale):
+    plan = Plan(scripts, output_dir)
+    known = claims_of(scripts / "recipes", scale)
+    for claim in known:
+        folder = scripts / "recipes" / claim
+        plan.registrations[folder.resolve()] = read_registration(folder, scale).digest
+    for claim in known:
         plan.add_claim(claim, read_recipe_file(scripts / "recipes" / claim / f"{scale}.yaml"), seeds)
     plan.claims = {claim: plan.claims[claim] for claim in claims}
-    required = {id(needed) for jobs in plan.claims.values() for job in jobs for needed in (job, job.source)}
+    required: set[int] = set()
+    for jobs in plan.claims.values():
+        for job in jobs.values():
+            needed: Job | None = job
+            while needed is not None:
+                required.add(id(needed))
+                needed = needed.source
     plan.jobs = [job for job in plan.jobs if id(job) in required]
     return plan

@@ -35,13 +35,14 @@ class Recipe:
     batch_size: biographies per optimizer step, over all processes. gradient_accumulation_steps: forwards that each process
     divides its share of a batch into, for less memory. learning_rate: the peak; cosine to
     final_learning_rate, after lr_warmup_steps of linear ramp; or constant, by lr_schedule. max_grad_norm: 0 = no clipping.
-    eval_every: [[interval, until step], ...]: how often to evaluate. save_every: steps between checkpoints.
+    eval_every: [[interval, until step], ...]: how often to evaluate. num_attention_biographies: rows of validation on which
+    each evaluation also summarizes the attention patterns; 0: none. save_every: steps between checkpoints.
     keep_models_at: evaluated steps whose models are kept, as models/step-K. stop_below: end the run at the first evaluation
     with a validation loss below this share of the no-knowledge loss.
     precision: float32; bf16: matrix products in bfloat16, weights, softmax and metrics in float32; auto: bf16 where the
     hardware has instructions for it (GPUs from Ampere on, CPUs with AVX512-BF16 or AMX), float32 elsewhere.
     torch_compile: compile the model.
-    seed: the sampling stream and the initial weights.
+    seed: the population, the sampling stream and the initial weights; dataset_parameters can give another population_seed.
     """
 
     dataset: str
@@ -64,6 +65,7 @@ class Recipe:
     max_grad_norm: float = 1.0  # unstated in the paper
     eval_every: Sequence[Sequence[int]] = ((125, 2_000), (500, 16_000))
     num_eval_biographies: int = 16_000
+    num_attention_biographies: int = 0
     eval_batch_size: int = 128
     save_every: int = 1_000
     keep_models_at: Sequence[int] = ()
@@ -77,6 +79,7 @@ class Recipe:
         check_integer("num_steps", self.num_steps, minimum=1, maximum=_MAX_STEPS)
         for name in ("batch_size", "num_eval_biographies", "eval_batch_size", "save_every"):
             check_integer(name, getattr(self, name), minimum=1)
+        check_integer("num_attention_biographies", self.num_attention_biographies, minimum=0, maximum=self.num_eval_biographies)
         check_integer("gradient_accumulation_steps", self.gradient_accumulation_steps, minimum=1, maximum=self.batch_size)
         check_integer("lr_warmup_steps", self.lr_warmup_steps, minimum=0, maximum=self.num_steps)
         _check_number("learning_rate", self.learning_rate, "a number above 0", lambda x: x > 0)
@@ -166,7 +169,7 @@ class Recipe:
         config = get_biographies_config(self.dataset, "dataset")
         if "seed" in self.dataset_parameters:
             raise ValueError("dataset_parameters has a seed; it must be the recipe's: --seed")
-        return config.replace(**plain(self.dataset_parameters), seed=self.seed)
+        return config.replace(**{"population_seed": self.seed} | plain(self.dataset_parameters), seed=self.seed)
 
     @property
     def evaluated_splits(self) -> tuple[str, ...]:

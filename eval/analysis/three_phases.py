@@ -6,84 +6,69 @@ python eval/analysis/three_phases.py runs/paper-mini/three_phases-s* --results e
 
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bio_facts.runs.curves import Run, check_alike, check_distinct_seeds, check_pretraining
-
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
+from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLUE, PHASE_COLORS, RED, draw_level, legend_below, new_figure, save_figure
-from verdicts import Check, Finding, check, curves_of
+from figures import BLUE, GRAY, PHASE_COLORS, RED, draw_level, legend_below, new_figure, save_figure
+from intervals import Values
+from paper import three_phases_accuracy, three_phases_curve
 
-MAX_ACCURACY_AT_PHASE1_END = 0.05  # statistics are learned, no individual is known
-MIN_PLATEAU_RATIO = 2.0  # the plateau lasts at least as long as phase 1
-MAX_ACCURACY_ON_PLATEAU = 0.10
-MIN_FINAL_ACCURACY = 0.9  # then the individuals are learned
-MIN_UNSEEN_EXCESS = 1.0  # nats per value above pool_no_knowledge_loss: confidently wrong about unseen individuals
-MAX_EVALUATION_GAP = 25  # steps between evaluations until plateau_end, so that both ends are resolved; ...
-MAX_EVALUATION_GAP_SHARE = 1 / 64  # ... in long runs this share of all steps: 250 of 16k
+from bio_facts.runs.curves import Run
+from bio_facts.runs.phases import first_crossing, grid_error, phase1_end, plateau_end, plateau_width
 
-
-def score(runs: Sequence[Run]) -> Finding:
-    """Checks of each run."""
-    check_pretraining(runs, "uniform")
-    check_alike(runs)
-    check_distinct_seeds(runs)
-    checks = [item for run in runs for item in score_run(run)]
-    first = runs[0]
-    content = {
-        "phase_ends": {str(run.seed): run.phase_ends for run in runs},
-        "no_knowledge_loss": first.curve("validation")["no_knowledge_loss"][0],
-        "num_individuals": first.data["num_individuals"],
-        "batch_size": first.recipe["batch_size"],
-        "curves": curves_of(runs, ("validation", "unseen"), "attribute_loss", "attribute_accuracy"),
-    }
-    return Finding(checks, content)
+FACTORS = (1.03, 1.04, 1.05, 1.06)  # of the no-knowledge loss, at which phase 1 ends
+LEARNED_ACCURACY = 0.95
 
 
-def score_run(run: Run) -> list[Check]:
-    """Checks of one run."""
-    validation, unseen = run.curve("validation"), run.curve("unseen")
-    steps, accuracies = validation["step"], validation["attribute_accuracy"]
-    phase1, plateau = run.phase_ends
-    at_phase1 = accuracies[steps.index(phase1)] if phase1 is not None else None
-    ratio = plateau / phase1 if plateau is not None and phase1 else None
-    on_plateau = [accuracy for step, accuracy in zip(steps, accuracies, strict=True) if plateau is not None and step < plateau]
-    until_plateau = [step for step in steps if plateau is not None and step <= plateau]
-    gaps = [later - earlier for earlier, later in itertools.pairwise(until_plateau)]
-    excess = unseen["attribute_loss"][-1] - unseen["pool_no_knowledge_loss"][-1]
-    gap = max(MAX_EVALUATION_GAP, MAX_EVALUATION_GAP_SHARE * run.recipe["num_steps"])
-    return [
-        check(f"seed {run.seed}: {measured}", comparison, threshold, value)
-        for measured, comparison, threshold, value in (
-            ("phase1_end (step)", "is at least", 1, phase1),
-            ("validation accuracy at phase1_end", "is below", MAX_ACCURACY_AT_PHASE1_END, at_phase1),
-            ("plateau_end / phase1_end", "is at least", MIN_PLATEAU_RATIO, ratio),
-            (
-                "highest validation accuracy before plateau_end",
-                "is below",
-                MAX_ACCURACY_ON_PLATEAU,
-                max(on_plateau, default=None),
-            ),
-            ("final validation accuracy", "is above", MIN_FINAL_ACCURACY, accuracies[-1]),
-            ("final unseen loss minus pool_no_knowledge_loss (nats per value)", "is at least", MIN_UNSEEN_EXCESS, excess),
-            ("steps between evaluations until plateau_end", "is at most", gap, max(gaps, default=None)),
-        )
-    ]
+def measure(arms: Arms) -> Mapping[str, Values]:
+    """The width of the plateau, how it depends on the end of phase 1, and the time until the individuals are learned."""
+    (runs,) = arms.values()
+    curves = {seed: run.loss_curve() for seed, run in runs.items()}
+    floor = max(grid_error(curve[0], plateau_end(*curve)) for curve in curves.values())
+    values = {"plateau_width": Values({seed: plateau_width(*curve) for seed, curve in curves.items()}, floor)}
+    for factor in FACTORS:
+        ratios = {seed: ratio_of_ends(*curve, factor) for seed, curve in curves.items()}
+        values[f"ratio_of_ends_{factor}"] = Values(ratios, floor)
+    times = {seed: learning_time(*curves[seed], *accuracy_curve(run)) for seed, run in runs.items()}
+    return values | {"learning_time": Values(times, floor)}
 
 
-def plot(verdict: dict[str, Any], path: Path) -> None:
-    """Loss and accuracy over steps with the no-knowledge loss; the three phases are shaded, unseen individuals dashed."""
-    seed = str(verdict["seeds"][0])
-    curves, (phase1, plateau) = verdict["curves"][seed], verdict["phase_ends"][seed]
-    validation, unseen = curves["validation"], curves["unseen"]
-    last = validation["step"][-1]
+def accuracy_curve(run: Run) -> tuple[list[int], list[float]]:
+    """Steps and attribute accuracies on validation."""
+    return run.curve("validation")["step"], run.curve("validation")["attribute_accuracy"]
+
+
+def ratio_of_ends(steps: list[int], losses: list[float], no_knowledge_loss: float, factor: float) -> float | None:
+    """plateau_end / phase1_end, where phase 1 ends at `factor` x the no-knowledge loss; None without one of the two."""
+    start = phase1_end(steps, losses, no_knowledge_loss, factor)
+    end = plateau_end(steps, losses, no_knowledge_loss)
+    return end / start if start and end else None
+
+
+def learning_time(
+    steps: list[int], losses: list[float], no_knowledge_loss: float, accuracy_steps: list[int], accuracies: list[float]
+) -> float | None:
+    """Step at which accuracy reaches 0.95 divided by plateau_end; None if either does not exist."""
+    end = plateau_end(steps, losses, no_knowledge_loss)
+    learned = first_crossing(accuracy_steps, [-accuracy for accuracy in accuracies], -LEARNED_ACCURACY)
+    return learned / end if learned and end else None
+
+
+def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
+    """Loss and accuracy over steps, the phases of the first seed shaded; the paper's curve at equal plateau_end in gray."""
+    (runs,) = arms.values()
+    first = runs[min(runs)]
+    phase1, plateau = first.phase_ends
+    last = first.curve("validation")["step"][-1]
     bounds = [0, *(step for step in (phase1, plateau) if step is not None), last]
+    others = f"; thin: seeds {', '.join(str(seed) for seed in sorted(runs)[1:])}" if len(runs) > 1 else ""
     title = (
-        f"How a language model learns facts, in three phases\n{verdict['num_individuals']:,} individuals, {last:,} steps of "
-        f"{verdict['batch_size']} biographies, seed {seed}"
+        f"How a language model learns facts, in three phases\n{first.data['num_individuals']:,} individuals, {last:,} steps of "
+        f"{first.recipe['batch_size']} biographies, seed {first.seed}{others}"
     )
     figure, (loss, accuracy) = new_figure(2, title)
     for axes in (loss, accuracy):
@@ -93,17 +78,40 @@ def plot(verdict: dict[str, Any], path: Path) -> None:
             axes.annotate(phase, (middle, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9)
         axes.set_xlim(0, last)
         axes.set_xlabel("training step")
-    for axes, key in ((loss, "attribute_loss"), (accuracy, "attribute_accuracy")):
-        axes.plot(validation["step"], validation[key], color=BLUE, lw=2, label="individuals seen in training, new wording")
-        axes.plot(unseen["step"], unseen[key], color=RED, lw=2, ls="--", label="individuals never seen")
-    baseline = verdict["no_knowledge_loss"]
+    for seed, run in sorted(runs.items(), reverse=True):
+        width, label = (2, True) if seed == first.seed else (0.6, False)
+        for axes, key in ((loss, "attribute_loss"), (accuracy, "attribute_accuracy")):
+            for split, color, style, name in (
+                ("validation", BLUE, "-", "individuals seen in training, new wording"),
+                ("unseen", RED, "--", "individuals never seen"),
+            ):
+                curve = run.curve(split)
+                axes.plot(curve["step"], curve[key], color=color, lw=width, ls=style, label=name if label else None)
+    _, _, baseline = first.loss_curve()
+    _draw_paper(loss, accuracy, plateau, baseline)
     draw_level(loss, baseline)
-    loss.set_ylim(0, max(unseen["attribute_loss"][-1], 2 * baseline) * 1.15)
+    loss.set_ylim(0, max(first.curve("unseen")["attribute_loss"][-1], 2 * baseline) * 1.15)
     loss.set_ylabel("attribute loss (nats per value)")
     accuracy.set_ylim(0, 1)
     accuracy.set_ylabel("attribute accuracy (share of values)")
-    legend_below(figure, loss, num_columns=3)
+    legend_below(figure, loss, num_columns=4)
     save_figure(figure, path)
+
+
+def _draw_paper(loss: Any, accuracy: Any, plateau: float | None, baseline: float) -> None:
+    """The paper's default run, its steps scaled to the same plateau_end and its losses to the same no-knowledge loss."""
+    if plateau is None:
+        return
+    steps, losses, paper_baseline = three_phases_curve()
+    end = plateau_end(steps, losses, paper_baseline)
+    assert end is not None
+    style = {"color": GRAY, "lw": 1, "ls": "-."}
+    label = "the paper's run of 64k individuals, scaled to this plateau"
+    loss.plot(
+        [step * plateau / end for step in steps], [value * baseline / paper_baseline for value in losses], label=label, **style
+    )
+    accuracy_steps, accuracies = three_phases_accuracy()
+    accuracy.plot([step * plateau / end for step in accuracy_steps], accuracies, **style)
 
 
 CLAIM = Claim(
@@ -115,8 +123,7 @@ CLAIM = Claim(
         "loss, with an accuracy near zero. Then the individuals are learned, and accuracy rises towards 1 (Fig. 2, 64k "
         "individuals)."
     ),
-    takes="Takes runs of pre-training on uniform data, each judged by itself; the figure shows the first.",
-    score=score,
+    measure=measure,
     plot=plot,
 )
 
