@@ -111,7 +111,7 @@ def half_width(measure: Measure, num_seeds: int) -> float | None:
     if measure.pilot_sd is None or num_seeds < 2:
         return None
     quantile = float(stats.t.ppf((1 + CONFIDENCE[measure.carrying]) / 2, num_seeds - 1))
-    return quantile * measure.pilot_sd / num_seeds**0.5
+    return float(quantile * measure.pilot_sd / num_seeds**0.5)
 
 
 def ours_over_paper(measure: Measure, values: Sequence[float]) -> float | None:
