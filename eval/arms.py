@@ -62,8 +62,8 @@ def is_reported(claim: str, scale: str, seeds: Sequence[int]) -> bool:
 
 def _settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe as flat settings, its source by the name of its folder."""
-    flat = flatten(recipe)
-    return flat | ({"source": Path(str(flat["source"])).name} if flat.get("source") else {})
+    flat = {key: value for key, value in flatten(recipe).items() if key != "source"}
+    return flat | ({"source": Path(recipe["source"]).name} if recipe.get("source") else {})
 
 
 def _why_unknown(claim: str, scale: str, run: Run, wanted: Mapping[tuple[str, int], Mapping[str, Any]]) -> str:
@@ -73,7 +73,8 @@ def _why_unknown(claim: str, scale: str, run: Run, wanted: Mapping[tuple[str, in
     def differing(recipe: Mapping[str, Any]) -> list[str]:
         return [key for key in sorted(settings.keys() | recipe.keys()) if settings.get(key) != recipe.get(key)]
 
-    arm, recipe = min(((arm, recipe) for (arm, _), recipe in wanted.items()), key=lambda item: len(differing(item[1])))
+    arms = ((arm, recipe) for (arm, seed), recipe in wanted.items() if seed == run.seed)
+    arm, recipe = min(arms, key=lambda item: len(differing(item[1])))
     key = differing(recipe)[0]
     return (
         f"run {run.folder} is of no arm of train/recipes/{claim}/{scale}.yaml: it differs from arm {arm!r} in {key}, which is "

@@ -134,9 +134,11 @@ def run_analysis(claim: Claim, doc: str | None) -> None:
     try:
         scale = None if arguments.results is None else file.stem
         runs = [read_run(folder) for folder in arguments.runs] if arguments.runs else read_curves(curves_file(file))
-        verdict = claim.judge(runs, scale)
-        if scale is not None and arguments.runs:
+        if scale is not None and arguments.runs:  # judged as they are kept, so that the file gives the same verdict
+            claim.arms(runs, scale)
             write_text(curves_file(file), curves_text(runs))
+            runs = read_curves(curves_file(file))
+        verdict = claim.judge(runs, scale)
         write_text(file, json_text(verdict))
         print_verdict(verdict)
         print(f"verdict: {file}", flush=True)

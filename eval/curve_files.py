@@ -1,4 +1,4 @@
-"""The curves of finished runs in one file a claim: JSON Lines, a run a line, numbers rounded to four digits.
+"""The curves of finished runs in one file a claim: JSON Lines, a run a line, numbers rounded to five digits.
 
 A verdict can be recomputed and drawn from this file alone.
 """
@@ -38,7 +38,7 @@ def _keys(curve: Curve) -> list[str]:
 def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(item) for item in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def read_curves(path: Path) -> list[Run]:

@@ -1,4 +1,4 @@
-"""One page with every claim: figure, verdict, thresholds, seeds, device and time, next to what the paper says.
+"""One page with every claim and every figure of the paper: ours beside the paper's numbers, with intervals and words.
 
   python eval/report.py --output-file report.html                       # the committed results of eval/results/
   python eval/report.py runs/paper-mini --output-file report.html       # those of run_all.py, and committed ones for the rest
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from claims import Claim, claims
+from coverage import coverage
+from intervals import WORDS, holm
 
 from bio_facts.checks import Parser, needs
 from bio_facts.files import write_text
@@ -32,8 +34,20 @@ class Entry:
 
     @property
     def outcome(self) -> str:
-        """passed, not passed, or not yet run."""
-        return "not yet run" if self.verdict is None else "passed" if self.verdict["passed"] else "not passed"
+        """The word of the carrying measure; "curves" where there is none; "one seed"; "not yet run"."""
+        if self.verdict is None:
+            return "not yet run"
+        if len(self.verdict["seeds"]) < 2:
+            return "one seed"
+        if not self.verdict["registration"]:
+            return f"{self.verdict['word'] or 'curves'}, not registered"
+        return str(self.verdict["word"] or "curves")
+
+    @property
+    def carrying(self) -> Mapping[str, Any] | None:
+        """What was measured by the carrying measure; None if there is no verdict or no such measure."""
+        measures = [] if self.verdict is None else self.verdict["measures"]
+        return next((measure for measure in measures if measure["carrying"]), None)
 
     @property
     def minutes(self) -> str:
@@ -46,8 +60,6 @@ class Entry:
         """How the runs were computed, as text; "" if there is no verdict."""
         if self.verdict is None:
             return ""
-        if "precision" not in self.verdict:
-            return f"{self.verdict['device']}; made with float32 and, for language models, the 6,036-token vocabulary"
         tokenizer = f", tokenizer {self.verdict['tokenizer']}" if "tokenizer" in self.verdict else ""
         return f"{self.verdict['device']}; {self.verdict['precision']}{tokenizer}"
 
@@ -68,8 +80,24 @@ def read_entry(claim: Claim, scale: str, folder: Path | None = None, results: Pa
 
 
 def number(value: float | None) -> str:
-    """A measured value or threshold with four digits; "none" if there is no value."""
-    return "none" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    """A measured value with three digits; "none" if there is no value."""
+    return "none" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def interval(measured: Mapping[str, Any]) -> str:
+    """Mean and interval of a measure, as in "5.9 [5.5, 6.4]"."""
+    ends = "" if measured["low"] is None else f" [{number(measured['low'])}, {number(measured['high'])}]"
+    return f"{number(measured['mean'])}{ends}"
+
+
+def adjusted(entries: Sequence[Entry]) -> dict[str, float]:
+    """Name of a claim -> Holm's adjusted p of its carrying measure, over all ten carrying measures."""
+    p_values = {
+        entry.claim.name: entry.carrying["p"]
+        for entry in entries
+        if entry.carrying is not None and entry.carrying["p"] is not None
+    }
+    return holm(p_values)
 
 
 def render(entries: Sequence[Entry], scale: str) -> str:
@@ -84,8 +112,14 @@ def render(entries: Sequence[Entry], scale: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
-    return environment.get_template("report.html.jinja").render(entries=entries, scale=scale)
+    environment.filters |= {"number": number, "interval": interval}
+    rows = coverage({entry.claim.name: entry.verdict for entry in entries})
+    counts = {word: sum(entry.outcome == word for entry in entries) for word in (*WORDS, "curves", "not yet run")}
+    template = environment.get_template("report.html.jinja")
+    secondary = sum(row.num_secondary for row in rows)
+    return template.render(
+        entries=entries, scale=scale, adjusted=adjusted(entries), coverage=rows, counts=counts, num_secondary=secondary
+    )
 
 
 def main() -> None:
@@ -111,8 +145,8 @@ def main() -> None:
         write_text(arguments.output_file, render(entries, arguments.scale))
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
-    num_passed = sum(entry.outcome == "passed" for entry in judged)
-    print(f"{num_passed} of {len(judged)} judged claims passed; page: {arguments.output_file}")
+    words = ", ".join(f"{entry.claim.label} {entry.outcome}" for entry in judged)
+    print(f"{words}; page: {arguments.output_file}")
 
 
 if __name__ == "__main__":

@@ -1,49 +1,107 @@
+"""Ends of the phases and the width of the plateau, on curves whose crossings are known."""
+
+import math
+from collections.abc import Callable
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paper import three_phases_curve
 
-from bio_facts.runs.phases import phase1_end, plateau_end
+from bio_facts.runs.phases import (
+    first_crossing,
+    grid_error,
+    last_crossing,
+    lasting_from,
+    phase1_end,
+    plateau_end,
+    plateau_level,
+    plateau_width,
+)
 
-STEPS = [0, 10, 20, 30, 40, 50]
+STEPS = [0, 10, 20, 40, 80]
 BASELINE = 100.0
 
 
-@pytest.mark.parametrize(
-    ("losses", "expected"),
-    [
-        ([400, 200, 105, 101, 50, 10], 20),
-        ([400, 200, 105.1, 101, 50, 10], 30),
-        ([100, 100, 100, 100, 100, 100], 0),
-        ([400, 101, 120, 120, 120, 101], 10),
-        ([400, 300, 200, 150, 120, 106], None),
-        ([float("nan")] * 6, None),
-    ],
-)
-def test_phase_1_ends_at_the_first_loss_within_5_percent(losses: list[float], expected: int | None) -> None:
-    assert phase1_end(STEPS, losses, BASELINE) == expected
+def between(before: int, after: int, share: float) -> float:
+    """The step at a share of the way from one evaluation to the next, in the logarithm."""
+    return before ** (1 - share) * after**share
 
 
 @pytest.mark.parametrize(
     ("losses", "expected"),
     [
-        ([400, 101, 100, 98.9, 50, 10], 30),
-        ([400, 101, 100, 99, 98.9, 10], 40),
-        ([400, 101, 98, 100, 99.5, 10], 50),
-        ([98, 98, 98, 98, 98, 98], 0),
-        ([400, 101, 100, 99.5, 99.2, 99], None),
-        ([400, 101, 50, 10, 5, 100], None),
-        ([400, 101, 100, 100, 50, 99], None),
+        ([400, 200, 105, 101, 50], 20),
+        ([400, 200, 110, 100, 50], between(20, 40, 0.5)),
+        ([100, 100, 100, 100, 100], 0),
+        ([205, 5, 120, 120, 101], 5),  # linear after step 0
+        ([400, 115, 95, 120, 120], between(10, 20, 0.5)),
+        ([400, 300, 200, 150, 106], None),
+        ([float("nan")] * 5, None),
     ],
-    ids=["crossing", "99 % is not below", "dip that comes back", "always below", "never", "comes back at the end", "at 99 %"],
+    ids=["at an evaluation", "between", "from the start", "after step 0", "first of two", "never", "NaN"],
 )
-def test_plateau_ends_where_the_loss_stays_below_99_percent(losses: list[float], expected: int | None) -> None:
-    assert plateau_end(STEPS, losses, BASELINE) == expected
+def test_phase_1_ends_at_the_first_crossing_of_105_percent(losses: list[float], expected: float | None) -> None:
+    assert phase1_end(STEPS, losses, BASELINE) == (None if expected is None else pytest.approx(expected))
 
 
-@pytest.mark.parametrize("end", [phase1_end, plateau_end])
-def test_no_evaluation_no_end(end: object) -> None:
-    assert end([], [], BASELINE) is None  # type: ignore[operator]
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([400, 101, 100, 98, 50], between(20, 40, 0.5)),
+        ([400, 101, 98, 100, 98], between(40, 80, 0.5)),
+        ([98, 98, 98, 98, 98], 0),
+        ([400, 101, 100, 99.5, 99], None),
+        ([400, 101, 50, 10, 100], None),
+    ],
+    ids=["crossing", "dip that comes back", "always below", "99 % is not below", "comes back at the end"],
+)
+def test_plateau_ends_where_the_loss_stays_below_99_percent(losses: list[float], expected: float | None) -> None:
+    assert plateau_end(STEPS, losses, BASELINE) == (None if expected is None else pytest.approx(expected))
 
 
-@pytest.mark.parametrize("end", [phase1_end, plateau_end])
-def test_steps_and_losses_must_match(end: object) -> None:
-    with pytest.raises(ValueError, match=r"longer|shorter"):
-        end([0, 10], [400.0], BASELINE)  # type: ignore[operator]
+def test_width_of_a_flat_plateau_is_that_of_its_steps() -> None:
+    steps = [1, 10, 11, 99, 100, 1000]
+    losses = [200.0, 200.0, 100.0, 100.0, 100.0, 50.0]
+    arrival = between(10, 11, 97 / 100)  # 103
+    departure = between(100, 1000, 3 / 50)  # 97
+    assert plateau_level(steps, losses, BASELINE) == pytest.approx(100, abs=0.1)
+    assert plateau_width(steps, losses, BASELINE) == pytest.approx(departure / arrival, rel=0.02)
+
+
+@given(factor=st.floats(0.01, 100), stretch=st.integers(2, 9))
+def test_width_has_no_unit(factor: float, stretch: int) -> None:
+    steps, losses, baseline = three_phases_curve()
+    width = plateau_width(steps, losses, baseline)
+    assert plateau_width(
+        [step * stretch for step in steps], [loss * factor for loss in losses], baseline * factor
+    ) == pytest.approx(width)
+
+
+@pytest.mark.parametrize(
+    "losses", [[400, 300, 200, 150, 106], [400, 80, 50, 10, 5], [400, 101, 100, 100, 100]], ids=["never", "no stay", "no end"]
+)
+def test_no_plateau_no_width(losses: list[float]) -> None:
+    width = plateau_width(STEPS, losses, BASELINE)
+    assert width is None or width < 1.2
+
+
+@pytest.mark.parametrize("end", [phase1_end, plateau_end, plateau_width])
+def test_no_evaluation_no_end(end: Callable[..., float | None]) -> None:
+    assert end([], [], BASELINE) is None
+
+
+@pytest.mark.parametrize("crossing", [first_crossing, last_crossing])
+def test_steps_and_values_must_match(crossing: Callable[..., float | None]) -> None:
+    with pytest.raises(ValueError, match="there are 2 steps and 3 values"):
+        crossing([0, 10], [400.0, 200.0, 50.0], BASELINE)
+
+
+def test_grid_error_is_that_of_a_uniform_distribution_between_evaluations() -> None:
+    assert grid_error(STEPS, 25.0) == pytest.approx(math.log(2) / math.sqrt(12))
+    assert grid_error(STEPS, None) == 0.0
+
+
+def test_lasting_begins_after_the_last_exception() -> None:
+    assert lasting_from(STEPS, [True, False, False, True, True]) == 40
+    assert lasting_from(STEPS, [True, True, True, True, False]) is None

@@ -1,123 +1,200 @@
+"""C1: its measures on the paper's curve, its rule, and the command that judges runs."""
+
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from analysis import three_phases
-from conftest import run_script
-from written_runs import ACCURACIES, BASELINE, LOSSES, POOL_BASELINE, STEPS, UNSEEN, curve, write_run
+from conftest import ROOT, SMOKE, assert_refused, load_recipe, run_script
+from curve_files import curves_text, read_curves
+from intervals import Values, outcome
+from paper import three_phases_accuracy, three_phases_curve
 
-from bio_facts.runs.curves import read_run
+from bio_facts.runs.curves import Curve, Run, read_run
+from bio_facts.runs.phases import plateau_end, plateau_width
+from bio_facts.runs.registration import read_measures
 
-
-def with_curves(
-    folder: Path, losses: list = LOSSES, accuracies: list = ACCURACIES, unseen: list = UNSEEN, **recipe: Any
-) -> Path:
-    steps = recipe.pop("steps", STEPS)
-    curves = {"validation": curve(losses, accuracies, steps=steps), "unseen": curve(unseen, steps=steps)}
-    return write_run(folder, curves, **recipe)
-
-
-def scored(folder: Path) -> dict[str, bool]:
-    checks = three_phases.score([read_run(folder)]).checks
-    return {check.name.removeprefix("seed 10: ").split(" is ")[0].split(" (")[0]: check.passed for check in checks}
+MINI = SMOKE.with_name("mini.yaml")
+MEASURES = read_measures(SMOKE.parent)
+SEEDS = range(20, 25)
+SCATTER = (0.93, 0.97, 1.0, 1.03, 1.07)  # of P and of losses, by seed
 
 
-def test_three_phases_pass(tmp_path: Path) -> None:
-    assert set(scored(write_run(tmp_path)).values()) == {True}
+def paper_run(seed: int = 20, time: float = 1.0, recipe: dict[str, Any] | None = None, folder: str = "runs/paper") -> Run:
+    """A run of mini.yaml with the paper's curve, all steps multiplied by `time`."""
+    steps, losses, baseline = three_phases_curve()
+    accuracy = np.interp(steps, *three_phases_accuracy())
+    lines = [
+        {"step": round(step * time), "split": "validation", "attribute_loss": loss, "attribute_accuracy": float(value)}
+        | {"no_knowledge_loss": baseline, "pool_no_knowledge_loss": baseline, "seconds": float(step)}
+        for step, loss, value in zip(steps, losses, accuracy, strict=True)
+    ]
+    settings = load_recipe(MINI, {"seed": seed}).as_dict() | (recipe or {})
+    parameters = {"num_individuals": 1600, "distribution": "uniform", "population_seed": settings["seed"]}
+    identity = {"dataset_fingerprint": str(seed), "data_digest": "0", "data_version": "1", "device": "abacus", "versions": {}}
+    config = {"recipe": settings, "dataset_parameters": parameters, "precision": "float32"} | identity
+    return Run(Path(folder), config, {"validation": Curve(lines), "unseen": Curve(lines)})
 
 
-def test_phase_ends_are_those_of_the_curve(tmp_path: Path) -> None:
-    assert read_run(write_run(tmp_path)).phase_ends == (50, 150)
+def test_measures_of_the_papers_curve_are_the_papers_numbers() -> None:
+    measured = {name: values.by_seed[20] for name, values in three_phases.measure({"": {20: paper_run()}}).items()}
+    assert measured.keys() == MEASURES.keys()
+    for name, measure in MEASURES.items():
+        assert measured[name] == pytest.approx(measure.paper, rel=0.05), name  # vertices of the curve are 125 to 1,000 steps apart
+
+
+def test_the_paper_is_shown_by_its_own_rule() -> None:
+    arms = {"": {seed: paper_run(seed, time) for seed, time in zip(SEEDS, SCATTER, strict=True)}}
+    words = {name: outcome(MEASURES[name], values).word for name, values in three_phases.measure(arms).items()}
+    assert words == dict.fromkeys(MEASURES, "shown")
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_scattered_values_around_the_papers_number_are_shown_and_without_a_plateau_contradicted(name: str) -> None:
+    measure = MEASURES[name]
+    assert measure.paper is not None
+    near = {seed: measure.paper * factor for seed, factor in zip(SEEDS, SCATTER, strict=True)}
+    assert outcome(measure, Values(near)).word == "shown"
+    none = dict(zip(SEEDS, SCATTER, strict=True))  # about 1: no time passes on the plateau
+    assert outcome(measure, Values(none)).word == "contradicted"
+
+
+def test_curve_without_a_plateau_is_not_shown() -> None:
+    steps, losses, baseline = three_phases_curve()
+    straight = np.exp(np.interp(np.log(np.maximum(steps, 1)), np.log([100, 16_000]), np.log([losses[0], losses[-1]]))).tolist()
+    width = plateau_width(steps, straight, baseline)
+    assert plateau_end(steps, straight, baseline) is not None
+    assert width is None or width < 2
+
+
+def test_width_does_not_depend_on_a_plateau_above_the_no_knowledge_loss() -> None:
+    steps, losses, baseline = three_phases_curve()
+    assert plateau_width(steps, losses, baseline * 1.01) == pytest.approx(plateau_width(steps, losses, baseline), rel=0.1)
+
+
+def test_one_run_has_values_and_no_word() -> None:
+    verdict = three_phases.CLAIM.judge([paper_run()], None)
+    assert verdict["word"] == ""
+    assert verdict["registration"] == ""
+    assert verdict["measures"][0]["mean"] == pytest.approx(6.1, rel=0.05)
+    assert verdict["measures"][0]["low"] is None
+
+
+def test_other_seeds_are_judged_without_registration() -> None:
+    runs = [paper_run(seed, time) for seed, time in zip(range(5), SCATTER, strict=True)]
+    verdict = three_phases.CLAIM.judge(runs, "mini")
+    assert (verdict["word"], verdict["registration"], verdict["seeds"]) == ("shown", "", [0, 1, 2, 3, 4])
+
+
+def test_reported_seeds_without_the_registration_are_refused() -> None:
+    runs = [paper_run(seed) for seed in SEEDS]
+    with pytest.raises(ValueError, match="records registration None, which no claim has now"):
+        three_phases.CLAIM.judge(runs, "mini")
+
+
+def test_reported_seeds_carry_the_digest_of_the_registration() -> None:
+    from bio_facts.runs.registration import read_registration
+
+    digest = read_registration(SMOKE.parent, "mini").digest
+    runs = [paper_run(seed, time) for seed, time in zip(SEEDS, SCATTER, strict=True)]
+    for run in runs:
+        run.config["registration"] = digest
+    verdict = three_phases.CLAIM.judge(runs, "mini")
+    assert (verdict["word"], verdict["registration"]) == ("shown", digest)
 
 
 @pytest.mark.parametrize(
-    ("change", "failing"),
+    ("runs", "fragment"),
     [
-        ({"accuracies": [0.0, 0.0, 0.06, *ACCURACIES[3:]]}, {"validation accuracy at phase1_end"}),
-        ({"losses": [14.0, 6.0, 5.0, 4.42, *LOSSES[4:]], "steps": [0, 25, 50, 80, 105, 130, 155, 175, 200, 300]},
-         {"plateau_end / phase1_end", "steps between evaluations until plateau_end"}),
-        ({"accuracies": [*ACCURACIES[:5], 0.1, *ACCURACIES[6:]]}, {"highest validation accuracy before plateau_end"}),
-        ({"accuracies": [*ACCURACIES[:-1], 0.9]}, {"final validation accuracy"}),
-        ({"unseen": [*UNSEEN[:-1], POOL_BASELINE + 0.9]}, {"final unseen loss minus pool_no_knowledge_loss"}),
+        ([paper_run(0), paper_run(1)], ""),
+        ([paper_run(0), paper_run(0)], "with seeds [0, 0]"),
+        ([paper_run(0), paper_run(1, recipe={"learning_rate": 0.5})], "differs from arm '' in learning_rate, which is 0.5; expected 0.002"),
+        ([paper_run(0), paper_run(1, recipe={"tokenizer": "bio_facts"})], "in tokenizer, which is 'bio_facts'; expected 'words'"),
     ],
 )  # fmt: skip
-def test_each_check_fails_when_its_part_of_the_claim_does(tmp_path: Path, change: dict, failing: set[str]) -> None:
-    assert {name for name, passed in scored(with_curves(tmp_path, **change)).items() if not passed} == failing
+def test_runs_that_are_not_those_of_the_recipe_are_refused(runs: list[Run], fragment: str) -> None:
+    if not fragment:
+        assert three_phases.CLAIM.judge(runs, "mini")["seeds"] == [0, 1]
+        return
+    with pytest.raises(ValueError) as refused:
+        three_phases.CLAIM.judge(runs, "mini")
+    assert fragment in str(refused.value)
 
 
-def test_run_that_never_learns_fails_with_no_value(tmp_path: Path) -> None:
-    run = read_run(with_curves(tmp_path, losses=[14.0] * len(STEPS), accuracies=[0.0] * len(STEPS)))
-    check = three_phases.score([run]).checks[0]
-    assert check.value is None
-    assert not check.passed
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        ({"precision": "bf16"}, "differ in precision ('float32' and 'bf16'); expected one"),
+        ({"data_version": "2"}, "differ in data_version ('1' and '2')"),
+        ({"dataset_parameters": {"population_seed": 0}}, "have the same individuals (population_seed 0)"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_refused(change: dict[str, Any], fragment: str) -> None:
+    runs = [paper_run(0), paper_run(1)]
+    runs[1].config.update(change)
+    with pytest.raises(ValueError) as refused:
+        three_phases.CLAIM.judge(runs, "mini")
+    assert fragment in str(refused.value)
 
 
-def test_curve_far_below_the_baseline_at_once_has_no_plateau(tmp_path: Path) -> None:
-    losses = [14.0, 3.0, 2.0, 1.0, 0.5, 0.4, 0.3, 0.3, 0.2, 0.2]
-    assert not scored(with_curves(tmp_path, losses=losses))["plateau_end / phase1_end"]
+def test_committed_curves_give_the_same_verdict(tmp_path: Path) -> None:
+    runs = [paper_run(seed, time, folder=f"runs/s{seed}") for seed, time in zip(range(5), SCATTER, strict=True)]
+    (tmp_path / "mini.curves.jsonl").write_text(curves_text(runs))
+    again = read_curves(tmp_path / "mini.curves.jsonl")
+    verdicts = [three_phases.CLAIM.judge(given, "mini") for given in (runs, again)]
+    for one, other in zip(*(verdict["measures"] for verdict in verdicts), strict=True):
+        assert one["word"] == other["word"]
+        assert one["mean"] == pytest.approx(other["mean"], rel=1e-3)
+    assert curves_text(again) == curves_text(runs)
 
 
-def test_command_writes_verdict_and_picture_and_prints_both(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run")
-    done = run_script("eval/analysis/three_phases.py", run)
+@pytest.mark.parametrize("text", ["", "{", '{"run": "x"}', "[1]"], ids=["empty", "broken", "no curves", "a list"])
+def test_file_that_holds_no_curves_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mini.curves.jsonl").write_text(f"{text}\n")
+    with pytest.raises(ValueError, match="does not hold the curves of runs"):
+        read_curves(tmp_path / "mini.curves.jsonl")
+    with pytest.raises(ValueError, match="which is no file"):
+        read_curves(tmp_path / "other.curves.jsonl")
+
+
+def test_command_judges_one_run_and_draws_it(smoke_run: Path, tmp_path: Path) -> None:
+    results = tmp_path / "smoke.json"
+    done = run_script("eval/analysis/three_phases.py", smoke_run, "--results", results)
     assert done.returncode == 0, done.stderr
-    runs = [read_run(run)]
-    expected = three_phases.CLAIM.judge(runs, "one")
-    assert json.loads((run / "three_phases.json").read_text()) == json.loads(json.dumps(expected))
-    assert "three_phases: passed" in done.stdout
-    assert str(run / "three_phases.png") in done.stdout
-    assert (run / "three_phases.png").read_bytes().startswith(b"\x89PNG")
+    verdict = json.loads(results.read_text())
+    assert (verdict["claim"], verdict["scale"], verdict["word"]) == ("three_phases", "smoke", "")
+    assert results.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    again = run_script("eval/analysis/three_phases.py", "--results", results)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(results.read_text())["measures"] == verdict["measures"]
 
 
-def test_command_exits_1_if_not_passed_and_says_why(tmp_path: Path) -> None:
-    run = with_curves(tmp_path, unseen=[4.5] * len(STEPS))
-    done = run_script("eval/analysis/three_phases.py", run)
-    assert done.returncode == 1
-    assert "FAIL  seed 10: final unseen loss" in done.stdout
-    assert "NOT PASSED" in done.stdout
-    assert "final unseen loss" in json.loads((run / "three_phases.json").read_text())["explanation"]
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        ([], "RUN is missing"),
+        (["runs/a", "runs/b"], "several runs need --results SCALE.json"),
+        (["runs/no-such", "--results", "x/mini.json"], "which has no config.json"),
+        (["--results", "no/such.json"], "curves are 'no/such.curves.jsonl', which is no file"),
+        (["--results", str(ROOT)], "a folder; it must be a file"),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments: list[str], fragment: str) -> None:
+    assert_refused(run_script("eval/analysis/three_phases.py", *arguments), fragment)
 
 
-def test_picture_shows_baseline_and_both_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_picture_shows_baseline_both_splits_and_the_papers_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib import pyplot
 
     drawn = []
     monkeypatch.setattr(pyplot, "close", drawn.append)
-    runs = [read_run(write_run(tmp_path))]
-    verdict = json.loads(json.dumps(three_phases.CLAIM.judge(runs, "one")))
-    three_phases.plot(verdict, tmp_path / "picture.png")
+    three_phases.plot({"": {20: paper_run()}}, {}, tmp_path / "picture.png")
     loss, accuracy = drawn[0].axes
-    assert [line.get_linestyle() for line in loss.lines] == ["-", "--", ":"]
-    assert loss.lines[2].get_ydata()[0] == BASELINE
-    assert list(accuracy.lines[0].get_ydata()) == ACCURACIES
+    assert [line.get_linestyle() for line in loss.lines] == ["-", "--", "-.", ":"]
+    _, losses, baseline = three_phases_curve()
+    assert loss.lines[3].get_ydata()[0] == baseline
+    assert list(loss.lines[2].get_ydata()) == pytest.approx(losses)
     assert len([patch for patch in loss.patches if patch.get_width() > 0]) == 3
-
-
-def test_results_gather_the_seeds_of_one_recipe(tmp_path: Path) -> None:
-    folders = [write_run(tmp_path / str(seed), seed=seed) for seed in (10, 11)]
-    target = tmp_path / "results" / "mini.json"
-    done = run_script("eval/analysis/three_phases.py", *folders, "--results", target)
-    assert done.returncode == 0, done.stderr
-    gathered = json.loads(target.read_text())
-    assert target.with_suffix(".png").exists()
-    assert (gathered["seeds"], gathered["scale"], gathered["passed"], gathered["device"]) == ([10, 11], "mini", True, "abacus")
-    assert gathered["curves"]["11"]["validation"]["attribute_accuracy"] == ACCURACIES
-    assert {check["name"].partition(":")[0] for check in gathered["checks"]} == {"seed 10", "seed 11"}
-
-
-@pytest.mark.parametrize(
-    ("second", "fragments"),
-    [({"seed": 11, "learning_rate": 0.2}, ["differ in learning_rate"]), ({"seed": 10}, ["seeds [10, 10]"])],
-)
-def test_results_of_different_recipes_or_one_seed_twice_are_refused(tmp_path: Path, second: dict, fragments: list[str]) -> None:
-    folders = [write_run(tmp_path / "a"), write_run(tmp_path / "b", **second)]
-    done = run_script("eval/analysis/three_phases.py", *folders, "--results", tmp_path / "mini.json")
-    assert done.returncode == 2
-    assert all(fragment in done.stderr for fragment in fragments)
-    assert not (tmp_path / "mini.json").exists()
-
-
-def test_smoke_run_can_be_judged(smoke_run: Path) -> None:
-    finding = three_phases.score([read_run(smoke_run)])
-    assert not all(check.passed for check in finding.checks)  # seconds of training show no knowledge
+    assert len(accuracy.lines) == 3
