@@ -175,8 +175,9 @@ def readmes(root: Path) -> dict[Path, str]:
 def _with_tables(path: Path, tables: Mapping[str, str]) -> str:
     text = path.read_text(encoding="utf-8")
     for name, table in tables.items():
-        place = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
-        text, num_places = place.subn(lambda _, table=table: table, text)  # type: ignore[misc]
+        begin, end = f"<!-- {name} -->\n", "<!-- end -->"
+        replacement = f"{begin}{table}{end}"
+        text, num_places = re.subn(f"{begin}.*?{end}", lambda _, by=replacement: by, text, flags=re.DOTALL)  # type: ignore[misc]
         if num_places != 1:
             raise ValueError(f"{path} has {num_places} places between <!-- {name} --> and <!-- end -->; it must have one")
     return text

@@ -17,7 +17,7 @@ SMOKE = ROOT / "train" / "recipes" / "three_phases" / "smoke.yaml"
 # Files that start no training and take seconds: make test-fast.
 UNIT = {
     *("test_alignment", "test_attention", "test_baseline", "test_boundaries", "test_card", "test_chi_square", "test_cli"),
-    *("test_committed_results", "test_config", "test_distributions", "test_goldens", "test_invariants", "test_metrics"),
+    *("test_config", "test_distributions", "test_goldens", "test_invariants", "test_metrics"),
     *("test_models", "test_order", "test_phases", "test_population", "test_recipes", "test_tables", "test_pools"),
     *("test_runs", "test_seeding", "test_settings", "test_shards", "test_splits", "test_templates", "test_verify"),
     *("test_build", "test_build_disk", "test_build_existing_folder", "test_distribution_settings", "test_locks"),

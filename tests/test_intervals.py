@@ -41,7 +41,14 @@ def test_interval_is_that_of_students_t_with_four_degrees_of_freedom() -> None:
 
 @pytest.mark.parametrize(
     ("mean", "word"),
-    [(1.4, "shown"), (1.1, "direction"), (0.4, "direction"), (0.2, "contradicted"), (-0.1, "contradicted"), (-1, "contradicted")],
+    [
+        (1.4, "shown"),
+        (1.1, "direction"),
+        (0.4, "direction"),
+        (0.2, "contradicted"),
+        (-0.1, "contradicted"),
+        (-1, "contradicted"),
+    ],
 )
 @pytest.mark.parametrize("sign", [1, -1])
 def test_word_depends_on_where_the_interval_lies(mean: float, word: str, sign: int) -> None:
@@ -64,9 +71,7 @@ def test_without_a_number_of_the_paper_the_word_is_at_most_direction() -> None:
     assert outcome(effect(threshold=None, sign=1), around(0.0)).word == "undecided"
 
 
-@pytest.mark.parametrize(
-    ("mean", "word"), [(0.0, "shown"), (0.3, "undecided"), (0.9, "contradicted"), (-0.9, "contradicted")]
-)
+@pytest.mark.parametrize(("mean", "word"), [(0.0, "shown"), (0.3, "undecided"), (0.9, "contradicted"), (-0.9, "contradicted")])
 def test_measure_of_no_change_is_judged_by_its_margins(mean: float, word: str) -> None:
     assert outcome(no_change(-0.5, 0.5), around(mean)).word == word
 

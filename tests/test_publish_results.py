@@ -10,20 +10,17 @@ import pytest
 import report
 from claims import claims
 from conftest import ROOT, contents, run_script
-from test_claims import CLAIMS, hallucination
-from written_runs import write_run
+from judged_claims import CLAIMS, write_judged
 
 TITLE = "| [C1] | Language models learn facts in three phases |"
 
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Mini results as run_all.py writes them: three_phases passed, hallucination did not, both on seed 10. Read only."""
+    """Mini results of three_phases and hallucination as run_all.py writes them, on the registered seeds. Read only."""
     folder = tmp_path_factory.mktemp("judged")
-    (quiet,) = hallucination(folder / "quiet", top=0.85)
-    for claim, run in (("three_phases", write_run(folder / "runs" / "one")), ("hallucination", quiet)):
-        done = run_script(f"eval/analysis/{claim}.py", run, "--results", folder / claim / "mini.json")
-        assert done.returncode in (0, 1), done.stderr
+    for name in ("three_phases", "hallucination"):
+        write_judged(folder, name)
     return folder
 
 
@@ -31,9 +28,12 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def repository(tmp_path: Path) -> Path:
     """A repository without results whose READMEs have places for their tables."""
     root = tmp_path / "repository"
-    for path in (root / "README.md", *(root / "train/recipes" / claim.name / "README.md" for claim in claims())):
+    places = {root / "README.md": ("verdict", "coverage")}
+    places |= {root / "train/recipes" / claim.name / "README.md": ("registration", "verdict") for claim in claims()}
+    for path, names in places.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("Before.\n<!-- verdict -->\nold\n<!-- end -->\nAfter.\n")
+        tables = "Between.\n".join(f"<!-- {name} -->\nold\n<!-- end -->\n" for name in names)
+        path.write_text(f"Before.\n{tables}After.\n")
     return root
 
 
@@ -44,45 +44,48 @@ def publish(root: Path, *arguments: object) -> int:
 def test_judged_runs_reach_results_readmes_and_page(judged: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert publish(repository, judged) == 0
     for claim in ("three_phases", "hallucination"):
-        for name in ("mini.json", "mini.png"):
+        for name in ("mini.json", "mini.png", "mini.curves.jsonl"):
             assert (repository / "eval/results" / claim / name).read_bytes() == (judged / claim / name).read_bytes()
     readme = (repository / "README.md").read_text()
     assert readme.startswith("Before.\n<!-- verdict -->\n| recipe | claim |")
     assert readme.endswith("\n<!-- end -->\nAfter.\n")
-    assert f"{TITLE} [passed][C1 mini] | not yet run |" in readme
+    (row,) = (line for line in readme.splitlines() if line.startswith(TITLE))
+    assert row.startswith(f"{TITLE} [shown][C1 mini] | 6.15 [") and row.endswith("] | 6.1 | not yet run |")
     assert "[C1]: train/recipes/three_phases\n[C1 mini]: eval/results/three_phases/mini.json\n" in readme
-    assert "on seeds 10" in (repository / "train/recipes/three_phases/README.md").read_text()
+    assert "| 2, middle | " in readme and "| shown | " in readme
+    assert "on seeds 20, 21, 22, 23, 24" in (repository / "train/recipes/three_phases/README.md").read_text()
     assert "not yet run" in (repository / "train/recipes/replay/README.md").read_text()
-    assert "1 of 2 judged claims passed" in (repository / "runs/report.html").read_text()
+    assert "C1 shown" not in (repository / "runs/report.html").read_text()
     printed = capsys.readouterr().out
     assert "eval/results/three_phases/mini.json" in printed
     assert "README.md" in printed
 
 
-def test_readme_of_a_recipe_names_every_check_and_why_one_failed(judged: Path) -> None:
-    verdict = json.loads((judged / "hallucination" / "mini.json").read_text())
-    text = publish_results.recipe_text({"mini": report.Entry(CLAIMS["hallucination"], verdict)})
-    assert "**not passed**" in text
-    assert max(map(len, text.splitlines())) <= 120
-    unwrapped = " ".join(text.split())
-    for check in verdict["checks"]:
-        outcome = "pass" if check["passed"] else "**fail**"
-        expected = f"- {outcome}: {check['name']} {check['threshold']:g}; measured: {report.number(check['value'])}"
-        assert unwrapped.count(expected) == 1
-    assert text.count("\n- ") == len(verdict["checks"])
-    assert text.count("**fail**") == 1
-    assert verdict["explanation"] in unwrapped
+def test_readme_of_a_recipe_has_every_measure_as_registered_and_as_measured(judged: Path) -> None:
+    claim = CLAIMS["three_phases"]
+    verdict = json.loads((judged / "three_phases" / "mini.json").read_text())
+    measured = publish_results.recipe_text({"mini": report.Entry(claim, verdict)})
+    registered = publish_results.registration_text(claim)
+    assert "**shown**" in measured
+    for measure in verdict["measures"]:
+        word = f"**{measure['word']}**" if measure["carrying"] else f"*{measure['word']}*"
+        cells = (f"`{measure['name']}`", measure["shown_if"], report.interval(measure), report.number(measure["paper"]), word)
+        assert measured.count(f"| {' | '.join(cells)} |") == 1
+        assert registered.count(f"`{measure['name']}`") == 2
+        assert measure["description"] in " ".join(registered.split())
+    assert registered.count("(carrying)") == 1
 
 
 def test_results_at_paper_scale_stand_beside_those_at_mini_scale(judged: Path, repository: Path, tmp_path: Path) -> None:
     verdict = json.loads((judged / "three_phases" / "mini.json").read_text())
     (tmp_path / "three_phases").mkdir()
     (tmp_path / "three_phases" / "paper.json").write_text(json.dumps(verdict | {"scale": "paper"}))
-    shutil.copy(judged / "three_phases" / "mini.png", tmp_path / "three_phases" / "paper.png")
+    for suffix in (".png", ".curves.jsonl"):
+        shutil.copy(judged / "three_phases" / f"mini{suffix}", tmp_path / "three_phases" / f"paper{suffix}")
     publish(repository, judged)
     assert publish(repository, tmp_path, "--scale", "paper") == 0
     text = (repository / "train/recipes/three_phases/README.md").read_text()
-    assert text.index("**Measured** on seeds 10 ([mini.json]") < text.index("**Measured** at paper scale on seeds 10")
+    assert text.index("**Measured** on seeds 20") < text.index("**Measured** at paper scale on seeds 20")
     assert "[C1 paper]: eval/results/three_phases/paper.json\n" in (repository / "README.md").read_text()
 
 
@@ -98,7 +101,7 @@ def test_check_names_what_is_out_of_date_and_writes_nothing(
     judged: Path, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(repository, judged)
-    (repository / "README.md").write_text((repository / "README.md").read_text().replace("passed", "PASSED"))
+    (repository / "README.md").write_text((repository / "README.md").read_text().replace("shown", "SHOWN"))
     (repository / "eval/results/three_phases/mini.png").write_bytes(b"another picture")
     before = contents(repository)
     capsys.readouterr()
@@ -107,26 +110,18 @@ def test_check_names_what_is_out_of_date_and_writes_nothing(
     assert contents(repository) == before
 
 
-def test_results_of_other_seeds_are_replaced_only_on_request(
-    judged: Path, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    publish(repository, judged)
-    before = contents(repository)
-    run = write_run(tmp_path / "other", seed=7)
-    run_script("eval/analysis/three_phases.py", run, "--results", tmp_path / "three_phases" / "mini.json")
-    with pytest.raises(SystemExit, match="2"):
-        publish(repository, tmp_path)
-    error = capsys.readouterr().err
-    assert "has seeds [7], the published verdict [10]" in error
-    assert "--replace" in error
-    assert contents(repository) == before
-    assert publish(repository, tmp_path, "--replace") == 0
-    assert "replaced: " in capsys.readouterr().out
-    assert json.loads((repository / "eval/results/three_phases/mini.json").read_text())["seeds"] == [7]
-
-
 def without_picture(folder: Path) -> None:
     (folder / "three_phases" / "mini.png").unlink()
+
+
+def without_curves(folder: Path) -> None:
+    (folder / "three_phases" / "mini.curves.jsonl").unlink()
+
+
+def on_other_seeds(folder: Path) -> None:
+    path = folder / "three_phases" / "mini.json"
+    verdict = json.loads(path.read_text())
+    path.write_text(json.dumps(verdict | {"seeds": [0, 1], "registration": ""}))
 
 
 def of_another_claim(folder: Path) -> None:
@@ -147,6 +142,8 @@ def without_verdicts(folder: Path) -> None:
     ("change", "fragments"),
     [
         (without_picture, ["has no picture beside it", "eval/analysis/three_phases.py --results"]),
+        (without_curves, ["has no curves beside it"]),
+        (on_other_seeds, ["has seeds [0, 1]; expected those of train/recipes/three_phases/mini.yaml"]),
         (of_another_claim, ["is the verdict on 'hallucination'", "'three_phases'"]),
         (of_another_scale, ["has scale 'smoke'; expected 'mini'"]),
         (without_verdicts, ["has no CLAIM/mini.json", "train/run_all.py"]),

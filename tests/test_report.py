@@ -10,28 +10,31 @@ import pytest
 import report
 from claims import claims
 from conftest import ROOT, assert_refused, run_script
-from test_claims import hallucination
-from written_runs import write_run
+from judged_claims import write_judged
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of one claim that passed and one that did not, as run_all.py writes them. Read only."""
+    """Results of two claims, as run_all.py writes them. Read only."""
     folder = tmp_path_factory.mktemp("results")
-    run = write_run(folder / "runs" / "one")
-    (quiet,) = hallucination(folder / "quiet", top=0.85)
-    for claim, path, code in (("three_phases", run, 0), ("hallucination", quiet, 1)):
-        done = run_script(f"eval/analysis/{claim}.py", path, "--results", folder / claim / "tiny.json")
-        assert done.returncode == code, done.stderr
+    for name in ("three_phases", "hallucination"):
+        write_judged(folder, name)
     return folder
 
 
 @pytest.fixture(scope="module")
 def page(folder: Path) -> Path:
-    done = run_script("eval/report.py", folder, "--scale", "tiny", "--output-file", folder / "report.html")
+    done = run_script("eval/report.py", folder, "--scale", "mini", "--output-file", folder / "report.html")
     assert done.returncode == 0, done.stderr
-    assert f"1 of 2 judged claims passed; page: {folder / 'report.html'}" in done.stdout
+    assert f"C1 shown, C6 {words(folder)['hallucination']}; page: {folder / 'report.html'}" in done.stdout
     return folder / "report.html"
+
+
+def words(folder: Path) -> dict[str, str]:
+    return {
+        name: json.loads((folder / name / "mini.json").read_text())["word"] or "curves"
+        for name in ("three_phases", "hallucination")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +50,8 @@ def test_every_claim_has_a_place_in_the_order_of_their_numbers() -> None:
     names = [claim.name for claim in claims()]
     assert names[:4] == ["three_phases", "population_size", "attention_patching", "power_law"]
     assert names[4:8] == ["warm_up", "hallucination", "fine_tuning", "replay"]
-    assert names[8:] == ["sequential_groups", "associative_memory", "rare_individuals"]
-    assert [claim.label for claim in claims()] == [*(f"C{number}" for number in range(1, 9)), "C9a", "C9b", "C9c"]
+    assert names[8:] == ["rare_individuals", "robustness", "templates", "associative_memory", "sequential_groups"]
+    assert [claim.label for claim in claims()] == [*(f"C{number}" for number in range(1, 11)), "F1", "F2", "F3"]
 
 
 @pytest.mark.parametrize("scale", ["smoke", "mini", "paper"])
@@ -59,7 +62,7 @@ def test_every_claim_has_its_module_and_its_recipes(scale: str) -> None:
     assert names == {path.stem for path in (ROOT / "eval" / "analysis").glob("*.py")} == set(claims_of(scale))
 
 
-@pytest.mark.parametrize("label", ["9", "C", "C9ab", "c9", "C9 a"])
+@pytest.mark.parametrize("label", ["9", "C", "C9a", "c9", "C 9"])
 def test_label_that_has_no_place_is_refused(label: str) -> None:
     with pytest.raises(ValueError, match=f"label of claim three_phases is '{label}'"):
         _ = dataclasses.replace(claims()[0], label=label).place
@@ -78,7 +81,7 @@ def test_scale_without_results_is_refused(tmp_path: Path) -> None:
 def test_folder_in_the_place_of_a_file_is_refused(folder: Path) -> None:
     result = run_script("eval/report.py", folder, "--scale", "tiny", "--output-file", folder)
     assert_refused(result, "output-file is", "a folder")
-    result = run_script("eval/analysis/three_phases.py", folder / "runs" / "one", "--results", folder)
+    result = run_script("eval/analysis/three_phases.py", "runs/one", "--results", folder)
     assert_refused(result, "results is", "a folder")
 
 
@@ -87,27 +90,35 @@ def test_page_needs_nothing_but_itself(opened: Any, page: Path) -> None:
     assert "<script" not in page.read_text(encoding="utf-8")
 
 
-def test_page_shows_verdicts_and_counts(opened: Any) -> None:
+def test_page_shows_words_and_counts(opened: Any, folder: Path) -> None:
     body = opened.inner_text("body")
-    assert "1 of 2 judged claims passed, 9 not yet run" in body
-    verdicts = {
-        row.inner_text().split("\t")[0]: row.inner_text().split("\t")[1] for row in opened.query_selector_all("tbody tr")[:11]
-    }
-    assert sorted(verdicts.values()) == ["not passed"] + ["not yet run"] * 9 + ["passed"]
+    assert "Of 13 claims and groups of figures:" in body
+    assert "11 not yet run" in body
+    rows = [row.inner_text().split("\t") for row in opened.query_selector_all("tbody tr")[:13]]
+    by_label = {row[0].partition(":")[0]: row[1] for row in rows}
+    assert by_label["C1"] == "shown"
+    assert by_label["C6"] == words(folder)["hallucination"]
+    assert sum(word == "not yet run" for word in by_label.values()) == 11
 
 
-def test_section_shows_paper_thresholds_seeds_device_and_time(opened: Any, folder: Path) -> None:
-    section = opened.inner_text("#hallucination")
-    verdict = json.loads((folder / "hallucination" / "tiny.json").read_text())
+def test_every_figure_of_the_paper_has_a_row(opened: Any) -> None:
+    figures = [row.inner_text().split("\t")[0] for row in opened.query_selector_all("tbody tr")[13:]]
+    for figure in ["1", "Table 1", *(f"{number}," for number in (2, 3, 4, 5)), *"ABCDEFGHIJKLMNOPQRSTUVWX"]:
+        assert any(name.startswith(figure) for name in figures), figure
+
+
+def test_section_shows_paper_measures_seeds_device_and_time(opened: Any, folder: Path) -> None:
+    section = opened.inner_text("#three_phases")
+    verdict = json.loads((folder / "three_phases" / "mini.json").read_text())
     assert "The paper:" in section
-    assert "Why it did not pass:" in section
     assert "abacus" in section
-    assert "seeds 10" in section
-    assert "300 s of training" in section or "5 min of training" in section
+    assert "seeds 20, 21, 22, 23, 24" in section
+    assert "of training and evaluation" in section
     assert verdict["fingerprint"] in section
-    for check in verdict["checks"]:
-        assert check["name"] in section
-    assert section.count("fail") == 1
+    assert verdict["registration"][:16] in section
+    for measure in verdict["measures"]:
+        assert measure["description"] in section
+    assert section.count("shown") >= len(verdict["measures"])
 
 
 def test_pictures_are_drawn(opened: Any) -> None:
@@ -123,21 +134,21 @@ def test_page_fits_a_phone(opened: Any) -> None:
 
 
 def test_claims_without_results_name_the_command_that_makes_them(opened: Any) -> None:
-    assert "python train/run_all.py --scale tiny --claims replay" in opened.inner_text("#replay")
+    assert "python train/run_all.py --scale mini --claims replay" in opened.inner_text("#replay")
 
 
 def test_committed_results_are_read_where_a_folder_has_none(folder: Path, tmp_path: Path) -> None:
-    entries = {claim.name: report.read_entry(claim, "tiny", tmp_path, results=folder) for claim in claims()}
+    entries = {claim.name: report.read_entry(claim, "mini", tmp_path, results=folder) for claim in claims()}
     assert entries["three_phases"].origin == "committed results"
-    assert entries["three_phases"].outcome == "passed"
+    assert entries["three_phases"].outcome == "shown"
     assert entries["replay"].verdict is None
 
 
 def test_text_from_results_is_escaped(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "three_phases", tmp_path / "three_phases")
-    path = tmp_path / "three_phases" / "tiny.json"
+    path = tmp_path / "three_phases" / "mini.json"
     path.write_text(path.read_text().replace("abacus", "<script>alert(1)</script>"))
-    done = run_script("eval/report.py", tmp_path, "--scale", "tiny", "--output-file", tmp_path / "report.html")
+    done = run_script("eval/report.py", tmp_path, "--scale", "mini", "--output-file", tmp_path / "report.html")
     assert done.returncode == 0, done.stderr
     assert "<script" not in (tmp_path / "report.html").read_text()
 
@@ -146,7 +157,7 @@ def test_text_from_results_is_escaped(folder: Path, tmp_path: Path) -> None:
     ("text", "fragments"),
     [
         ("{", ["tiny.json is not the verdict of an analysis"]),
-        ('{"claim": "x"}', ["lacks passed, scale", "judge the runs again"]),
+        ('{"claim": "x"}', ["lacks word, scale", "judge the runs again"]),
     ],
 )
 def test_files_that_are_no_verdicts_are_refused(tmp_path: Path, text: str, fragments: list[str]) -> None:

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from verdicts import Finding, result
-from written_runs import LOSSES, STEPS, curve, write_run
+from verdicts import result
+from written_runs import LOSSES, PHASE_ENDS, STEPS, curve, write_run
 
-from bio_facts.runs.curves import check_seeds, complete_groups, data_digests, group_runs, read_run
+from bio_facts.runs.curves import data_digests, read_run
 
 
 def test_unfinished_run_is_refused(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_unfinished_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_run_that_ended_because_it_was_decided_is_finished(tmp_path: Path) -> None:
-    assert read_run(write_run(tmp_path, num_steps=400, stop_below=0.1)).phase_ends == (50, 150)
+    assert read_run(write_run(tmp_path, num_steps=400, stop_below=0.1)).phase_ends == pytest.approx(PHASE_ENDS)
 
 
 def test_run_that_lacks_its_last_line_is_not_finished(tmp_path: Path) -> None:
@@ -79,23 +79,10 @@ def test_runs_of_one_fingerprint_and_different_rows_are_refused(tmp_path: Path) 
     with pytest.raises(ValueError, match=r"has data_digest b, another run with dataset_fingerprint .* a: they were trained on"):
         data_digests(runs)
     with pytest.raises(ValueError, match="different rows"):
-        result("claim", "mini", runs, Finding([], {}), {})
+        result("claim", "mini", runs, {}, {}, "")
 
 
 def test_fingerprint_of_results_depends_on_the_rows(tmp_path: Path) -> None:
-    first, other = (
-        result("claim", "mini", [read_run(with_digest(tmp_path / digest, digest))], Finding([], {}), {}) for digest in "ab"
-    )
+    first, other = (result("claim", "mini", [read_run(with_digest(tmp_path / digest, digest))], {}, {}, "") for digest in "ab")
     assert (list(first["data_digest"].values()), list(other["data_digest"].values())) == (["a"], ["b"])
     assert first["fingerprint"] != other["fingerprint"]
-
-
-def test_groups_are_complete_if_they_have_every_seed_of_any(tmp_path: Path) -> None:
-    seeds = {"a": (10, 11), "b": (11, 10), "c": (10,)}
-    runs = [read_run(write_run(tmp_path / f"{arm}{seed}", seed=seed)) for arm, of_arm in seeds.items() for seed in of_arm]
-    groups = group_runs(runs, lambda run: run.folder.name[0])
-    assert {arm: [run.seed for run in members] for arm, members in groups.items()} == {"a": [10, 11], "b": [10, 11], "c": [10]}
-    assert list(complete_groups(groups)) == ["a", "b"]
-    check_seeds(complete_groups(groups), "arm {}")
-    with pytest.raises(ValueError, match=r"runs of arm c lack seed 11; all must have \[10, 11\]"):
-        check_seeds(groups, "arm {}")

@@ -42,7 +42,9 @@ def test_measures_of_the_papers_curve_are_the_papers_numbers() -> None:
     measured = {name: values.by_seed[20] for name, values in three_phases.measure({"": {20: paper_run()}}).items()}
     assert measured.keys() == MEASURES.keys()
     for name, measure in MEASURES.items():
-        assert measured[name] == pytest.approx(measure.paper, rel=0.05), name  # vertices of the curve are 125 to 1,000 steps apart
+        assert measured[name] == pytest.approx(measure.paper, rel=0.05), (
+            name
+        )  # vertices of the curve are 125 to 1,000 steps apart
 
 
 def test_the_paper_is_shown_by_its_own_rule() -> None:
