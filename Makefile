@@ -18,7 +18,7 @@ PYTEST := -m pytest --numprocesses auto --dist loadfile -r s
 
 help:
 	@echo "With the times on two CPU cores:"
-	@echo "make demo            train the mini recipe into runs/demo and judge it (4 to 7 min; reruns resume it or print the verdict)"
+	@echo "make demo            train the mini recipe into runs/demo and judge it (5 to 10 min; reruns resume it or print the verdict)"
 	@echo "make paper           run the mini recipes of all claims, write runs/paper-mini/report.html (hours; reruns resume)"
 	@echo "make test-fast       run the unit tests (2 min)"
 	@echo "make test            run all tests of our own code (10 min)"
@@ -61,7 +61,7 @@ $(ECOSYSTEM)/.installed: pyproject.toml constraints.txt $(ECOSYSTEM)/.torch
 	@touch $@
 
 demo: $(VENV)/.installed-demo
-	ACCELERATE_USE_CPU=true $(BIN)/python train/pretrain.py --config $(CONFIG) --output-dir runs/demo --seed 10
+	ACCELERATE_USE_CPU=true $(BIN)/python train/pretrain.py --config $(CONFIG) --output-dir runs/demo --seed 20
 	@$(BIN)/python eval/analysis/three_phases.py runs/demo
 
 paper: $(VENV)/.installed-demo

@@ -1,4 +1,4 @@
-"""Whether bf16 learns as float32 does: the three_phases recipe with the tokenizer of its words, on its seeds, in both.
+"""Whether bf16 learns as float32 does: recipe.yaml with the tokenizer of its words, on three seeds, in both.
 
   python benchmarks/precision.py --seeds 10 11 12 --output-file benchmarks/precision.json    # an hour; reruns resume
 
@@ -25,7 +25,7 @@ from bio_facts.runs.curves import Run, read_run
 from bio_facts.runs.precision import has_bf16_instructions
 
 ROOT = Path(__file__).parent.parent
-RECIPE = ROOT / "train" / "recipes" / "three_phases" / "mini.yaml"
+RECIPE = ROOT / "benchmarks" / "recipe.yaml"
 _PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default}
 
 

@@ -3,7 +3,7 @@
   python benchmarks/train.py --output-file benchmarks/train.json      # 10 minutes on a quiet machine of two cores
   python benchmarks/train.py --rounds 1 --steps 3                     # a minute
 
-The model of the three_phases recipe (two layers of width 128), 16 biographies a step, one thread. Arms are timed in turns,
+The model of recipe.yaml (two layers of width 128), 16 biographies a step, one thread. Arms are timed in turns,
 medians over the rounds are reported, and compared as ratios within one run:
   first        the step of commit 01b17f9, rebuilt here: float32, 6,036 tokens, all logits at once, biographies drawn 16 at a
                time
@@ -41,7 +41,7 @@ from bio_facts.runs.precision import attend_in_float32, has_bf16_instructions, u
 from bio_facts.runs.recipe_files import read_recipe_file
 from bio_facts.runs.training import Collator, build_dataset, build_model, build_tokenizer, build_trainer, keep_freed_memory
 
-RECIPE = Path(__file__).parent.parent / "train" / "recipes" / "three_phases" / "mini.yaml"
+RECIPE = Path(__file__).with_name("recipe.yaml")
 _STARTS = 3  # steps before the first that is timed
 
 

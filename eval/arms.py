@@ -42,6 +42,12 @@ def find_arms(claim: str, scale: str, runs: Sequence[Run]) -> Arms:
     return arms
 
 
+def folders_of_claim(claim: str, scale: str, sweep: Path) -> list[Path]:
+    """The folders of the runs that a claim needs, in an output folder of train/run_all.py."""
+    jobs = plan.plan_claims(TRAIN, [claim], scale, sweep).claims[claim].values()
+    return list(dict.fromkeys(sweep / job.name for job in jobs))
+
+
 def arms_of_one_run(claim: str, run: Run) -> tuple[Arms, str]:
     """A single run as an arm of the claim's recipe at some scale, and that scale; ValueError if it is of none of them."""
     for scale in plan.SCALES:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arms import TRAIN, Arms, arms_of_one_run, find_arms, is_reported
+from arms import TRAIN, Arms, arms_of_one_run, find_arms, folders_of_claim, is_reported
 from curve_files import curves_text, read_curves
 from intervals import Values
 from verdicts import json_text, print_verdict, read_verdict, result
@@ -16,6 +16,7 @@ from verdicts import json_text, print_verdict, read_verdict, result
 from bio_facts.checks import Parser, exit_with_error
 from bio_facts.files import write_text
 from bio_facts.runs.curves import Run, read_run
+from bio_facts.runs.folder import CONFIG_FILE
 from bio_facts.runs.registration import read_measures, read_registration
 
 ANALYSES = Path(__file__).parent / "analysis"
@@ -116,7 +117,8 @@ def run_analysis(claim: Claim, doc: str | None) -> None:
     parser = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "runs", type=Path, nargs="*", metavar="RUN",
-        help="folder of a finished run; without any, the runs whose curves lie beside --results are judged again",
+        help="folder of a finished run, or the output_dir of run_all.py, for all runs of the claim; without any, the runs whose "
+        "curves lie beside --results are judged again",
     )  # fmt: skip
     parser.add_argument(
         "--results", type=Path, metavar="FILE",
@@ -133,7 +135,10 @@ def run_analysis(claim: Claim, doc: str | None) -> None:
         parser.error(f"results is {str(file)!r}, a folder; it must be a file, such as mini.json")
     try:
         scale = None if arguments.results is None else file.stem
-        runs = [read_run(folder) for folder in arguments.runs] if arguments.runs else read_curves(curves_file(file))
+        folders: list[Path] = arguments.runs
+        if scale is not None and len(folders) == 1 and folders[0].is_dir() and not (folders[0] / CONFIG_FILE).exists():
+            folders = folders_of_claim(claim.name, scale, folders[0])
+        runs = [read_run(folder) for folder in folders] if folders else read_curves(curves_file(file))
         if scale is not None and arguments.runs:  # judged as they are kept, so that the file gives the same verdict
             claim.arms(runs, scale)
             write_text(curves_file(file), curves_text(runs))

@@ -1,7 +1,7 @@
 """C1: language models learn facts in three phases (paper Fig. 2, left and middle).
 
 python eval/analysis/three_phases.py runs/demo
-python eval/analysis/three_phases.py runs/paper-mini/three_phases-s* --results eval/results/three_phases/mini.json
+python eval/analysis/three_phases.py runs/paper-mini --results eval/results/three_phases/mini.json
 """
 
 import itertools
