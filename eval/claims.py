@@ -117,7 +117,7 @@ def run_analysis(claim: Claim, doc: str | None) -> None:
     parser = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "runs", type=Path, nargs="*", metavar="RUN",
-        help="folder of a finished run, or the output_dir of run_all.py, for all runs of the claim; without any, the runs whose "
+        help="folder of a finished run, or output_dir of run_all.py, for all runs of the claim; without any, the runs whose "
         "curves lie beside --results are judged again",
     )  # fmt: skip
     parser.add_argument(
