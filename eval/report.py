@@ -19,6 +19,7 @@ from intervals import WORDS, holm
 
 from bio_facts.checks import Parser, needs
 from bio_facts.files import write_text
+from bio_facts.runs.plan import SCALES
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -126,7 +127,7 @@ def main() -> None:
     """Write the page; exit code 2 if a verdict cannot be read."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="with CLAIM/SCALE.json, as run_all.py writes them")
-    parser.add_argument("--scale", default="mini", help="which results (default: mini)")
+    parser.add_argument("--scale", default="mini", choices=SCALES, help="which results (default: mini)")
     parser.add_argument(
         "--output-file", type=Path, required=True, metavar="FILE", help="the page; an existing file is replaced"
     )
@@ -138,15 +139,11 @@ def main() -> None:
     try:
         entries = [read_entry(claim, arguments.scale, arguments.folder) for claim in claims()]
         judged = [entry for entry in entries if entry.verdict is not None]
-        if arguments.folder is None and not judged:
-            raise ValueError(
-                f"scale is {arguments.scale!r}, of which there are no committed results; it must be mini, or paper"
-            )
         write_text(arguments.output_file, render(entries, arguments.scale))
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
     words = ", ".join(f"{entry.claim.label} {entry.outcome}" for entry in judged)
-    print(f"{words}; page: {arguments.output_file}")
+    print(f"{words or 'no claim is judged yet'}; page: {arguments.output_file}")
 
 
 if __name__ == "__main__":

@@ -73,13 +73,13 @@ def test_a_title_is_a_sentence_that_can_follow_its_label() -> None:
     assert claims()[0].heading == "C1: Language models learn facts in three phases"
 
 
-def test_scale_without_results_is_refused(tmp_path: Path) -> None:
+def test_scale_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     result = run_script("eval/report.py", "--scale", "tiny", "--output-file", tmp_path / "report.html")
-    assert_refused(result, "scale is 'tiny'", "no committed results")
+    assert_refused(result, "invalid choice: 'tiny'", "mini")
 
 
 def test_folder_in_the_place_of_a_file_is_refused(folder: Path) -> None:
-    result = run_script("eval/report.py", folder, "--scale", "tiny", "--output-file", folder)
+    result = run_script("eval/report.py", folder, "--scale", "smoke", "--output-file", folder)
     assert_refused(result, "output-file is", "a folder")
     result = run_script("eval/analysis/three_phases.py", "runs/one", "--results", folder)
     assert_refused(result, "results is", "a folder")
@@ -156,15 +156,15 @@ def test_text_from_results_is_escaped(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fragments"),
     [
-        ("{", ["tiny.json is not the verdict of an analysis"]),
+        ("{", ["smoke.json is not the verdict of an analysis"]),
         ('{"claim": "x"}', ["lacks word, scale", "judge the runs again"]),
     ],
 )
 def test_files_that_are_no_verdicts_are_refused(tmp_path: Path, text: str, fragments: list[str]) -> None:
     (tmp_path / "replay").mkdir()
-    (tmp_path / "replay" / "tiny.json").write_text(text)
+    (tmp_path / "replay" / "smoke.json").write_text(text)
     page = tmp_path / "report.html"
-    assert_refused(run_script("eval/report.py", tmp_path, "--scale", "tiny", "--output-file", page), *fragments)
+    assert_refused(run_script("eval/report.py", tmp_path, "--scale", "smoke", "--output-file", page), *fragments)
     assert not page.exists()
 
 
