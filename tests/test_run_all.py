@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, assert_refused, run_script
+from conftest import ROOT, SCRIPT_ENVIRONMENT, assert_refused, run_script
 from run_all import claims_of, plan_claims
 
 from bio_facts.runs.plan import SCALES
 from bio_facts.runs.recipe_files import read_recipe_file
+from bio_facts.runs.registration import read_registration
 
 ARGUMENTS = ("--scale", "smoke", "--claims", "three_phases,hallucination,replay,associative_memory", "--jobs", 2)
 # without replay, replay needs the runs of fine_tuning
@@ -187,3 +188,45 @@ def test_folder_of_other_runs_is_refused(finished: Path, tmp_path: Path) -> None
     shutil.copytree(finished / "three_phases-s20", tmp_path / "three_phases-s20")
     result = run_all(tmp_path, "--scale", "mini", "--claims", "three_phases")
     assert_refused(result, "three_phases-s20 holds another run", "choose another folder")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A git checkout of the training scripts and analyses."""
+    for folder in ("train", "eval"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "results"))
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "all"]):
+        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e@x", *words], check=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "file", ["train/recipes/replay/registration.yaml", "train/recipes/three_phases/mini.yaml", "eval/analysis/replay.py"]
+)
+def test_reported_seeds_need_committed_registrations(checkout: Path, file: str) -> None:
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "train/run_all.py", "--claims", "three_phases", "--output-dir", "out", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=checkout, capture_output=True, text=True, env=SCRIPT_ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
+        )
+
+    with (checkout / file).open("a") as changed:
+        changed.write("\n# changed\n")
+    assert_refused(run(), f"{file} differs from the last commit", "--seeds 0,1,2,3,4")
+    assert not (checkout / "out").exists()
+    assert run("--plan").returncode == 0
+    assert run("--seeds", "0", "--plan").returncode == 0
+
+
+def test_runs_and_verdicts_carry_the_registration(finished: Path) -> None:
+    for claim in ("three_phases", "associative_memory"):
+        digest = read_registration(ROOT / "train" / "recipes" / claim, "smoke").digest
+        assert json.loads((finished / claim / "smoke.json").read_text())["registration"] == digest
+        for run in finished.glob(f"{claim}-*/config.json"):
+            assert json.loads(run.read_text())["registration"] == digest
+
+
+def test_plan_says_how_long_the_runs_take_by_those_that_are_done(finished: Path) -> None:
+    done = run_all(finished, "--scale", "smoke", "--claims", "three_phases", "--plan")
+    assert "three_phases: 1 runs; 0 to do" in done.stdout
+    assert "ms a biography" in done.stdout
