@@ -120,7 +120,7 @@ def test_text_is_that_of_the_source_but_for_the_tables() -> None:
 
 def test_card_explains_every_parameter_of_every_config() -> None:
     text = card_of("n1k").text
-    for parameter in {parameter for config in CONFIGS.values() for parameter in config.parameters}:
+    for parameter in set().union(*(config.parameter_names for config in CONFIGS.values())):
         assert text.count(f"\n| `{parameter}` | ") == 1
 
 
@@ -169,6 +169,13 @@ def test_table_tells_parameters() -> None:
     assert "alpha 3.0" in cell
     assert "cities 9" in cell
     assert "majors" not in cell
+
+
+def test_table_tells_parameters_that_are_left_out_at_their_defaults() -> None:
+    changed = {"num_training_templates": 2, "sentence_order": "fixed"}
+    lines = table_lines(card_of(plain=SMALL, other=SMALL.replace(**changed)))
+    assert "num_training_templates 2, sentence_order fixed, distribution uniform" in lines["other"][2]
+    assert not any(name in lines["plain"][2] for name in changed)
 
 
 def test_example_is_about_a_config_of_the_copy() -> None:
