@@ -23,6 +23,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from bio_facts.files import lock_folder
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.splits import draw
+from bio_facts.measure.attention import attention_signatures
+from bio_facts.measure.models import load_model
 from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
 from bio_facts.runs.folder import RunFolder
 
@@ -73,7 +75,22 @@ def test_metrics_have_the_documented_keys_in_order(smoke_run: Path) -> None:
     per_attribute = [f"{key}/{name}" for name in ATTRIBUTES for key in measured]
     keys = ["step", "split", *measured, *per_attribute, "expected_calibration_error"]
     keys += ["no_knowledge_loss", "pool_no_knowledge_loss", "num_tokens", "seconds"]
-    assert all(list(line) == keys for line in metrics(smoke_run))
+    attention = [f"attention_{name}" for name in ("value_to_name", "value_to_text", "name_to_name", "entropy")]
+    for line in metrics(smoke_run):
+        assert list(line) == keys + (attention if line["split"] == "validation" else [])
+
+
+def test_attention_of_an_evaluation_is_that_of_the_model_kept_at_its_step(smoke_run: Path) -> None:
+    recipe = load_recipe(SMOKE, {})
+    biographies = draw(recipe.data, "validation", range(recipe.num_attention_biographies))
+    tokenizer = BiographyTokenizer(load_tokenizer("bio_facts"))
+    batch, is_name = tokenizer(biographies), tokenizer.is_name(biographies)
+    for step in (0, 20):
+        model = load_model(smoke_run / "models" / f"step-{step}")
+        expected = attention_signatures(model, batch.input_ids, batch.attribute_ids, is_name)
+        (line,) = (line for line in metrics(smoke_run) if (line["step"], line["split"]) == (step, "validation"))
+        for name, layers in expected.items():
+            assert line[f"attention_{name}"] == pytest.approx(layers, abs=1e-4)
 
 
 def test_training_lowers_the_loss(smoke_run: Path) -> None:
