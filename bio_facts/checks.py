@@ -46,6 +46,13 @@ def check_number(name: str, value: object, minimum: float, maximum: float) -> fl
     return float(value) + 0.0  # type: ignore[arg-type]  # no -0.0, which would have a fingerprint of its own
 
 
+def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
+    """`value` as str if it is one of `choices`; ValueError naming it otherwise."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+    return str(value)
+
+
 class MissingExtraError(ImportError, ValueError):
     """A package of an extra is missing. A ValueError too: what command lines report in one line, with exit code 2."""
 

@@ -116,8 +116,8 @@ def _configs_to_build(patterns: list[str], parameters: dict[str, Any]) -> dict[s
     unused = set(parameters)
     for name in itertools.chain.from_iterable(fnmatch.filter(CONFIGS, pattern) or [pattern] for pattern in patterns):
         named = get_config(name)
-        config = named.replace(**{key: value for key, value in parameters.items() if key in named.parameters})
-        unused -= named.parameters.keys()
+        config = named.replace(**{key: value for key, value in parameters.items() if key in named.parameter_names})
+        unused -= named.parameter_names
         configs[name if config.fingerprint == named.fingerprint else f"{name}-{config.fingerprint[:8]}"] = config
     if unused:
         raise ValueError(f"unknown parameter {min(unused)!r} of {', '.join(patterns)}; none of them has it")
@@ -177,7 +177,7 @@ def build_parser() -> argparse.ArgumentParser:
         return command
 
     configs = add("configs", _configs, "list the named configs", "List the named configs.", "  bio-facts configs --json")
-    configs.add_argument("--json", action="store_true", help="print JSON, with all parameters")
+    configs.add_argument("--json", action="store_true", help="print JSON, with parameters")
 
     sample = add(
         "sample",

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS, Config, IndividualsConfig, all_settings
 from bio_facts.generate.distributions import DISTRIBUTIONS, Distribution, EvaluationSplit, register
 from bio_facts.generate.population import Population
-from bio_facts.generate.settings import Setting, check_settings, settings_of
+from bio_facts.generate.settings import Setting, check_settings, parameters_of, settings_of
 from bio_facts.generate.splits import draw, individual_ids, splits
 from bio_facts.publish.card import render_card
 from bio_facts.publish.manifest import specification
@@ -32,6 +32,7 @@ class Example:
     share: Annotated[float, Setting("a share", maximum=1)] = 0.5
     limit: Annotated[int | None, Setting("a limit", minimum=1)] = None
     sizes: Annotated[Mapping[str, int], Setting("sizes")] = dataclasses.field(default_factory=dict)
+    color: Annotated[Literal["red", "green"], Setting("a color", omit_default=True)] = "red"
 
 
 def test_settings_of_a_class_are_its_annotated_fields_in_order() -> None:
@@ -40,13 +41,14 @@ def test_settings_of_a_class_are_its_annotated_fields_in_order() -> None:
         "share": Setting("a share", 0, 1, float),
         "limit": Setting("a limit", 1, None, int, is_optional=True),
         "sizes": Setting("sizes", 0, None, Mapping),
+        "color": Setting("a color", type=str, choices=("red", "green"), omit_default=True),
     }
 
 
-def test_check_stores_plain_numbers() -> None:
-    example = Example(0, count=np.int64(4), share=1)
+def test_check_stores_plain_numbers_and_strings() -> None:
+    example = Example(0, count=np.int64(4), share=1, color=np.str_("green"))  # type: ignore[arg-type]
     check_settings(example)
-    assert [type(value) for value in (example.count, example.share)] == [int, float]
+    assert [type(value) for value in (example.count, example.share, example.color)] == [int, float, str]
 
 
 @pytest.mark.parametrize(
@@ -57,12 +59,37 @@ def test_check_stores_plain_numbers() -> None:
         ({"count": None}, "count is None; it must be an integer from 2 to 5"),
         ({"share": 1.5}, "share is 1.5; it must be a number from 0 to 1"),
         ({"limit": 0}, "limit is 0; it must be an integer of at least 1"),
+        *(
+            ({"color": color}, f"color is {color!r}; it must be one of red, green")
+            for color in ("blue", "Red", "", "r", None, True, 0, ["red"], ("red", "green"), np.array(["red"]))
+        ),
     ],
 )
 def test_check_refuses_values_out_of_bounds(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as error:
         check_settings(Example(0, **values))
     assert str(error.value) == message
+
+
+@dataclass(frozen=True)
+class Late:
+    early: Annotated[int, Setting("an early field")] = 1
+    late: Annotated[int, Setting("a late field", omit_default=True)] = 1
+    required: Annotated[int, Setting("a late field without a default", omit_default=True)] = dataclasses.field(kw_only=True)
+
+
+@pytest.mark.parametrize(
+    ("instance", "parameters"),
+    [
+        (Late(required=1), {"early": 1, "required": 1}),
+        (Late(2, 1, required=2), {"early": 2, "required": 2}),
+        (Late(1, 2, required=1), {"early": 1, "late": 2, "required": 1}),
+    ],
+)
+def test_fields_that_omit_their_default_are_parameters_with_other_values_only(
+    instance: Late, parameters: dict[str, int]
+) -> None:
+    assert parameters_of(instance) == parameters
 
 
 # Every declared setting
@@ -79,7 +106,7 @@ def test_every_declared_parameter_has_a_case() -> None:
 
 
 def test_parameters_of_configs_are_the_declared_settings() -> None:
-    assert {parameter for config in CONFIGS.values() for parameter in config.parameters} == set(all_settings())
+    assert set().union(*(config.parameter_names for config in CONFIGS.values())) == set(all_settings())
 
 
 @pytest.mark.parametrize(("name", "parameter"), CASES)

@@ -30,6 +30,7 @@ def _pool_sizes(text: str) -> dict[str, int]:
 _READERS: Mapping[Any, Callable[[str], Callable[[str], Any]]] = {
     int: whole_number,
     float: lambda name: _number,
+    str: lambda name: str,
     Mapping: lambda name: _pool_sizes,
 }
 

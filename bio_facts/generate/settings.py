@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from bio_facts.checks import check_integer, check_number
+from bio_facts.checks import check_choice, check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,10 @@ class Setting:
     """One documented field of a config or a distribution.
 
     help: its meaning, in one phrase. minimum, maximum: inclusive bounds of an integer or a number; None: no bound.
-    type, is_optional: what the field holds (int, float, Mapping, ...) and whether it may be None; filled in by settings_of.
+    omit_default: leave the field out of the parameters of a config where it has its default; for fields that were added after
+    the first configs were published, whose fingerprints stay the same that way.
+    type, is_optional: what the field holds (int, float, Mapping, ...) and whether it may be None; choices: the allowed strings
+    of a field that is annotated as Literal[...], which has type str. Filled in by settings_of.
     """
 
     help: str
@@ -29,12 +32,14 @@ class Setting:
     maximum: int | None = None
     type: Any = None
     is_optional: bool = False
+    choices: tuple[str, ...] = ()
+    omit_default: bool = False
 
     def check(self, name: str, value: Any) -> Any:
-        """`value` as a plain int or float; values of other types are returned as they are.
+        """`value` as a plain int, float or string; values of other types are returned as they are.
 
         Raises:
-            ValueError: if an integer or a number is out of bounds or of another type.
+            ValueError: if an integer or a number is out of bounds or of another type, or a string is not one of the choices.
         """
         if value is None and self.is_optional:
             return None
@@ -43,6 +48,8 @@ class Setting:
         if self.type is float:
             assert self.maximum is not None, f"{name} is a number without a maximum"
             return check_number(name, value, self.minimum, self.maximum)
+        if self.choices:
+            return check_choice(name, value, self.choices)
         return value
 
 
@@ -65,14 +72,25 @@ def _settings_of(cls: type[Any]) -> Mapping[str, Setting]:
 def _with_type(setting: Setting, annotation: Any) -> Setting:
     alternatives = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     (held,) = (item for item in alternatives if item is not types.NoneType)
-    return dataclasses.replace(setting, type=typing.get_origin(held) or held, is_optional=len(alternatives) > 1)
+    origin, is_optional = typing.get_origin(held) or held, len(alternatives) > 1
+    if origin is typing.Literal:
+        return dataclasses.replace(setting, type=str, choices=typing.get_args(held), is_optional=is_optional)
+    return dataclasses.replace(setting, type=origin, is_optional=is_optional)
 
 
 def check_settings(instance: Any) -> None:
-    """Check all settings of a frozen dataclass instance, and store integers and numbers as plain int and float.
+    """Check all settings of a frozen dataclass instance, and store integers, numbers and choices as plain int, float and str.
 
     Raises:
-        ValueError: naming the first field whose value is out of bounds or of another type.
+        ValueError: naming the first field whose value is out of bounds or of another type, or not one of its choices.
     """
     for name, setting in settings_of(type(instance)).items():
         object.__setattr__(instance, name, setting.check(name, getattr(instance, name)))
+
+
+def parameters_of(instance: Any) -> dict[str, Any]:
+    """Field name -> value of a dataclass instance, without the fields that have the default that their Setting omits."""
+    settings = settings_of(type(instance))
+    values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+    defaults = {field.name: field.default for field in dataclasses.fields(instance) if settings[field.name].omit_default}
+    return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
