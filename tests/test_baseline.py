@@ -190,6 +190,7 @@ SPLITS = [
     (Groups(3), "validation_group2", [range(16, 24)]),
     (Groups(3), "unseen", [range(24)]),
     (Groups(3, first_group=2), "train", [range(16, 24)]),
+    (Groups(3, first_group=1, num_rounds=3), "train", [range(8, 24)]),
 ]
 
 

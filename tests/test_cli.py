@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from conftest import refused, succeeds
-from knobs import CASES, OTHER_VALUES
+from knobs import ALONGSIDE, CASES, OTHER_VALUES
 
 import bio_facts
 from bio_facts.cli import main
@@ -81,9 +81,10 @@ def flag_text(value: Any) -> str:
 
 @pytest.mark.parametrize(("name", "parameter"), [case for case in CASES if case[1] != "distribution"])
 def test_flag_replaces_the_parameter_of_the_config(name: str, parameter: str, capsys: pytest.CaptureFixture[str]) -> None:
-    value = OTHER_VALUES[name][parameter]
-    config, split = CONFIGS[name].replace(**{parameter: value}), next(iter(num_rows(CONFIGS[name])))
-    printed = printed_rows(capsys, name, f"--{parameter.replace('_', '-')}", flag_text(value), "--num", "20")
+    given = {parameter: OTHER_VALUES[name][parameter]} | ALONGSIDE.get(parameter, {})
+    config, split = CONFIGS[name].replace(**given), next(iter(num_rows(CONFIGS[name])))
+    flags = [text for key, value in given.items() for text in (f"--{key.replace('_', '-')}", flag_text(value))]
+    printed = printed_rows(capsys, name, *flags, "--num", "20")
     assert printed == record_batch(config, split, range(20)).to_pylist()
 
 
@@ -236,7 +237,7 @@ def test_every_parameter_of_every_config_is_a_flag(command: str, capsys: pytest.
         main([command, "--help"])
     printed = capsys.readouterr().out.split()
     parameters = set(all_settings()) - {"distribution"}
-    assert len(parameters) == 15
+    assert len(parameters) == 16
     assert {f"--{name.replace('_', '-')}" for name in parameters} <= set(printed)
 
 
@@ -271,6 +272,8 @@ KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, popu
             "sample n1k-groups --num-group-biographies 10000000000000000000000",
             "num_group_biographies is 10000000000000000000000; it must be an integer from 1 to 1,000,000,000,000",
         ),
+        ("sample n1k --num-rounds 2", "unknown parameter 'num_rounds' of a config with uniform distribution; it has"),
+        ("sample n1k-groups --num-rounds 0", "num_rounds is 0; it must be an integer from 1 to 1,000,000,000,000"),
         ("sample n1k-finetune1k --replay-weight -1", "replay_weight is -1.0; it must be a number from 0 to 1,000"),
         ("sample templates --seed 1", "unknown parameter 'seed' of a config of templates; it has none"),
         ("sample n1k --pool-sizes cities", "argument --pool-sizes: it is 'cities'; it must be like cities=32,years=4"),

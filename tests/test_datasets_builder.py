@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import ecosystem
-from knobs import CASES, OTHER_VALUES
+from knobs import ALONGSIDE, CASES, OTHER_VALUES
 from torch.utils.data import DataLoader
 
 import bio_facts
@@ -243,7 +243,7 @@ def test_builder_takes_exactly_the_parameters_that_configs_have() -> None:
 @pytest.mark.parametrize(("name", "parameter"), CASES)
 def test_parameter_reaches_the_rows(name: str, parameter: str, tmp_path: Path) -> None:
     split = "pretrain" if name == "individuals" else "train"
-    small = {} if name == "individuals" else {"num_individuals": 40, "num_biographies": 300}
+    small = {} if name == "individuals" else {"num_individuals": 40, "num_biographies": 300} | ALONGSIDE.get(parameter, {})
     chosen = small | {parameter: OTHER_VALUES[name][parameter]}
     config = get_config(name).replace(**chosen)
     streamed = list(stream(name, split, tmp_path, **chosen).take(100))

@@ -39,6 +39,7 @@ N = 1_000
         (1_000, WarmUp(num_warmup_individuals=7), WarmUp(7, 3_000)),
         (1_000, Groups(), Groups(4, 4_000, 0)),
         (64_000, Groups(num_groups=2, first_group=1), Groups(2, 512_000, 1)),
+        (64_000, Groups(num_groups=2, num_rounds=3), Groups(2, 512_000, 0, 3)),
         (7, WarmUp(), WarmUp(1, 21)),
         (1_000, FineTuning(10), FineTuning(10, 0)),
     ],
@@ -93,6 +94,15 @@ def test_derived_default_follows_the_number_of_individuals() -> None:
         (lambda: Groups(4, 0), "num_group_biographies is 0; it must be an integer from 1 to 1,000,000,000,000"),
         (lambda: Groups(4, 5, 4), "first_group is 4; it must be an integer from 0 to 3"),
         (lambda: Groups(4, 5, True), "first_group is True; it must be an integer of at least 0"),
+        (lambda: Groups(num_rounds=0), "num_rounds is 0; it must be an integer from 1 to 1,000,000,000,000"),
+        (lambda: Groups(num_rounds=-2), "num_rounds is -2; it must be an integer from 1 to 1,000,000,000,000"),
+        (lambda: Groups(num_rounds=2.0), "num_rounds is 2.0; it must be an integer from 1 to 1,000,000,000,000"),  # type: ignore[arg-type]
+        (lambda: Groups(num_rounds=True), "num_rounds is True; it must be an integer from 1 to 1,000,000,000,000"),
+        (lambda: Groups(num_rounds=None), "num_rounds is None; it must be an integer from 1 to 1,000,000,000,000"),  # type: ignore[arg-type]
+        (
+            lambda: Groups(num_rounds=10**12 + 1),
+            "num_rounds is 1000000000001; it must be an integer from 1 to 1,000,000,000,000",
+        ),
         (lambda: FineTuning(0), "num_fine_tuning_individuals is 0; it must be an integer from 1 to 200,000,000"),
         (
             lambda: FineTuning(200_000_001),
@@ -135,7 +145,7 @@ def test_distribution_that_does_not_fit_the_individuals_is_refused_by_the_config
         lambda integer: Celebrities(integer(5), integer(3)),
         lambda integer: WarmUp(integer(5), integer(3)),
         lambda integer: FineTuning(integer(5)),
-        lambda integer: Groups(integer(5), integer(3), integer(1)),
+        lambda integer: Groups(integer(5), integer(3), integer(1), integer(2)),
     ],
 )
 def test_integers_of_numpy_become_those_of_python(make: Callable[[type], Distribution]) -> None:

@@ -36,7 +36,7 @@ EVERY_KIND: list[Distribution] = [
     Celebrities(),
     WarmUp(num_warmup_biographies=300),
     FineTuning(70, replay_weight=0.5),
-    Groups(num_group_biographies=100),
+    Groups(num_group_biographies=100, num_rounds=2),
 ]
 EACH_KIND = pytest.mark.parametrize("distribution", EVERY_KIND, ids=lambda kind: kind.name)
 
@@ -80,6 +80,7 @@ def with_new_individuals(count: int, replay_weight: float) -> np.ndarray:
         (Groups(1, 5), np.ones(N)),
         (Groups(5, 1_000_000), np.where(np.arange(N) < 200, 1.0, 0.0)),
         (Groups(2, 250_000), np.where(np.arange(N) < 500, 0.25, 0.75)),
+        (Groups(2, 100_000, num_rounds=4), np.where(np.arange(N) < 500, 0.4, 0.6)),
     ],
     ids=lambda given: None if isinstance(given, np.ndarray) else repr(given),
 )
@@ -127,9 +128,9 @@ def integer_weights(distribution: Any, num_individuals: int, sample: int) -> lis
             return [1] * (distribution.num_warmup_individuals if warming_up else num_individuals)
         case Groups():
             size = num_individuals // distribution.num_groups
-            turn = distribution.first_group + sample // distribution.num_group_biographies
-            last = distribution.num_groups - 1
-            return [int(individual // size == min(turn, last)) for individual in range(num_individuals)]
+            shown = list(range(distribution.first_group, distribution.num_groups)) * distribution.num_rounds
+            group = shown[min(sample // distribution.num_group_biographies, len(shown) - 1)]
+            return [int(individual // size == group) for individual in range(num_individuals)]
         case FineTuning():
             replay, new = Fraction(str(distribution.replay_weight)).as_integer_ratio()
             return [replay] * num_individuals + [new] * distribution.num_fine_tuning_individuals
@@ -142,7 +143,8 @@ def integer_weights(distribution: Any, num_individuals: int, sample: int) -> lis
 @st.composite
 def groups_of(draw: st.DrawFn, num_individuals: int) -> Groups:
     num_groups = draw(st.sampled_from([count for count in range(1, num_individuals + 1) if num_individuals % count == 0]))
-    return Groups(num_groups, draw(st.integers(1, 100)), draw(st.integers(0, num_groups - 1)))
+    first_group, num_rounds = draw(st.integers(0, num_groups - 1)), draw(st.integers(1, 5))
+    return Groups(num_groups, draw(st.integers(1, 100)), first_group, num_rounds)
 
 
 @st.composite
@@ -237,31 +239,6 @@ def test_celebrity_weight_is_the_ratio_of_frequencies() -> None:
     for weight in (2, 16):
         counts = np.bincount(ids_of(Celebrities(200, weight), MILLION), minlength=N)
         assert counts[:200].mean() / counts[200:].mean() == pytest.approx(weight, rel=0.02)
-
-
-def test_groups_come_one_after_another_and_the_last_stays() -> None:
-    blocks = ids_of(Groups(4, 1_000), range(10_000)).reshape(10, 1_000) // 250
-    assert [set(block) for block in blocks.tolist()] == [{0}, {1}, {2}, *[{3}] * 7]
-
-
-def test_num_groups_divides_the_individuals_into_groups() -> None:
-    for count in (1, 2, 5):
-        size = N // count
-        turns = ids_of(Groups(count, 2_000), range(2_000 * count)).reshape(count, 2_000)
-        for group, ids in enumerate(turns.tolist()):
-            assert set(ids) <= set(range(group * size, (group + 1) * size))
-        assert all(len(set(ids)) > 0.8 * min(size, 1_000) for ids in turns.tolist())
-
-
-@pytest.mark.parametrize("boundary", [1, 299, 300, 301])
-def test_each_group_has_num_group_biographies_in_a_row(boundary: int) -> None:
-    groups = ids_of(Groups(4, boundary), range(4 * 301)) // (N // 4)
-    assert groups.tolist() == [min(sample // boundary, 3) for sample in range(4 * 301)]
-
-
-def test_training_begins_with_first_group() -> None:
-    assert set(ids_of(Groups(4, 10_000, 2), range(10_000)).tolist()) == set(range(500, 750))
-    assert set(ids_of(Groups(4, 1_000, 3), range(10_000)).tolist()) == set(range(750, 1_000))
 
 
 def test_warm_up_ends_exactly_at_num_warmup_biographies() -> None:

@@ -30,6 +30,7 @@ CONFIGS: dict[str, Config] = {
     "celebrities": get_config("n1k-celebrities").replace(**SMALL),
     "warm-up": get_config("n1k-warmup").replace(**SMALL, num_warmup_individuals=3, num_warmup_biographies=500),
     "groups": get_config("n1k-groups").replace(**SMALL, num_groups=5, num_group_biographies=150, first_group=1),
+    "rounds": get_config("n1k-groups").replace(**SMALL, num_groups=4, num_group_biographies=50, first_group=2, num_rounds=4),
     "fine-tuning": get_config("n1k-finetune1k").replace(**SMALL, num_fine_tuning_individuals=9),
     "replay": get_config("n64k-finetune4k-replay0.5").replace(**SMALL, num_fine_tuning_individuals=9),
 }

@@ -109,6 +109,20 @@ def test_parameters_of_configs_are_the_declared_settings() -> None:
     assert set().union(*(config.parameter_names for config in CONFIGS.values())) == set(all_settings())
 
 
+OMITTED = {"num_rounds"}
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_parameters_are_all_but_those_that_are_omitted_at_their_defaults(name: str) -> None:
+    config, others = CONFIGS[name], {key: value for key, value in OTHER_VALUES[name].items() if key != "distribution"}
+    assert config.parameters.keys() == config.parameter_names - OMITTED
+    assert config.replace(**others).parameters.keys() == config.parameters.keys() | others.keys()
+
+
+def test_settings_that_omit_their_default_are_those_added_after_the_first_configs() -> None:
+    assert {name for name, setting in all_settings().items() if setting.omit_default} == OMITTED
+
+
 @pytest.mark.parametrize(("name", "parameter"), CASES)
 def test_other_value_is_another_fingerprint(name: str, parameter: str) -> None:
     config = CONFIGS[name].replace(**{parameter: OTHER_VALUES[name][parameter]})

@@ -271,8 +271,9 @@ class FineTuning(Distribution):
 class Groups(Distribution):
     """The population in `num_groups` blocks of equal size, shown one after another (paper App. F.5).
 
-    The train split is uniform over one group for `num_group_biographies` samples, then over the next; the last group continues
-    without end. Groups before `first_group` are not shown.
+    The train split is uniform over one group for `num_group_biographies` samples, then over the next, from `first_group` to the
+    last one. This sequence is a round, shown `num_rounds` times; each round begins with `first_group`. After the last round,
+    the last group continues without end. Groups before `first_group` are not shown in any round.
     """
 
     name = "groups"
@@ -284,6 +285,15 @@ class Groups(Distribution):
         Setting("number of samples of each group; default: 16 times the size of a group", minimum=1, maximum=MAX_BIOGRAPHIES),
     ] = None
     first_group: Annotated[int, Setting("index of the group shown first, from 0 to num_groups - 1", minimum=0)] = 0
+    num_rounds: Annotated[
+        int,
+        Setting(
+            "how often the sequence of groups from first_group to the last one is shown; default: 1",
+            minimum=1,
+            maximum=MAX_BIOGRAPHIES,
+            omit_default=True,
+        ),
+    ] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -295,7 +305,7 @@ class Groups(Distribution):
         if num_individuals % num_groups:
             raise ValueError(f"num_groups is {num_groups}; it must be a divisor of num_individuals, {num_individuals}")
         size, biographies = num_individuals // num_groups, self.num_group_biographies
-        return type(self)(num_groups, 16 * size if biographies is None else biographies, self.first_group)
+        return dataclasses.replace(self, num_group_biographies=16 * size if biographies is None else biographies)
 
     def individual_ids(
         self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
@@ -303,8 +313,9 @@ class Groups(Distribution):
         """See Distribution."""
         num_group_biographies = self.resolved(num_individuals).num_group_biographies
         assert num_group_biographies is not None
-        size = num_individuals // self.num_groups
-        group = np.minimum(self.first_group + sample_indices // num_group_biographies, self.num_groups - 1)
+        size, round_length = num_individuals // self.num_groups, self.num_groups - self.first_group
+        turn = np.minimum(sample_indices // num_group_biographies, self.num_rounds * round_length - 1)
+        group = self.first_group + turn % round_length
         return group * size + seeding.integers(size, seed, stream, sample_indices)
 
     def trained_individuals(self, num_individuals: int) -> tuple[range, ...]:
