@@ -15,6 +15,8 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
         "seed": 5,
         "population_seed": 5,
         "pool_sizes": {"cities": 2},
+        "num_training_templates": 1,
+        "sentence_order": "fixed",
         "distribution": PowerLaw(2),
     },
     "n1k-alpha0.6": {"alpha": 2.5},

@@ -171,6 +171,13 @@ def test_table_tells_parameters() -> None:
     assert "majors" not in cell
 
 
+def test_table_tells_parameters_that_are_left_out_at_their_defaults() -> None:
+    changed = {"num_training_templates": 2, "sentence_order": "fixed"}
+    lines = table_lines(card_of(plain=SMALL, other=SMALL.replace(**changed)))
+    assert "num_training_templates 2, sentence_order fixed, distribution uniform" in lines["other"][2]
+    assert not any(name in lines["plain"][2] for name in changed)
+
+
 def test_example_is_about_a_config_of_the_copy() -> None:
     assert 'load_dataset("<you>/bio_facts", "n4k", split="validation"' in card_of("n4k", "templates").text
 

@@ -126,6 +126,24 @@ def test_sample_of_templates_for_reading_shows_the_template(capsys: pytest.Captu
     assert succeeds(capsys, "sample", "templates", "--start", "3") == expected
 
 
+# build
+
+
+def test_build_names_a_config_by_its_fingerprint_where_a_parameter_has_another_value(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Also for parameters that `parameters` leaves out at their defaults, and only in configs that have them."""
+    folder = tmp_path / "export"
+    given = ("--num-individuals", "40", "--num-biographies", "60", "--sentence-order", "fixed", "--num-rounds", "2")
+    succeeds(capsys, "build", "n1k", "n1k-groups", "templates", "--output-dir", folder, *given)
+    small = {"num_individuals": 40, "num_biographies": 60, "sentence_order": "fixed"}
+    configs = {"n1k": CONFIGS["n1k"].replace(**small), "n1k-groups": CONFIGS["n1k-groups"].replace(**small, num_rounds=2)}
+    names = {f"{name}-{config.fingerprint[:8]}": config.parameters for name, config in configs.items()}
+    written = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["configs"]
+    assert {name: entry["parameters"] for name, entry in written.items()} == names | {"templates": {}}
+    assert succeeds(capsys, "verify", folder).endswith("rows, all correct\n")
+
+
 # configs
 
 
@@ -237,11 +255,14 @@ def test_every_parameter_of_every_config_is_a_flag(command: str, capsys: pytest.
         main([command, "--help"])
     printed = capsys.readouterr().out.split()
     parameters = set(all_settings()) - {"distribution"}
-    assert len(parameters) == 16
+    assert len(parameters) == 18
     assert {f"--{name.replace('_', '-')}" for name in parameters} <= set(printed)
 
 
-KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, population_seed, seed"
+KNOWN = (
+    "it has distribution, num_biographies, num_individuals, num_training_templates, pool_sizes, population_seed, seed, "
+    "sentence_order"
+)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +293,9 @@ KNOWN = "it has distribution, num_biographies, num_individuals, pool_sizes, popu
             "sample n1k-groups --num-group-biographies 10000000000000000000000",
             "num_group_biographies is 10000000000000000000000; it must be an integer from 1 to 1,000,000,000,000",
         ),
+        ("sample n1k --num-training-templates 21", "num_training_templates is 21; it must be an integer from 1 to 20"),
+        ("sample n1k --num-training-templates one", "argument --num-training-templates: it is 'one'; it must be an integer"),
+        ("sample n1k --sentence-order random", "sentence_order is 'random'; it must be one of drawn, fixed"),
         ("sample n1k --num-rounds 2", "unknown parameter 'num_rounds' of a config with uniform distribution; it has"),
         ("sample n1k-groups --num-rounds 0", "num_rounds is 0; it must be an integer from 1 to 1,000,000,000,000"),
         ("sample n1k-finetune1k --replay-weight -1", "replay_weight is -1.0; it must be a number from 0 to 1,000"),

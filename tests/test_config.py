@@ -156,6 +156,14 @@ BAD_BIOGRAPHIES = [
     ("num_biographies", True, "num_biographies is True; it must be an integer from 1 to 1,000,000,000,000"),
     ("seed", -1, "seed is -1; it must be an integer of at least 0"),
     ("seed", None, "seed is None; it must be an integer of at least 0"),
+    ("num_training_templates", 0, "num_training_templates is 0; it must be an integer from 1 to 20"),
+    ("num_training_templates", 21, "num_training_templates is 21; it must be an integer from 1 to 20"),
+    ("num_training_templates", 1.0, "num_training_templates is 1.0; it must be an integer from 1 to 20"),
+    ("num_training_templates", None, "num_training_templates is None; it must be an integer from 1 to 20"),
+    ("sentence_order", "shuffled", "sentence_order is 'shuffled'; it must be one of drawn, fixed"),
+    ("sentence_order", "Fixed", "sentence_order is 'Fixed'; it must be one of drawn, fixed"),
+    ("sentence_order", True, "sentence_order is True; it must be one of drawn, fixed"),
+    ("sentence_order", None, "sentence_order is None; it must be one of drawn, fixed"),
 ]
 BAD_PEOPLE = [
     ("num_individuals", 0, "num_individuals is 0; it must be an integer from 1 to 400,000,000"),
@@ -223,7 +231,10 @@ def test_replace_with_nothing_gives_the_same() -> None:
         assert config.replace() == config
 
 
-CONFIG_FIELDS = ["distribution", "num_biographies", "num_individuals", "pool_sizes", "population_seed", "seed"]
+CONFIG_FIELDS = [
+    *("distribution", "num_biographies", "num_individuals", "num_training_templates", "pool_sizes", "population_seed", "seed"),
+    "sentence_order",
+]
 
 
 @pytest.mark.parametrize(
@@ -350,6 +361,8 @@ ANY_CONFIG = st.builds(
     seed=st.integers(0, 2**70),
     population_seed=st.integers(0, 2**70),
     pool_sizes=st.fixed_dictionaries({}, optional={"cities": st.integers(1, 800), "days": st.integers(1, 28)}),
+    num_training_templates=st.integers(1, 20),
+    sentence_order=st.sampled_from(["drawn", "fixed"]),
     distribution=DISTRIBUTIONS,
 )
 
@@ -360,12 +373,14 @@ def test_any_config_comes_back_from_the_json_of_its_parameters(config: Config) -
     back = config_from("biographies", json.loads(json.dumps(config.parameters)))
     assert back.parameters == config.parameters
     assert back.fingerprint == config.fingerprint
+    later = "num_training_templates", "sentence_order"
+    assert [getattr(back, name) for name in later] == [getattr(config, name) for name in later]
     assert back.distribution == config.distribution.resolved(config.num_individuals)
 
 
 @pytest.mark.parametrize(
     ("name", "parameter", "default"),
-    [("n1k-groups", "num_rounds", 1)],
+    [("n1k", "num_training_templates", 20), ("n1k", "sentence_order", "drawn"), ("n1k-groups", "num_rounds", 1)],
 )
 def test_parameter_that_was_added_later_keeps_the_older_fingerprint(name: str, parameter: str, default: Any) -> None:
     """Those who wrote parameters before it existed did not write it; goldens.json has the fingerprints of that time."""

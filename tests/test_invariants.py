@@ -16,6 +16,14 @@ from bio_facts.publish.canonical_json import canonical_json, content_digest
 from bio_facts.publish.tables import TABLES, num_rows, record_batch
 
 NUM_ROWS = 10
+# Parameters that no named config sets, and that change how rows come about.
+VARIANTS = {
+    "n1k-templates1": CONFIGS["n1k"].replace(num_training_templates=1),
+    "n1k-finetune1k-templates3-fixed": CONFIGS["n1k-finetune1k"].replace(
+        num_training_templates=3, sentence_order="fixed", replay_weight=1
+    ),
+    "n1k-groups-rounds": CONFIGS["n1k-groups"].replace(num_group_biographies=1, num_rounds=2),
+}
 
 
 def kind(name: str) -> tuple[Any, ...]:
@@ -26,25 +34,28 @@ def kind(name: str) -> tuple[Any, ...]:
 
 # The first config of each kind, and the one with the most individuals.
 NAMES = [*{kind(name): name for name in reversed(CONFIGS)}.values(), "n256k"]
-EVERY_SPLIT = [(name, split) for name in NAMES for split in num_rows(CONFIGS[name])]
+TRIED: dict[str, Any] = {name: CONFIGS[name] for name in NAMES} | VARIANTS
+EVERY_SPLIT = [(name, split) for name, config in TRIED.items() for split in num_rows(config)]
 ATTRIBUTE_NAMES = ("birth_place", "current_location", "university", "major", "company", "birth_date")
 LINES = {attribute: read_lines(f"templates/{attribute}.txt") for attribute in ATTRIBUTE_NAMES}
 
 PROGRAM = f"""
-import json
-from bio_facts.generate.config import CONFIGS
+import json, sys
+from bio_facts.generate.config import config_from
 from bio_facts.publish.canonical_json import content_digest
 from bio_facts.publish.tables import num_rows, record_batch
 print(json.dumps({{
     name + "/" + split: content_digest([record_batch(config, split, range({NUM_ROWS}))])
-    for name in {NAMES!r} for config in [CONFIGS[name]] for split in num_rows(config)
+    for name, table, parameters in json.load(sys.stdin)
+    for config in [config_from(table, parameters)]
+    for split in num_rows(config)
 }}))
 """
 
 
 def of_table(table: str) -> pytest.MarkDecorator:
     """For the splits of that table only."""
-    chosen = [(name, split) for name, split in EVERY_SPLIT if CONFIGS[name].table == table]
+    chosen = [(name, split) for name, split in EVERY_SPLIT if TRIED[name].table == table]
     return pytest.mark.parametrize("config_and_split", chosen, indirect=True, ids="/".join)
 
 
@@ -56,7 +67,7 @@ def config_and_split(request: pytest.FixtureRequest) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def config(config_and_split: tuple[str, str]) -> Any:
-    return CONFIGS[config_and_split[0]]
+    return TRIED[config_and_split[0]]
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +87,18 @@ def rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def digests_elsewhere() -> list[dict[str, str]]:
-    """config/split -> digest of its first rows, as two processes with other hash seeds compute them."""
+    """config/split -> digest of its first rows, as two processes with other hash seeds make them from the parameters."""
+    given = json.dumps([(name, config.table, config.parameters) for name, config in TRIED.items()]).encode()
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM],
             env=os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         for hash_seed in ("1", "2")
     ]
-    return [json.loads(process.communicate()[0]) for process in processes]
+    return [json.loads(process.communicate(given)[0]) for process in processes]
 
 
 def test_columns_are_those_of_the_schema(batch: pa.RecordBatch, config: Any) -> None:

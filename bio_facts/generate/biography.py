@@ -20,7 +20,7 @@ NUM_SLOTS = 9
 
 @functools.cache
 def attribute_orders() -> NDArray[np.int64]:
-    """All orders of the six sentences, int64 [720, 6], entries are 0-based positions in ATTRIBUTES."""
+    """All orders of the six sentences, int64 [720, 6], entries are 0-based positions in ATTRIBUTES; row 0 is 0, 1, ..., 5."""
     return np.array(list(itertools.permutations(range(len(ATTRIBUTES)))))
 
 

@@ -32,7 +32,12 @@ _MAX_DENOMINATOR = 1_000_000
 _MAX_POWER_LAW_INDIVIDUALS = 20_000_000  # their weights take 15 seconds and a gigabyte
 # The fields of Config, whose module imports this one. A distribution's field of the same name would hide Config's in the
 # parameters, and so in the fingerprint.
-_CONFIG_FIELDS = frozenset({"num_individuals", "population_seed", "pool_sizes", "num_biographies", "seed", "distribution"})
+_CONFIG_FIELDS = frozenset(
+    {
+        *("num_individuals", "population_seed", "pool_sizes", "num_biographies", "seed"),
+        *("num_training_templates", "sentence_order", "distribution"),
+    }
+)
 
 
 class EvaluationSplit(NamedTuple):

@@ -132,6 +132,26 @@ class Population:
         columns = [seeding.integers(num_orders, self.population_seed, f"held_out/{attribute}", ids) for attribute in ATTRIBUTES]
         return np.stack(columns, axis=-1)
 
+    def training_templates(self, individual_ids: ArrayLike, num_templates: int) -> NDArray[np.int64]:
+        """Which of its 20 training templates each individual has for each attribute in a train split with `num_templates` of
+        them: 0-based positions in its row of template_orders(), ascending, int64 [n, 6, num_templates].
+
+        They are the first ones of an order of the 20 that is drawn for each individual and attribute, so those of 2 include
+        that of 1, and 20 are all. The first ones of the row itself would not do: its ids are ascending, so they would be nearly
+        the same templates for everyone. With drawn ones, all templates occur in training even if each individual has one.
+
+        Raises:
+            ValueError: if an id is not in the name space, or num_templates is not an integer from 1 to 20.
+        """
+        ids, positions = _check_ids(individual_ids), np.arange(NUM_TRAINING_TEMPLATES)
+        check_integer("num_templates", num_templates, 1, NUM_TRAINING_TEMPLATES)
+        keys = [
+            seeding.bits(self.population_seed, f"training_templates/{attribute}", ids[:, None], positions)
+            for attribute in ATTRIBUTES
+        ]
+        orders = np.argsort(np.stack(keys, axis=1), axis=-1, kind="stable")
+        return np.sort(orders[..., :num_templates], axis=-1)
+
     def individual(self, individual_id: int) -> Individual:
         """Any individual by id, including those of other roles (fine-tuning, unseen).
 

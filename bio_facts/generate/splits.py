@@ -29,7 +29,8 @@ class Split:
     """One split of a config of biographies.
 
     stream: names its random draws. num_rows: number of exported rows; an endless split can be drawn from beyond them.
-    templates: the range of positions in an individual's template order that rows draw from.
+    templates: the range of positions in an individual's template order that rows draw from. num_templates: how many of them,
+    for each individual and attribute; only those for training can be fewer than all.
     distribution: of the samples over `num_individuals` individuals, whose ids start at `first_individual`.
     individuals: ids of all individuals that rows can be about, as ranges. learned_individuals: ids of those whose value
     frequencies a model trained on the config can know; for individuals never trained on, those of pre-training.
@@ -38,6 +39,7 @@ class Split:
     stream: str
     num_rows: int = _EVALUATION_ROWS
     templates: range = _HELD_OUT_TEMPLATES
+    num_templates: int = len(_HELD_OUT_TEMPLATES)
     distribution: Distribution = Uniform()
     num_individuals: int
     first_individual: int = 0
@@ -65,6 +67,7 @@ def splits(config: Config) -> Mapping[str, Split]:
         stream=distribution.train_stream,
         num_rows=config.num_biographies,
         templates=_TRAINING_TEMPLATES,
+        num_templates=config.num_training_templates,
         distribution=distribution,
         num_individuals=num_individuals,
         endless=True,
@@ -120,10 +123,14 @@ def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biograph
     stream, population = f"sample/{split.stream}", config.population
     ids = _individual_ids(config, split, indices)
     orders = attribute_orders()
-    order = orders[seeding.integers(len(orders), config.seed, f"{stream}/order", indices)]
-    position = split.templates.start + seeding.integers(
-        len(split.templates), config.seed, f"{stream}/template", indices[:, None], np.arange(len(ATTRIBUTES))
+    num_orders = len(orders) if config.sentence_order == "drawn" else 1  # the first one is that of ATTRIBUTES
+    order = orders[seeding.integers(num_orders, config.seed, f"{stream}/order", indices)]
+    index = seeding.integers(
+        split.num_templates, config.seed, f"{stream}/template", indices[:, None], np.arange(len(ATTRIBUTES))
     )
+    if split.num_templates < len(split.templates):
+        index = np.take_along_axis(population.training_templates(ids, split.num_templates), index[..., None], axis=-1)[..., 0]
+    position = split.templates.start + index
     template_ids = template_orders()[population.template_ranks(ids), position].astype(np.int64)
     return Biographies.assemble(indices, ids, population, order, template_ids)
 
