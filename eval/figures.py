@@ -48,6 +48,11 @@ def draw_level(axes: Any, loss: float, name: str = "no-knowledge loss") -> None:
     axes.axhline(loss, color=BLACK, lw=1, ls=":", label=f"{name}, {loss:.2f} nats per value")
 
 
+def draw_level_in_b(axes: Any) -> None:
+    """A dotted horizontal line at the no-knowledge loss, where losses are in units of it."""
+    axes.axhline(1, color=BLACK, lw=1, ls=":", label="no-knowledge loss")
+
+
 def legend_below(figure: Any, axes: Any, num_columns: int) -> None:
     """The legend of one panel, below all of them."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=num_columns, frameon=False)

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bio_facts.runs import loss as loss_module
 from bio_facts.runs.loss import IGNORED_LABEL, TrainingLoss, chunked_cross_entropy
 
+RECURRENT = {"block_types": ["recurrent"], "use_cache": False, "pad_token_id": None}
 TINY = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 50}
 
 
@@ -101,6 +102,7 @@ MODELS = [
     pytest.param(
         "gemma2", {"head_dim": 8, "num_key_value_heads": 1, "final_logit_softcapping": 0.5}, False, id="gemma2, soft-capped"
     ),
+    pytest.param("recurrent_gemma", RECURRENT, False, id="recurrent_gemma, soft-capped far above its first logits"),
     pytest.param("cohere", {"num_key_value_heads": 1, "logit_scale": 0.1}, True, id="cohere, scaled"),
 ]
 
@@ -127,6 +129,16 @@ def test_loss_and_gradients_are_those_of_the_model(model_type, fields, in_chunks
     for name, weight in model.named_parameters():
         torch.testing.assert_close(weight.grad, right[name], rtol=1e-4, atol=1e-6)
     assert torch.equal(model.eval()(input_ids=input_ids).logits, logits)
+
+
+def test_soft_cap_is_found_where_it_changes_the_logits_of_a_fresh_model_less_than_rounding():
+    model = tiny_model("recurrent_gemma", **RECURRENT, w_init_variance_scale=1e-4).eval()
+    input_ids = torch.arange(8)[None]
+    capped = model(input_ids=input_ids).logits
+    model.config.logits_soft_cap = 1e9
+    torch.testing.assert_close(model(input_ids=input_ids).logits, capped, rtol=1e-4, atol=1e-4)
+    model.config.logits_soft_cap = 30.0
+    assert TrainingLoss(model).layer is None
 
 
 def test_loss_is_per_token_of_the_whole_step():

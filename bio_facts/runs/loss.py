@@ -27,6 +27,7 @@ with needs("train", "training"):
 IGNORED_LABEL = -100  # of PyTorch's cross-entropy
 _CHUNK_LOGITS = 2**18  # on a CPU: 1 MB in float32, which its cache holds
 _CHUNK_LOGITS_GPU = 2**27  # elsewhere: 512 MB
+_AMPLIFICATION = 1_000  # of logits, beyond any soft cap
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -122,16 +123,27 @@ def _only_in_evaluation(layer: Any) -> Callable[[Tensor], Tensor]:
 
 
 def _is_last(model: Any, layer: Any) -> bool:
-    """Whether a model's logits are its output layer's output, tried on a few tokens."""
+    """Whether a model's logits are its output layer's output times a constant, tried on a few tokens.
+
+    The layer's output is replaced by its input, and then by 1,000 times itself: soft capping hardly changes the small logits of
+    a fresh model, but does change large ones.
+    """
     ids = torch.arange(short_length(model))[None] % (vocabulary_size(model) or 2)
-    with evaluation_mode(model), torch.no_grad():
-        expected = all_logits(model, ids)
-        layer.forward = lambda inputs: inputs
+    forward = type(layer).forward
+
+    def logits(replacement: Callable[[Tensor], Tensor]) -> Tensor:
+        layer.forward = replacement
         try:
-            hidden = all_logits(model, ids)
+            replaced: Tensor = all_logits(model, ids)
         finally:
             del layer.forward
+        return replaced
+
+    with evaluation_mode(model), torch.no_grad():
+        expected = all_logits(model, ids)
+        hidden = logits(lambda inputs: inputs)
         if hidden.shape[:2] != expected.shape[:2] or hidden.shape[-1] != layer.in_features:
             return False
         difference = largest(layer(hidden) - expected)
-    return difference <= ROUNDING["float32"] * largest(expected)
+        amplified = logits(lambda inputs: _AMPLIFICATION * forward(layer, inputs)) / _AMPLIFICATION
+    return max(difference, largest(amplified - expected)) <= ROUNDING["float32"] * largest(expected)
