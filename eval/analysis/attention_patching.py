@@ -1,7 +1,6 @@
 """C3: the attention patterns that recall needs form during the plateau (paper section 3.1, Fig. 3, D, F, W; App. D.2).
 
-  python eval/analysis/attention_patching.py runs/paper-mini/three_phases-s* runs/paper-mini/attention_patching-* \\
-      --results eval/results/attention_patching/mini.json
+python eval/analysis/attention_patching.py runs/paper-mini --results eval/results/attention_patching/mini.json
 """
 
 import math
