@@ -1,4 +1,4 @@
-"""Arithmetic that the measures of several claims share. Losses in units of b are divided by the no-knowledge loss of their split."""
+"""Arithmetic that the measures of several claims share. Losses in units of b are divided by the no-knowledge loss."""
 
 import bisect
 import math
@@ -14,7 +14,9 @@ def runs_of(arms: Arms, name: str) -> Mapping[int, Run]:
     """Seed -> run of an arm; ValueError if it is not among the runs."""
     if name not in arms:
         given = ", ".join(repr(arm) for arm in arms)
-        raise ValueError(f"there are runs of {given or 'no arm'}; this claim compares several arms, expected {name!r} among them")
+        raise ValueError(
+            f"there are runs of {given or 'no arm'}; this claim compares several arms, expected {name!r} among them"
+        )
     return arms[name]
 
 

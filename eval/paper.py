@@ -52,7 +52,7 @@ def patched_final_losses(frozen: bool | None) -> tuple[list[int], list[float]]:
 
 
 def attention_curves(name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of a share of attention in the last layer of the default run (Fig. 3, right); empty if it was not read."""
+    """Steps and values of a share of attention in the last layer of the default run (Fig. 3, right); empty if not read."""
     figure = paper_numbers()["fig3_attention"]
     values = figure.get(f"{name}_last_layer")
     return ([], []) if values is None else (figure["step"], values)

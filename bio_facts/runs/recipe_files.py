@@ -14,8 +14,8 @@ arms:
     dataset: n1k{alpha}
     num_steps: "{steps}"
 
-With `source_seed: next` (attention patching), the source is the run of the next larger of the arm's seeds, that of the last seed
-the run of the first. train/run_all.py passes this seed to train/pretrain.py, as --source-seed.
+With `source_seed: next` (attention patching), the source is the run of the next larger of the arm's seeds; that of the largest
+seed is the run of the smallest. train/run_all.py passes this seed to train/pretrain.py, as --source-seed.
 
 An axis of a grid is a list of values, or a mapping of labels to values: names have the labels, settings the values. An arm that
 is listed by itself replaces the arm of the same name in a grid.

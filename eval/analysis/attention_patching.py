@@ -72,7 +72,7 @@ def attention_of(run: Run, name: str, layer: int) -> list[float]:
 def change_over_plateau(
     steps: Sequence[int], losses: Sequence[float], no_knowledge_loss: float, values: Sequence[float]
 ) -> float | None:
-    """`values` at the end of the plateau minus those at the end of phase 1, interpolated; None if one of the two does not exist."""
+    """`values` at the end of the plateau minus those at the end of phase 1, interpolated; None without one of the two."""
     before = value_at(steps, values, phase1_end(steps, losses, no_knowledge_loss))
     after = value_at(steps, values, plateau_end(steps, losses, no_knowledge_loss))
     return None if before is None or after is None else after - before
@@ -86,13 +86,13 @@ def _layers(run: Run, name: str) -> list[list[float]]:
 
 
 def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
-    """The loss with and without given patterns; the final loss by reference; attention by layer. The paper's numbers in gray."""
+    """Loss with and without given patterns, final loss by reference, attention by layer; the paper's numbers in gray."""
     normal = runs_of(arms, "normal")
     first = normal[min(normal)]
     title = (
         "Training with the attention patterns of another model, and how these patterns form\n"
-        f"{first.data['num_individuals']:,} individuals (final losses: of {_half(arms)[1]:,}), seed {first.seed}; "
-        "thin lines and further points: other seeds; gray: the paper, at equal end of the plateau and no-knowledge loss"
+        f"{first.data['num_individuals']:,} individuals (final losses: {_half(arms)[1]:,}), seed {first.seed}; "
+        "thin lines: other seeds; gray: the paper, at equal end of the plateau and no-knowledge loss"
     )
     figure, axes = new_figure(6, title, num_columns=3)
     _draw_losses(axes[0], arms)
@@ -137,13 +137,20 @@ def _draw_losses(ax: Any, arms: Arms) -> None:
         x = [step / _paper_plateau_end() for step in steps]
         ax.plot(x, [loss / baseline for loss in losses], color=GRAY, lw=1.2, ls=style, label=label)
     ax.axhline(KNOWLEDGE_FACTOR, color=BLACK, lw=0.8, ls=":")
-    ax.annotate("0.97", (0.0, KNOWLEDGE_FACTOR), xycoords=("axes fraction", "data"), va="top", fontsize=8)
-    ax.set_xscale("log")
-    ax.set_xlim(0.03, 5.5)
+    ax.annotate(f"{KNOWLEDGE_FACTOR:g}", (0.01, KNOWLEDGE_FACTOR), xycoords=("axes fraction", "data"), va="top", fontsize=8)
+    _time_axis(ax, 0.03)
     ax.set_ylim(0, 2)
     ax.set_xlabel("training step / end of the plateau of the normal run")
     ax.set_ylabel("attribute loss / no-knowledge loss")
     ax.legend(frameon=False, fontsize=8, loc="upper right")
+
+
+def _time_axis(ax: Any, start: float) -> None:
+    """A logarithmic axis of steps divided by the end of the plateau, to the end of the paper's default run."""
+    ax.set_xscale("log")
+    ax.set_xticks([0.03, 0.1, 0.3, 1, 3], ["0.03", "0.1", "0.3", "1", "3"])
+    ax.minorticks_off()
+    ax.set_xlim(start, 5.5)
 
 
 def _paper_plateau_end() -> float:
@@ -176,7 +183,9 @@ def _draw_final_losses(ax: Any, arms: Arms) -> None:
     ):
         steps, losses = patched_final_losses(frozen)
         x = [max(step / _paper_plateau_end(), _UNTRAINED) for step in steps]
-        ax.plot(x, losses, marker, color=GRAY, ms=5, alpha=0.6, label=label, mfc="none", ls="-" if frozen is False else "", lw=0.6)
+        ax.plot(
+            x, losses, marker, color=GRAY, ms=5, alpha=0.6, label=label, mfc="none", ls="-" if frozen is False else "", lw=0.6
+        )
     ax.set_xscale("log")
     ax.set_xticks([_UNTRAINED, 0.1, 0.3, 1, 3], ["untrained", "0.1", "0.3", "1", "3"])
     ax.minorticks_off()
@@ -219,9 +228,10 @@ def _draw_attention(ax: Any, runs: Mapping[int, Run], name: str, label: str, lay
     phase1, plateau = first.phase_ends
     if phase1 and plateau:
         ax.axvspan(phase1 / plateau, 1, color="#eaecee", lw=0, zorder=0)
-        ax.annotate("plateau", ((phase1 / plateau) ** 0.5, 0.99), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=8)
-    ax.set_xscale("log")
-    ax.set_xlim(0.015, 5.5)
+        ax.annotate(
+            "plateau", ((phase1 / plateau) ** 0.5, 0.99), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=8
+        )
+    _time_axis(ax, 0.02)
     ax.set_ylim(0, 1.12)
     ax.set_xlabel("training step / end of the plateau")
     ax.set_ylabel(label)

@@ -116,7 +116,7 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     first = eight[min(eight)]
     title = (
         "Groups of individuals one after another\n"
-        f"{first.data['num_individuals']:,} individuals, seed {first.seed}; the bar above a panel shows which group is trained on"
+        f"{first.data['num_individuals']:,} individuals, seed {first.seed}; the bars show which group is trained on"
     )
     panels = (
         ("groups8", "8 groups, constant learning rate"),
@@ -144,9 +144,9 @@ def _draw_run(ax: Any, run: Run, label: str) -> None:
     for turn, color in zip(groups, colors, strict=True):
         ax.plot(turn.steps, turn.losses, color=color, lw=1.2)
     length = groups[0].end
-    for turn in range(round(last / length)):
-        group = turn % num_groups
-        span = turn * length / last, min(1, (turn + 1) * length / last)
+    for index in range(round(last / length)):
+        group = index % num_groups
+        span = index * length / last, min(1, (index + 1) * length / last)
         ax.plot(span, (1.02, 1.02), color=colors[group], lw=6, solid_capstyle="butt", transform=ax.transAxes, clip_on=False)
         if num_groups <= 8 and length / last > 0.08:
             ax.annotate(str(group + 1), (sum(span) / 2, 1.035), xycoords="axes fraction", ha="center", va="bottom", fontsize=8)
