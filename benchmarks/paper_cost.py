@@ -110,7 +110,10 @@ def main() -> None:
         costs = []
         for arm in file.arms:
             seed = file.seeds_of(arm)[0]
-            settings = {"seed": seed} | ({"source": "source", "model_config": {}} if file.source_of(arm) else {})
+            settings: dict[str, Any] = {"seed": seed}
+            if file.source_of(arm) is not None:
+                source_seed = file.source_seed_of(arm, seed, file.seeds_of(arm))
+                settings |= {"source": "source", "model_config": {}, "source_seed": source_seed}
             figures = cost.of(file.recipe(arm, settings), fresh_recipe(file, arm, seed))
             costs += [figures] * len(file.seeds_of(arm))
         flop = [figures["training FLOP"] + figures["evaluation FLOP"] for figures in costs]

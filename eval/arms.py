@@ -26,11 +26,12 @@ def find_arms(claim: str, scale: str, runs: Sequence[Run]) -> Arms:
     arms: dict[str, dict[int, Run]] = {arm: {} for arm, _ in jobs}
     for run in runs:
         settings = _settings(run.recipe)
-        arm = next((arm for (arm, seed), recipe in wanted.items() if seed == run.seed and recipe == settings), None)
-        if arm is None:
+        matching = [arm for (arm, seed), recipe in wanted.items() if seed == run.seed and recipe == settings]
+        if not matching:
             raise ValueError(_why_unknown(claim, scale, run, wanted))
-        check_distinct_seeds([run, *([arms[arm][run.seed]] if run.seed in arms[arm] else [])], f"of arm {arm!r}")
-        arms[arm][run.seed] = run
+        for arm in matching:  # arms with equal settings share their runs
+            check_distinct_seeds([run, *([arms[arm][run.seed]] if run.seed in arms[arm] else [])], f"of arm {arm!r}")
+            arms[arm][run.seed] = run
     for arm, seed in jobs:
         if seed not in arms[arm]:
             raise ValueError(
@@ -67,8 +68,9 @@ def is_reported(claim: str, scale: str, seeds: Sequence[int]) -> bool:
 
 
 def _settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as flat settings, its source by the name of its folder."""
-    flat = {key: value for key, value in flatten(recipe).items() if key != "source"}
+    """A recipe as flat settings, its source by the name of its folder; those without a value are left out, so that a key which
+    is new does not matter to runs made before it."""
+    flat = {key: value for key, value in flatten(recipe).items() if key != "source" and value is not None}
     return flat | ({"source": Path(recipe["source"]).name} if recipe.get("source") else {})
 
 

@@ -15,19 +15,24 @@ GRAY, BLACK = "#7f8c8d", "black"
 PHASE_COLORS = {"statistics": "#fdebd0", "plateau": "#eaecee", "knowledge": "#d5f5e3"}  # light, for the background
 
 
-def new_figure(num_panels: int, title: str) -> tuple[Any, Any]:
-    """A matplotlib figure with panels side by side, and the axes of the panels."""
+def new_figure(num_panels: int, title: str, num_columns: int | None = None) -> tuple[Any, Any]:
+    """A matplotlib figure with panels side by side, and the axes of the panels. num_columns: panels in a row (default: all)."""
     with needs("train", "the picture"):
         import matplotlib
 
         matplotlib.use("Agg")
         from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, num_panels, figsize=(6 * num_panels, 4.8), layout="constrained", squeeze=False)
-    for ax in axes[0]:
+    columns = num_panels if num_columns is None else min(num_columns, num_panels)
+    rows = -(-num_panels // columns)
+    figure, grid = pyplot.subplots(rows, columns, figsize=(6 * columns, 4.8 * rows), layout="constrained", squeeze=False)
+    axes = grid.ravel()
+    for ax in axes[num_panels:]:
+        ax.remove()
+    for ax in axes[:num_panels]:
         ax.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
-    return figure, axes[0]
+    return figure, axes[:num_panels]
 
 
 def with_colors(items: Iterable[Item]) -> Iterator[tuple[str, Item]]:

@@ -25,3 +25,34 @@ def three_phases_accuracy() -> tuple[list[int], list[float]]:
     """Steps and attribute accuracies of the paper's default run (Fig. 2, left)."""
     accuracy = paper_numbers()["fig2_three_phases"]["accuracy"]
     return [int(step) for step in accuracy], list(accuracy.values())
+
+
+def patched_loss_curve() -> tuple[list[int], list[float], float]:
+    """The same of a run that is given the attention patterns of the default run's last model (Fig. 3, middle).
+
+    Until step 500, where the paper's curve was not read, the losses are those of the default run.
+    """
+    losses = paper_numbers()["fig3_patching"]["loss_over_steps_with_reference_16000"]
+    steps, default, baseline = three_phases_curve()
+    before = [(step, loss) for step, loss in zip(steps, default, strict=True) if step < min(map(int, losses))]
+    return [step for step, _ in before] + [int(step) for step in losses], [x for _, x in before] + [*losses.values()], baseline
+
+
+def patched_final_losses(frozen: bool | None) -> tuple[list[int], list[float]]:
+    """Reference steps and final losses, in units of the no-knowledge loss, of runs with patterns of the default run (Fig. 3).
+
+    frozen: whether training starts from the reference (Fig. D) or from step 0. None: the reference from groups (Fig. W).
+    """
+    numbers, baseline = paper_numbers(), paper_numbers()["baseline_nats"]
+    if frozen is None:
+        return [1000], [numbers["figW_reference_from_groups"]["final_loss_on_all_64k"] / baseline]
+    key = "freeze variant (start = reference)" if frozen else "final_loss_by_reference_step, start 0"
+    losses = numbers["fig3_patching"][key]
+    return [int(step) for step in losses], [loss / baseline for loss in losses.values()]
+
+
+def attention_curves(name: str) -> tuple[list[int], list[float]]:
+    """Steps and values of a share of attention in the last layer of the default run (Fig. 3, right); empty if not read."""
+    figure = paper_numbers()["fig3_attention"]
+    values = figure.get(f"{name}_last_layer")
+    return ([], []) if values is None else (figure["step"], values)

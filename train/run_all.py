@@ -96,11 +96,12 @@ def _print_plan(sweep: plan.Plan) -> None:
         print(f"{job.name}: {'done' if job.code == 0 else size}")
     counted: set[str] = set()
     for claim, jobs in sweep.claims.items():
-        new = [job for job in jobs.values() if job.name not in counted and job.code != 0]
+        needed = {job.name: job for job in jobs.values()}  # arms with equal settings share their runs
+        new = [job for name, job in needed.items() if name not in counted and job.code != 0]
         counted |= {job.name for job in new}
         num_rows = sum(job.num_rows for job in new)
         minutes = f", {num_rows * seconds / rows / 60:,.0f} minutes one after another" if rows else ""
-        print(f"{claim}: {len(jobs)} runs; {len(new)} to do, at most {num_rows:,} biographies{minutes}")
+        print(f"{claim}: {len(needed)} runs; {len(new)} to do, at most {num_rows:,} biographies{minutes}")
     known = f"; the {len(done)} runs that are done took {1e3 * seconds / rows:.2f} ms a biography" if rows else ""
     print(f"{len(sweep.jobs)} runs; {len(left)} to do, at most {sum(job.num_steps for job in left):,} steps{known}")
 
@@ -169,7 +170,7 @@ def main() -> int:
 
     def judge(claim: str) -> None:
         results = output_dir / claim / f"{arguments.scale}.json"
-        folders = [str(output_dir / job.name) for job in sweep.claims[claim].values()]
+        folders = list(dict.fromkeys(str(output_dir / job.name) for job in sweep.claims[claim].values()))
         command = [sys.executable, str(EVAL / "analysis" / f"{claim}.py"), *folders, "--results", str(results)]
         result = subprocess.run(command, capture_output=True, text=True)
         tqdm.write(result.stdout + result.stderr)

@@ -133,8 +133,10 @@ def source_model(recipe: Recipe) -> Path | None:
         raise ValueError(
             f"source is {recipe.source!r}, which is no run ({error!r}); it must be the folder of a finished one"
         ) from error
-    if seed != recipe.seed:
+    if recipe.source_seed is None and seed != recipe.seed:
         raise ValueError(f"source {source} has seed {seed} and this run seed {recipe.seed}; they must be equal")
+    if recipe.source_seed is not None and seed != recipe.source_seed:
+        raise ValueError(f"source {source} has seed {seed}; expected source_seed, {recipe.source_seed}")
     if recipe.tokenizer != (tokenizer := folder.config["recipe"].get("tokenizer")):
         raise ValueError(
             f"tokenizer is {recipe.tokenizer!r}, but source {source} has tokenizer {tokenizer!r}; they must be equal"

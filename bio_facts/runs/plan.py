@@ -64,6 +64,8 @@ class Job:
         words = [*(launcher if self.is_resumable else [sys.executable]), str(self.script), "--config", str(self.file.path)]
         words += ["--arm", self.arm, "--seed", str(self.seed), "--output-dir", str(output_dir / self.name), *self.flags]
         words += ["--registration", self.registration] if self.registration else []
+        if getattr(self.recipe, "source_seed", None) is not None:
+            words += ["--source-seed", str(self.recipe.source_seed)]
         return words + (["--source", str(output_dir / self.source.name)] if self.source is not None else [])
 
     def count_steps(self, output_dir: Path) -> None:
@@ -111,16 +113,21 @@ class Plan:
         jobs = self.claims.setdefault(claim, {})
         for arm in file.arms:
             registered = file.seeds_of(arm)
-            for seed in registered if seeds is None else seeds[: len(registered)]:
-                jobs[arm, seed] = self._job(claim, file, arm, seed)
+            planned = registered if seeds is None else seeds[: len(registered)]
+            for seed in planned:
+                jobs[arm, seed] = self._job(claim, file, arm, seed, planned)
 
-    def _job(self, claim: str, file: RecipeFile, arm: str, seed: int) -> Job:
+    def _job(self, claim: str, file: RecipeFile, arm: str, seed: int, seeds: Sequence[int]) -> Job:
+        """The job of the run of an arm with `seed`, one of the arm's `seeds`."""
         source: Job | None = None
         overrides: dict[str, Any] = {"seed": seed}
+        if (source_seed := file.source_seed_of(arm, seed, seeds)) is not None:
+            overrides["source_seed"] = source_seed
         if (required := file.source_of(arm)) is not None:
             path, source_arm = required
             stem = "" if path.stem in SCALES else f"-{path.stem.rpartition('-')[0]}"
-            source = self._job(f"{path.parent.name}{stem}", read_recipe_file(path), source_arm, seed)
+            of_source = seed if source_seed is None else source_seed
+            source = self._job(f"{path.parent.name}{stem}", read_recipe_file(path), source_arm, of_source, [of_source])
             overrides["source"] = str(self.output_dir / source.name)
         if file.script not in RECIPE_CLASSES:
             raise ValueError(f"recipe {file.path} has script {file.script!r}; expected one of {', '.join(RECIPE_CLASSES)}")

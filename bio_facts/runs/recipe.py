@@ -31,7 +31,8 @@ class Recipe:
     model_config: model_type and further fields of a transformers config; vocab_size is the tokenizer's unless given.
     source: the folder of a finished run, in place of model_config: its last model is what fine-tuning starts from; attention
     patching starts from its model of step attention.start_step (0: the untrained one) and is given the attention patterns of
-    its model of step attention.reference_step.
+    its model of step attention.reference_step. source_seed: the seed of a source of attention patching with other individuals
+    and initial weights than this run's seed gives; unless given, the source has the seed of the run.
     batch_size: biographies per optimizer step, over all processes. gradient_accumulation_steps: forwards that each process
     divides its share of a batch into, for less memory. learning_rate: the peak; cosine to
     final_learning_rate, after lr_warmup_steps of linear ramp; or constant, by lr_schedule. max_grad_norm: 0 = no clipping.
@@ -51,6 +52,7 @@ class Recipe:
     model_config: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
     attention: Mapping[str, int] = field(default_factory=dict)
+    source_seed: int | None = None
     batch_size: int = 128
     gradient_accumulation_steps: int = 1
     num_steps: int = 16_000
@@ -137,6 +139,13 @@ class Recipe:
                 raise ValueError(f"attention is {dict(self.attention)}; it must have reference_step and start_step")
             check_integer("attention.reference_step", self.attention["reference_step"], minimum=0)
             check_integer("attention.start_step", self.attention["start_step"], minimum=0, maximum=self.num_steps - 1)
+        if self.source_seed is not None:
+            if type(self.source_seed) is not int or self.source_seed < 0:
+                raise ValueError(
+                    f"source_seed is {self.source_seed!r}; expected the seed of the source, an integer: --source-seed SEED"
+                )
+            if not self.attention:
+                raise ValueError(f"source_seed is {self.source_seed}, but only attention patching has one; expected none")
 
     def _check_schedule(self) -> None:
         spans = self.eval_every if isinstance(self.eval_every, list | tuple) else [None]

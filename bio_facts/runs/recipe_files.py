@@ -8,10 +8,14 @@ script: train_memory.py               # if it is not for pretrain.py
 arms:
   few: {dataset_parameters.num_fine_tuning_individuals: 10}
   many: {dataset_parameters.num_fine_tuning_individuals: 100, seeds: [10]}
+  other: {attention: {reference_step: 500, start_step: 0}, source_seed: next}
   alpha{alpha}-{steps}:               # an arm for each combination: alpha0-500, alpha0-900, alpha0.6-500, alpha0.6-900
     grid: {alpha: {0: "", 0.6: -alpha0.6}, steps: [500, 900]}
     dataset: n1k{alpha}
     num_steps: "{steps}"
+
+With `source_seed: next` (attention patching), the source is the run of the next larger of the arm's seeds; that of the largest
+seed is the run of the smallest. train/run_all.py passes this seed to train/pretrain.py, as --source-seed.
 
 An axis of a grid is a list of values, or a mapping of labels to values: names have the labels, settings the values. An arm that
 is listed by itself replaces the arm of the same name in a grid.
@@ -19,7 +23,7 @@ is listed by itself replaces the arm of the same name in a grid.
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,7 @@ import yaml
 from bio_facts.runs.recipe import Recipe, frozen, plain
 
 DEFAULT_SCRIPT = "pretrain.py"
+NEXT_SEED = "next"
 _NO_ARM = ""
 
 
@@ -74,11 +79,25 @@ class RecipeFile:
 
     def source_of(self, arm: str) -> tuple[Path, str] | None:
         """The recipe file and arm whose runs the runs of an arm start from; None if they start from fresh models."""
-        source = self.arms[arm].get("source", self.settings.get("source"))
+        source = self._setting(arm, "source")
         if source is None:
             return None
         file, _, source_arm = str(source).partition("#")
         return (self.path.parent / file).resolve(), source_arm
+
+    def source_seed_of(self, arm: str, seed: int, seeds: Sequence[int]) -> int | None:
+        """The recipe key source_seed of the run of an arm with `seed`, where the arm has runs of `seeds`."""
+        value = self._setting(arm, "source_seed")
+        if value is None:
+            return None
+        if value != NEXT_SEED:
+            raise ValueError(f"source_seed of arm {arm!r} of recipe {self.path} is {value!r}; expected {NEXT_SEED}")
+        return min((other for other in seeds if other > seed), default=min(seeds))
+
+    def _setting(self, arm: str, key: str) -> Any:
+        if arm not in self.arms:
+            raise ValueError(f"arm is {arm!r}; recipe {self.path} has {', '.join(map(repr, self.arms))}")
+        return self.arms[arm].get(key, self.settings.get(key))
 
     @property
     def requires(self) -> list[Path]:

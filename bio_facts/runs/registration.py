@@ -139,11 +139,11 @@ def read_registration(folder: Path, scale: str) -> Registration:
     return Registration(folder.name, read_measures(folder), _settings(read_recipe_file(folder / f"{scale}.yaml")))
 
 
-def _settings(file: RecipeFile) -> dict[str, Any]:
-    """Everything in a recipe file that decides about its runs, and the same of the files that its runs start from."""
+def _settings(file: RecipeFile, arm: str | None = None) -> dict[str, Any]:
+    """Everything in a recipe file that decides about the runs of its arms, and about the runs that they start from."""
     arms = {
-        arm: {"settings": plain(settings), "seeds": list(file.seeds_of(arm)), "source": _source(file, arm)}
-        for arm, settings in file.arms.items()
+        name: {"settings": plain(file.arms[name]), "seeds": list(file.seeds_of(name)), "source": _source(file, name)}
+        for name in (file.arms if arm is None else [arm])
     }
     settings = {key: value for key, value in plain(file.settings).items() if key != "source"}
     return {"script": file.script, "settings": settings, "arms": arms}
@@ -153,7 +153,7 @@ def _source(file: RecipeFile, arm: str) -> dict[str, Any] | None:
     source = file.source_of(arm)
     if source is None:
         return None
-    return {"arm": source[1], "recipe": _settings(read_recipe_file(source[0]))}
+    return {"arm": source[1], "recipe": _settings(read_recipe_file(source[0]), source[1])}
 
 
 def check_committed(folder: Path, *paths: str) -> None:
