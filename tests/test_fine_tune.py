@@ -33,7 +33,7 @@ def tuned(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def patched(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _trained("attention_patching", "frozen10", smoke_run, tmp_path_factory)
+    return _trained("attention_patching", "frozen-plateau-end", smoke_run, tmp_path_factory)
 
 
 def _trained(claim: str, arm: str, source: Path, factory: pytest.TempPathFactory) -> Path:
@@ -108,7 +108,7 @@ def test_patched_run_saves_as_often_as_its_recipe_says(smoke_run: Path, patched:
     assert sorted(folder.name for folder in patched.glob("checkpoint-*")) == ["checkpoint-20", "checkpoint-30"]
     interrupted = shutil.copytree(patched, tmp_path / "run")
     shutil.rmtree(interrupted / "checkpoint-30")
-    done = run("attention_patching", interrupted, "--arm", "frozen10", "--source", smoke_run)
+    done = run("attention_patching", interrupted, "--arm", "frozen-plateau-end", "--source", smoke_run)
     assert done.returncode == 0, done.stderr
     ours, theirs = (load_file(folder / "checkpoint-30" / "model.safetensors") for folder in (interrupted, patched))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -142,7 +142,7 @@ def test_patched_run_sees_the_samples_of_the_steps_it_takes(
 
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     monkeypatch.setattr(training.BiographyDataset, "__getitems__", noted)
-    arguments = ["--config", RECIPES / "attention_patching/smoke.yaml", "--arm", "frozen10", "--source", smoke_run]
+    arguments = ["--config", RECIPES / "attention_patching/smoke.yaml", "--arm", "frozen-plateau-end", "--source", smoke_run]
     monkeypatch.setattr("sys.argv", ["pretrain.py", *map(str, arguments), "--output-dir", str(tmp_path / "run")])
     pretrain.main()
     assert sorted(set(seen)) == list(range(10 * 4, 30 * 4))
@@ -151,7 +151,7 @@ def test_patched_run_sees_the_samples_of_the_steps_it_takes(
 def test_interrupted_patched_run_ends_with_the_same_losses(smoke_run: Path, patched: Path, tmp_path: Path) -> None:
     interrupted = shutil.copytree(patched, tmp_path / "run")
     shutil.rmtree(interrupted / "checkpoint-30")
-    done = run("attention_patching", interrupted, "--arm", "frozen10", "--source", smoke_run)
+    done = run("attention_patching", interrupted, "--arm", "frozen-plateau-end", "--source", smoke_run)
     assert done.returncode == 0, done.stderr
     assert losses(interrupted, "validation") == losses(patched, "validation")
 
@@ -175,7 +175,7 @@ def drop_layer(folder: Path) -> None:
     ("claim", "arm", "damaged"),
     [
         ("fine_tuning", "new4", "checkpoint-30"),
-        ("attention_patching", "frozen10", "models/step-10"),
+        ("attention_patching", "frozen-plateau-end", "models/step-10"),
     ],
 )
 def test_source_whose_model_lacks_a_layer_is_refused(
@@ -191,7 +191,7 @@ def test_attention_reference_that_lacks_a_layer_is_refused(smoke_run: Path, tmp_
     source = shutil.copytree(smoke_run, tmp_path / "source")
     drop_layer(source / "models" / "step-30")
     result = run(
-        "attention_patching", tmp_path / "run", "--arm", "frozen10", "--source", source,
+        "attention_patching", tmp_path / "run", "--arm", "frozen-plateau-end", "--source", source,
         "--attention.reference_step", 30,
     )  # fmt: skip
     assert_refused(result, "models/step-30'", "lacks weights of a GPTNeoXForCausalLM")
@@ -207,16 +207,34 @@ def test_checkpoint_that_lacks_a_layer_is_not_resumed(smoke_run: Path, tmp_path:
 
 def test_model_that_was_not_kept_is_refused_and_those_kept_are_named(smoke_run: Path, tmp_path: Path) -> None:
     result = run(
-        "attention_patching", tmp_path, "--arm", "last", "--source", smoke_run,
+        "attention_patching", tmp_path, "--arm", "after", "--source", smoke_run,
         "--attention.reference_step", 7,
     )  # fmt: skip
     assert_refused(result, "keeps no model of step 7", "0, 5, 10, 20, 30", "keep_models_at")
 
 
-@pytest.mark.parametrize(("claim", "arm"), [("fine_tuning", "new4"), ("attention_patching", "frozen10")])
+@pytest.mark.parametrize(("claim", "arm"), [("fine_tuning", "new4"), ("attention_patching", "frozen-plateau-end")])
 def test_source_of_another_seed_is_refused(smoke_run: Path, tmp_path: Path, claim: str, arm: str) -> None:
     result = run(claim, tmp_path / "run", "--arm", arm, "--seed", 11, "--source", smoke_run)
     assert_refused(result, "has seed", "this run seed 11")
+
+
+def test_source_of_another_seed_must_have_the_source_seed(smoke_run: Path, tmp_path: Path) -> None:
+    arguments = ["--arm", "after-next", "--seed", 11, "--source", smoke_run]
+    assert_refused(run("attention_patching", tmp_path / "run", *arguments), "source_seed is 'next'", "--source-seed SEED")
+    result = run("attention_patching", tmp_path / "run", *arguments, "--source-seed", 12)
+    assert_refused(result, f"source {smoke_run} has seed 0; expected source_seed, 12")
+
+
+def test_run_with_a_source_of_another_seed_has_its_weights_and_its_own_individuals(smoke_run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    arguments = ["--arm", "after-next", "--seed", 11, "--source-seed", 0, "--num-steps", 10, "--keep-models-at", "[0]"]
+    done = run("attention_patching", folder, *arguments, "--source", smoke_run)
+    assert done.returncode == 0, done.stderr
+    started, of_source = (load_file(path / "models" / "step-0" / "model.safetensors") for path in (folder, smoke_run))
+    assert all(torch.equal(weight, of_source[name]) for name, weight in started.items())
+    own, other = (json.loads((path / "config.json").read_text())["dataset_parameters"] for path in (folder, smoke_run))
+    assert (own["population_seed"], other["population_seed"]) == (11, 0)
 
 
 @pytest.mark.parametrize(

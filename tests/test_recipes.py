@@ -185,6 +185,17 @@ def test_source_takes_the_place_of_the_model_and_is_found_beside_the_file(tmp_pa
     assert (recipe.source, recipe.model_config) == ("runs/x", {})
 
 
+def test_next_source_seed_is_the_next_larger_of_the_seeds_of_the_arm(tmp_path: Path) -> None:
+    file = recipe_file(tmp_path, "base: base.yaml\narms: {own: {}, next: {source_seed: next}, other: {source_seed: 3}}")
+    assert [file.source_seed_of("next", seed, [22, 20, 21]) for seed in (20, 21, 22)] == [21, 22, 20]
+    assert file.source_seed_of("next", 20, [20]) == 20
+    assert file.source_seed_of("own", 20, [20, 21]) is None
+    with pytest.raises(ValueError, match=r"source_seed of arm 'other' of recipe .* is 3; expected next"):
+        file.source_seed_of("other", 20, [20, 21])
+    with pytest.raises(ValueError, match="arm is 'third'; recipe .* has 'own', 'next', 'other'"):
+        file.source_of("third")
+
+
 @pytest.mark.parametrize(
     ("text", "arm", "overrides", "fragments"),
     [
@@ -204,6 +215,8 @@ def test_source_takes_the_place_of_the_model_and_is_found_beside_the_file(tmp_pa
         ("base: base.yaml", None, {"source": "runs/x", "model_config": {"model_type": "gpt2"}}, ["that of source runs/x"]),
         ("base: base.yaml", None, {"attention": {"reference_step": 1, "start_step": 0}}, ["attention is given without source"]),
         ("base: base.yaml", None, {"source": "x", "attention": {"step": 1}}, ["must have reference_step and start_step"]),
+        ("base: base.yaml", None, {"source": "x", "source_seed": 3}, ["source_seed is 3, but only attention patching has one"]),
+        ("base: base.yaml", None, {"source_seed": "next"}, ["source_seed is 'next'", "an integer: --source-seed SEED"]),
         ("base: base.yaml", None, {"keep_models_at": [3]}, ["keep_models_at is [3]", "[0, 125]"]),
         ("base: base.yaml", None, {"stop_below": 1}, ["stop_below is 1", "below 1"]),
         ("base: base.yaml", None, {"lr_schedule": "linear"}, ["lr_schedule is 'linear'", "cosine, constant"]),

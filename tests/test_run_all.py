@@ -117,11 +117,27 @@ def test_claims_come_after_those_whose_recipes_they_refer_to(scale: str) -> None
 
 def test_reference_run_is_that_of_three_phases_everywhere(tmp_path: Path) -> None:
     plan = plan_claims(claims_of("mini"), "mini", tmp_path)
-    for claim in ("attention_patching", "fine_tuning", "replay"):
+    for claim in ("fine_tuning", "replay"):
         assert {job.source.name for job in plan.claims[claim].values() if job.source} == {
             f"three_phases-s{seed}" for seed in range(20, 25)
         }
     assert plan.claims["hallucination"] == plan.claims["three_phases"]
+
+
+def test_source_of_the_next_seed_is_planned_and_passed_to_the_script(tmp_path: Path) -> None:
+    plan = plan_claims(["attention_patching"], "smoke", tmp_path)
+    jobs = {seed: plan.claims["attention_patching"]["after-next", seed] for seed in (20, 21)}
+    assert {seed: job.source.recipe.seed for seed, job in jobs.items() if job.source} == {20: 21, 21: 20}
+    assert {seed: job.recipe.seed for seed, job in jobs.items()} == {20: 20, 21: 21}
+    command = jobs[20].command(tmp_path, ["python"])
+    assert command[command.index("--source-seed") + 1] == "21"
+    assert "--source-seed" not in plan.claims["attention_patching"]["after", 20].command(tmp_path, ["python"])
+    assert jobs[20].source in plan.jobs
+
+
+def test_arms_with_equal_settings_share_their_runs(tmp_path: Path) -> None:
+    jobs = plan_claims(["attention_patching"], "smoke", tmp_path).claims["attention_patching"]
+    assert jobs["uniform-third", 20] is jobs["phase1", 20]
 
 
 def test_launcher_of_several_processes_is_not_for_memories(tmp_path: Path) -> None:
