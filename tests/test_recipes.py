@@ -192,7 +192,7 @@ def test_next_source_seed_is_the_next_larger_of_the_seeds_of_the_arm(tmp_path: P
     assert file.source_seed_of("own", 20, [20, 21]) is None
     with pytest.raises(ValueError, match=r"source_seed of arm 'other' of recipe .* is 3; expected next"):
         file.source_seed_of("other", 20, [20, 21])
-    with pytest.raises(ValueError, match="arm is 'third'; recipe .* has 'own', 'next', 'other'"):
+    with pytest.raises(ValueError, match=r"arm is 'third'; recipe .* has 'own', 'next', 'other'"):
         file.source_of("third")
 
 

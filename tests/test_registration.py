@@ -106,8 +106,9 @@ def change(path: Path, *keys: str, to: Any) -> None:
         ("three_phases", "mini.yaml", ("num_steps",), 4000),
         ("hallucination", "../three_phases/mini.yaml", ("learning_rate",), 0.003),
         ("fine_tuning", "../three_phases/mini.yaml", ("weight_decay",), 0.2),
+        ("attention_patching", "mini.yaml", ("arms", "after-next", "source_seed"), None),
     ],
-    ids=["threshold", "seeds", "a setting", "a setting of the base", "a setting of the source"],
+    ids=["threshold", "seeds", "a setting", "a setting of the base", "a setting of the source", "the seed of the source"],
 )
 def test_digest_changes_with_everything_that_decides(
     tmp_path: Path, claim: str, file: str, keys: tuple[str, ...], to: Any
