@@ -22,7 +22,13 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
     "n1k-alpha0.6": {"alpha": 2.5},
     "n1k-celebrities": {"num_celebrities": 5, "celebrity_weight": 1_000},
     "n1k-warmup": {"num_warmup_individuals": 3, "num_warmup_biographies": 20},
-    "n1k-groups": {"num_groups": 2, "num_group_biographies": 10, "first_group": 1, "num_rounds": 2},
+    "n1k-groups": {
+        "num_groups": 2,
+        "num_group_biographies": 10,
+        "first_group": 1,
+        "num_rounds": 2,
+        "num_group0_individuals": 100,
+    },
     "n1k-finetune1k": {"num_fine_tuning_individuals": 4, "replay_weight": 0.5},
     "individuals": {"num_individuals": 20, "population_seed": 5, "pool_sizes": {"cities": 2}},
 }

@@ -191,6 +191,9 @@ SPLITS = [
     (Groups(3), "unseen", [range(24)]),
     (Groups(3, first_group=2), "train", [range(16, 24)]),
     (Groups(3, first_group=1, num_rounds=3), "train", [range(8, 24)]),
+    (Groups(3, first_group=1, num_group0_individuals=4), "train", [range(4, 24)]),
+    (Groups(3, first_group=1, num_group0_individuals=4), "validation_group0", [range(4)]),
+    (Groups(3, first_group=1, num_group0_individuals=4), "validation_group2", [range(14, 24)]),
 ]
 
 

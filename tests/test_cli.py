@@ -255,7 +255,7 @@ def test_every_parameter_of_every_config_is_a_flag(command: str, capsys: pytest.
         main([command, "--help"])
     printed = capsys.readouterr().out.split()
     parameters = set(all_settings()) - {"distribution"}
-    assert len(parameters) == 18
+    assert len(parameters) == 19
     assert {f"--{name.replace('_', '-')}" for name in parameters} <= set(printed)
 
 

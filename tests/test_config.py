@@ -216,6 +216,7 @@ def test_replace_changes_what_is_named_and_nothing_else() -> None:
         ("n1k-groups", {"num_groups": 2, "first_group": 1}, Groups(2, None, 1)),
         ("n1k-groups", {"num_group_biographies": 9}, Groups(4, 9, 0)),
         ("n1k-groups", {"num_rounds": 3}, Groups(4, None, 0, 3)),
+        ("n1k-groups", {"num_group0_individuals": 100}, Groups(4, None, 0, num_group0_individuals=100)),
         ("n1k-finetune1k", {"replay_weight": 0.5}, FineTuning(1_000, 0.5)),
         ("n1k-finetune1k", {"num_fine_tuning_individuals": 3}, FineTuning(3, 0)),
         ("n1k", {"distribution": PowerLaw(0.7)}, PowerLaw(0.7)),
@@ -258,7 +259,7 @@ CONFIG_FIELDS = [
             "n1k-groups",
             "num_group",
             "config with groups distribution",
-            [*CONFIG_FIELDS, "num_groups", "num_group_biographies", "first_group", "num_rounds"],
+            [*CONFIG_FIELDS, "num_groups", "num_group_biographies", "first_group", "num_rounds", "num_group0_individuals"],
         ),
         (
             "n1k-finetune1k",
@@ -307,6 +308,12 @@ def test_templates_have_no_parameters() -> None:
             "num_groups is 3; it must be a divisor of num_individuals, 1000",
         ),
         ("n1k-groups", {"num_groups": 2, "first_group": 2}, "first_group is 2; it must be an integer from 0 to 1"),
+        ("n1k-groups", {"num_group0_individuals": 998}, "num_group0_individuals is 998; it must be an integer from 1 to 997"),
+        (
+            "n1k-groups",
+            {"num_group0_individuals": 101},
+            "num_group0_individuals is 101; the other 899 of 1000 individuals must make 3 groups of equal size",
+        ),
     ],
 )
 def test_bad_parameter_of_the_distribution_is_refused(name: str, given: dict[str, Any], message: str) -> None:
@@ -380,7 +387,12 @@ def test_any_config_comes_back_from_the_json_of_its_parameters(config: Config) -
 
 @pytest.mark.parametrize(
     ("name", "parameter", "default"),
-    [("n1k", "num_training_templates", 20), ("n1k", "sentence_order", "drawn"), ("n1k-groups", "num_rounds", 1)],
+    [
+        ("n1k", "num_training_templates", 20),
+        ("n1k", "sentence_order", "drawn"),
+        ("n1k-groups", "num_rounds", 1),
+        ("n1k-groups", "num_group0_individuals", None),
+    ],
 )
 def test_parameter_that_was_added_later_keeps_the_older_fingerprint(name: str, parameter: str, default: Any) -> None:
     """Those who wrote parameters before it existed did not write it; goldens.json has the fingerprints of that time."""

@@ -40,6 +40,8 @@ N = 1_000
         (1_000, Groups(), Groups(4, 4_000, 0)),
         (64_000, Groups(num_groups=2, first_group=1), Groups(2, 512_000, 1)),
         (64_000, Groups(num_groups=2, num_rounds=3), Groups(2, 512_000, 0, 3)),
+        (1_000, Groups(num_groups=2, num_group0_individuals=100), Groups(2, 8_000, 0, 1, 100)),
+        (1_000, Groups(num_groups=2), Groups(2, num_group0_individuals=500)),
         (7, WarmUp(), WarmUp(1, 21)),
         (1_000, FineTuning(10), FineTuning(10, 0)),
     ],
@@ -99,6 +101,11 @@ def test_derived_default_follows_the_number_of_individuals() -> None:
         (lambda: Groups(num_rounds=2.0), "num_rounds is 2.0; it must be an integer from 1 to 1,000,000,000,000"),  # type: ignore[arg-type]
         (lambda: Groups(num_rounds=True), "num_rounds is True; it must be an integer from 1 to 1,000,000,000,000"),
         (lambda: Groups(num_rounds=None), "num_rounds is None; it must be an integer from 1 to 1,000,000,000,000"),  # type: ignore[arg-type]
+        (lambda: Groups(num_group0_individuals=0), "num_group0_individuals is 0; it must be an integer of at least 1"),
+        (
+            lambda: Groups(1, num_group0_individuals=5),
+            "num_group0_individuals is 5, but num_groups is 1; there must be at least 2 groups",
+        ),
         (
             lambda: Groups(num_rounds=10**12 + 1),
             "num_rounds is 1000000000001; it must be an integer from 1 to 1,000,000,000,000",

@@ -81,6 +81,8 @@ def with_new_individuals(count: int, replay_weight: float) -> np.ndarray:
         (Groups(5, 1_000_000), np.where(np.arange(N) < 200, 1.0, 0.0)),
         (Groups(2, 250_000), np.where(np.arange(N) < 500, 0.25, 0.75)),
         (Groups(2, 100_000, num_rounds=4), np.where(np.arange(N) < 500, 0.4, 0.6)),
+        (Groups(2, 1_000_000, 0, 1, 60), np.where(np.arange(N) < 60, 1.0, 0.0)),
+        (Groups(2, 1, 1, 1, 60), np.where(np.arange(N) < 60, 0.0, 1.0)),
     ],
     ids=lambda given: None if isinstance(given, np.ndarray) else repr(given),
 )
@@ -127,10 +129,12 @@ def integer_weights(distribution: Any, num_individuals: int, sample: int) -> lis
             warming_up = sample < distribution.num_warmup_biographies
             return [1] * (distribution.num_warmup_individuals if warming_up else num_individuals)
         case Groups():
-            size = num_individuals // distribution.num_groups
+            first = distribution.num_group0_individuals or num_individuals // distribution.num_groups
+            size = (num_individuals - first) // max(1, distribution.num_groups - 1)
             shown = list(range(distribution.first_group, distribution.num_groups)) * distribution.num_rounds
             group = shown[min(sample // distribution.num_group_biographies, len(shown) - 1)]
-            return [int(individual // size == group) for individual in range(num_individuals)]
+            start, end = (0, first) if group == 0 else (first + (group - 1) * size, first + group * size)
+            return [int(start <= individual < end) for individual in range(num_individuals)]
         case FineTuning():
             replay, new = Fraction(str(distribution.replay_weight)).as_integer_ratio()
             return [replay] * num_individuals + [new] * distribution.num_fine_tuning_individuals
@@ -144,7 +148,9 @@ def integer_weights(distribution: Any, num_individuals: int, sample: int) -> lis
 def groups_of(draw: st.DrawFn, num_individuals: int) -> Groups:
     num_groups = draw(st.sampled_from([count for count in range(1, num_individuals + 1) if num_individuals % count == 0]))
     first_group, num_rounds = draw(st.integers(0, num_groups - 1)), draw(st.integers(1, 5))
-    return Groups(num_groups, draw(st.integers(1, 100)), first_group, num_rounds)
+    sizes = [size for size in range(1, num_individuals) if num_groups > 1 and (num_individuals - size) % (num_groups - 1) == 0]
+    group0 = draw(st.sampled_from([None, *(size for size in sizes if size <= num_individuals - num_groups + 1)]))
+    return Groups(num_groups, draw(st.integers(1, 100)), first_group, num_rounds, group0)
 
 
 @st.composite

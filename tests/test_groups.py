@@ -91,3 +91,31 @@ def test_most_rounds_need_no_more_than_64_bits() -> None:
     endless = Groups(64, 1, num_rounds=10**12)
     ids = individual_ids(Config(num_individuals=64, distribution=endless), "train", [0, 63, 64, 10**12 + 5, 2**63 - 1])
     assert ids.tolist() == [0, 63, 0, (10**12 + 5) % 64, 63]
+
+
+# A group 0 of another size
+
+
+def test_group0_has_its_size_and_the_others_share_the_rest() -> None:
+    unequal = Groups(4, 2_000, num_group0_individuals=100)
+    turns = ids_of(unequal, range(8_000)).reshape(4, 2_000)
+    assert [(min(ids), max(ids)) for ids in turns.tolist()] == [(0, 99), (100, 399), (400, 699), (700, 999)]
+    evaluated = splits(Config(num_individuals=N, distribution=unequal))
+    ranges = [evaluated[f"validation_group{group}"].individuals for group in range(4)]
+    assert ranges == [(range(100),), (range(100, 400),), (range(400, 700),), (range(700, 1_000),)]
+    assert evaluated["validation"].individuals == (range(1_000),)
+
+
+def test_training_can_be_about_group0_alone_and_about_all_others_alone() -> None:
+    """Those who were celebrities in pre-training, and the rest (paper App. F.3)."""
+    celebrities = Groups(2, 20_000, num_group0_individuals=100)
+    rest = Groups(2, 1, first_group=1, num_group0_individuals=100)
+    assert set(ids_of(celebrities, range(20_000)).tolist()) == set(range(100))
+    assert set(ids_of(rest, range(20_000)).tolist()) == set(range(100, 1_000))
+    assert splits(Config(num_individuals=N, distribution=rest))["train"].individuals == (range(100, 1_000),)
+
+
+def test_size_of_group0_changes_nothing_if_it_is_that_of_the_others() -> None:
+    same, plain = Groups(4, 100, num_group0_individuals=250), Groups(4, 100)
+    assert Config(num_individuals=N, distribution=same).fingerprint == Config(num_individuals=N, distribution=plain).fingerprint
+    assert np.array_equal(ids_of(same, range(1_000)), ids_of(plain, range(1_000)))

@@ -9,6 +9,7 @@ each. Flags of bio-facts, fields of the `datasets` builder, the dataset card and
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -274,11 +275,14 @@ class FineTuning(Distribution):
 @register
 @dataclass(frozen=True)
 class Groups(Distribution):
-    """The population in `num_groups` blocks of equal size, shown one after another (paper App. F.5).
+    """The population in `num_groups` blocks, shown one after another (paper App. F.5).
 
     The train split is uniform over one group for `num_group_biographies` samples, then over the next, from `first_group` to the
     last one. This sequence is a round, shown `num_rounds` times; each round begins with `first_group`. After the last round,
     the last group continues without end. Groups before `first_group` are not shown in any round.
+
+    The groups are of equal size. With `num_group0_individuals`, group 0 has that size and the others share the remaining
+    individuals: the celebrities of pre-training and everyone else, for instance.
     """
 
     name = "groups"
@@ -287,7 +291,11 @@ class Groups(Distribution):
     ] = 4
     num_group_biographies: Annotated[
         int | None,
-        Setting("number of samples of each group; default: 16 times the size of a group", minimum=1, maximum=MAX_BIOGRAPHIES),
+        Setting(
+            "number of samples of each group; default: 16 times num_individuals / num_groups",
+            minimum=1,
+            maximum=MAX_BIOGRAPHIES,
+        ),
     ] = None
     first_group: Annotated[int, Setting("index of the group shown first, from 0 to num_groups - 1", minimum=0)] = 0
     num_rounds: Annotated[
@@ -299,18 +307,51 @@ class Groups(Distribution):
             omit_default=True,
         ),
     ] = 1
+    num_group0_individuals: Annotated[
+        int | None,
+        Setting(
+            "number of individuals in group 0, where the other groups share the rest equally; default: groups of equal size",
+            minimum=1,
+            omit_default=True,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer("first_group", self.first_group, 0, self.num_groups - 1)
+        if self.num_group0_individuals is not None and self.num_groups < 2:
+            raise ValueError(
+                f"num_group0_individuals is {self.num_group0_individuals}, but num_groups is {self.num_groups}; "
+                "there must be at least 2 groups"
+            )
 
     def resolved(self, num_individuals: int) -> Self:
         """See Distribution."""
         num_groups = check_integer("num_groups", self.num_groups, 1, min(num_individuals, _MAX_GROUPS))
-        if num_individuals % num_groups:
-            raise ValueError(f"num_groups is {num_groups}; it must be a divisor of num_individuals, {num_individuals}")
-        size, biographies = num_individuals // num_groups, self.num_group_biographies
-        return dataclasses.replace(self, num_group_biographies=16 * size if biographies is None else biographies)
+        if self.num_group0_individuals is None:
+            if num_individuals % num_groups:
+                raise ValueError(f"num_groups is {num_groups}; it must be a divisor of num_individuals, {num_individuals}")
+        else:
+            size = check_integer("num_group0_individuals", self.num_group0_individuals, 1, num_individuals - num_groups + 1)
+            if (num_individuals - size) % (num_groups - 1):
+                raise ValueError(
+                    f"num_group0_individuals is {size}; the other {num_individuals - size} of {num_individuals} individuals "
+                    f"must make {num_groups - 1} groups of equal size"
+                )
+        first, biographies = self.num_group0_individuals, self.num_group_biographies
+        default = 16 * (num_individuals // num_groups)
+        return dataclasses.replace(
+            self,
+            num_group_biographies=default if biographies is None else biographies,
+            num_group0_individuals=None if first is not None and first * num_groups == num_individuals else first,
+        )
+
+    def _groups(self, num_individuals: int) -> list[range]:
+        """The individuals of each group."""
+        first = num_individuals // self.num_groups if self.num_group0_individuals is None else self.num_group0_individuals
+        size = (num_individuals - first) // max(1, self.num_groups - 1)
+        starts = [0, *(first + size * group for group in range(self.num_groups - 1)), num_individuals]
+        return [range(start, end) for start, end in itertools.pairwise(starts)]
 
     def individual_ids(
         self, num_individuals: int, seed: int, stream: str, sample_indices: NDArray[np.int64]
@@ -318,20 +359,23 @@ class Groups(Distribution):
         """See Distribution."""
         num_group_biographies = self.resolved(num_individuals).num_group_biographies
         assert num_group_biographies is not None
-        size, round_length = num_individuals // self.num_groups, self.num_groups - self.first_group
+        round_length = self.num_groups - self.first_group
         turn = np.minimum(sample_indices // num_group_biographies, self.num_rounds * round_length - 1)
         group = self.first_group + turn % round_length
-        return group * size + seeding.integers(size, seed, stream, sample_indices)
+        groups = self._groups(num_individuals)
+        starts, sizes = (
+            np.array(numbers, np.int64) for numbers in zip(*((ids.start, len(ids)) for ids in groups), strict=True)
+        )
+        return starts[group] + seeding.integers(sizes[group], seed, stream, sample_indices)
 
     def trained_individuals(self, num_individuals: int) -> tuple[range, ...]:
         """See Distribution."""
-        return (range(self.first_group * num_individuals // self.num_groups, num_individuals),)
+        return (range(self._groups(num_individuals)[self.first_group].start, num_individuals),)
 
     def evaluation_splits(self, num_individuals: int) -> dict[str, EvaluationSplit]:
         """validation is about everyone; validation_group0, validation_group1, ... are about one group each."""
-        size = num_individuals // self.num_groups
         by_group = {
-            f"validation_group{group}": EvaluationSplit(f"validation_group{group}", range(group * size, (group + 1) * size))
-            for group in range(self.num_groups)
+            f"validation_group{group}": EvaluationSplit(f"validation_group{group}", individuals)
+            for group, individuals in enumerate(self._groups(num_individuals))
         }
         return super().evaluation_splits(num_individuals) | by_group
