@@ -21,6 +21,10 @@ with needs("train", "training"):
     from accelerate import PartialState
 
 
+# What attention is summarized on: with fine-tuning, the new individuals and those of pre-training.
+_ATTENTION_SPLITS = ("validation", "pretrain_validation")
+
+
 class RecipeEvaluation(AttributeEvaluation):
     """One JSON line per (step, split) in metrics.jsonl; num_tokens trained so far, padding not counted, and seconds.
 
@@ -38,7 +42,7 @@ class RecipeEvaluation(AttributeEvaluation):
             file=path,
             first_step=recipe.first_step,
         )
-        self._signatures: dict[str, list[float]] = {}
+        self._signatures: dict[str, dict[str, list[float]]] = {}  # split -> what its lines have about attention
         self.path, self.recipe, self.dataset, self.saved_tokenizer = path, recipe, dataset, saved_tokenizer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -73,7 +77,8 @@ class RecipeEvaluation(AttributeEvaluation):
         """Score all splits, summarize the attention, and count the seconds that it takes."""
         begun = time.perf_counter()
         if self.recipe.num_attention_biographies:
-            self._signatures = self._attention_signatures(model)
+            splits = [split for split in _ATTENTION_SPLITS if split in self.splits]
+            self._signatures = {split: self._attention_signatures(model, split) for split in splits}
         scores = super().evaluate(state, model)
         self._seconds_of_evaluations += time.perf_counter() - begun
         return scores
@@ -85,16 +90,16 @@ class RecipeEvaluation(AttributeEvaluation):
             tqdm.write(f"evaluations took {share:.0%} of the time", file=sys.stderr)
 
     def further(self, step: int, split: str) -> dict[str, Any]:
-        """Tokens and seconds up to a step, and with validation the attention of each layer."""
+        """Tokens and seconds up to a step, and with the validation splits the attention of each layer."""
         batch_size = self.recipe.batch_size
         self._num_tokens += self.dataset.num_tokens(self._tokens_until * batch_size, step * batch_size)
         self._tokens_until = step
         progress = {"num_tokens": self._num_tokens, "seconds": round(time.perf_counter() - self._started, 3)}
-        return progress | self._signatures if split == "validation" else progress
+        return progress | self._signatures.get(split, {})
 
-    def _attention_signatures(self, model: Any) -> dict[str, list[float]]:
-        """`attention_value_to_name` and so on, one number for each layer, on the first rows of validation."""
-        biographies = draw(self.recipe.data, "validation", range(self.recipe.num_attention_biographies))
+    def _attention_signatures(self, model: Any, split: str) -> dict[str, list[float]]:
+        """`attention_value_to_name` and so on, one number for each layer, on the first rows of a split."""
+        biographies = draw(self.recipe.data, split, range(self.recipe.num_attention_biographies))
         batch, is_name = self.tokenizer(biographies), self.tokenizer.is_name(biographies)
         with evaluation_mode(model):
             signatures = attention_signatures(unwrapped(model), batch.input_ids, batch.attribute_ids, is_name)

@@ -36,10 +36,10 @@ class Recipe:
     batch_size: biographies per optimizer step, over all processes. gradient_accumulation_steps: forwards that each process
     divides its share of a batch into, for less memory. learning_rate: the peak; cosine to
     final_learning_rate, after lr_warmup_steps of linear ramp; or constant, by lr_schedule. max_grad_norm: 0 = no clipping.
-    eval_every: [[interval, until step], ...]: how often to evaluate. num_attention_biographies: rows of validation on which
-    each evaluation also summarizes the attention patterns; 0: none. save_every: steps between checkpoints.
-    keep_models_at: evaluated steps whose models are kept, as models/step-K. stop_below: end the run at the first evaluation
-    with a validation loss below this share of the no-knowledge loss.
+    eval_every: [[interval, until step], ...]: how often to evaluate. num_attention_biographies: rows of validation, and of
+    pretrain_validation in fine-tuning, on which each evaluation also summarizes the attention patterns; 0: none.
+    save_every: steps between checkpoints. keep_models_at: evaluated steps whose models are kept, as models/step-K.
+    stop_below: end the run at the first evaluation with a validation loss below this share of the no-knowledge loss.
     precision: float32; bf16: matrix products in bfloat16, weights, softmax and metrics in float32; auto: bf16 where the
     hardware has instructions for it (GPUs from Ampere on, CPUs with AVX512-BF16 or AMX), float32 elsewhere.
     torch_compile: compile the model.
@@ -148,15 +148,7 @@ class Recipe:
                 raise ValueError(f"source_seed is {self.source_seed}, but only attention patching has one; expected none")
 
     def _check_schedule(self) -> None:
-        spans = self.eval_every if isinstance(self.eval_every, list | tuple) else [None]
-        well_formed = all(
-            isinstance(span, list | tuple) and len(span) == 2 and all(type(x) is int and x > 0 for x in span) for span in spans
-        ) and all(earlier[1] < later[1] for earlier, later in itertools.pairwise(spans))
-        if not well_formed:
-            raise ValueError(
-                f"eval_every is {self.eval_every!r}; it must be a list of [interval, until step] with growing steps, "
-                "such as [[125, 2000], [500, 16000]]"
-            )
+        check_eval_every(self.eval_every)
         saved = range(self.save_every, self.num_steps, self.save_every)
         unevaluated = next((step for step in saved if step > self.first_step and step not in self.eval_steps), None)
         if unevaluated is not None:
@@ -193,11 +185,7 @@ class Recipe:
     @cached_property
     def eval_steps(self) -> frozenset[int]:
         """The steps at which the model is evaluated: the first, those of eval_every after it, and the last."""
-        steps, start = {self.first_step, self.num_steps}, 0
-        for interval, until in self.eval_every:
-            steps.update(range(start + interval, min(until, self.num_steps) + 1, interval))
-            start = until
-        return frozenset(step for step in steps if step >= self.first_step)
+        return scheduled_steps(self.eval_every, self.first_step, self.num_steps)
 
     def as_dict(self) -> dict[str, Any]:
         """All settings as plain JSON types."""
@@ -207,6 +195,28 @@ class Recipe:
         """What config.json records of a run, but for the machine: its settings and data."""
         data = {"dataset_parameters": self.data.parameters, "dataset_fingerprint": self.data.fingerprint}
         return {"recipe": self.as_dict()} | data | {"data_digest": data_digest(self.data)}
+
+
+def check_eval_every(eval_every: Any) -> None:
+    """ValueError unless it is a list of [interval, until step] with growing steps."""
+    spans = eval_every if isinstance(eval_every, list | tuple) else [None]
+    well_formed = all(
+        isinstance(span, list | tuple) and len(span) == 2 and all(type(x) is int and x > 0 for x in span) for span in spans
+    ) and all(earlier[1] < later[1] for earlier, later in itertools.pairwise(spans))
+    if not well_formed:
+        raise ValueError(
+            f"eval_every is {eval_every!r}; it must be a list of [interval, until step] with growing steps, "
+            "such as [[125, 2000], [500, 16000]]"
+        )
+
+
+def scheduled_steps(eval_every: Sequence[Sequence[int]], first: int, last: int) -> frozenset[int]:
+    """The steps `first` and `last`, and those of eval_every between them."""
+    steps, start = {first, last}, 0
+    for interval, until in eval_every:
+        steps.update(range(start + interval, min(until, last) + 1, interval))
+        start = until
+    return frozenset(step for step in steps if step >= first)
 
 
 def _check_number(name: str, value: object, expected: str, accept: Any) -> None:
