@@ -15,6 +15,50 @@ def paper_numbers() -> dict[str, Any]:
     return numbers
 
 
+def fine_tuning_curve(num_new: int) -> dict[str, tuple[list[int], list[float]]]:
+    """Steps and values of "old loss", "old accuracy", "new loss" and "new accuracy" (Fig. 5, middle), where they were read.
+
+    Losses are in units of the no-knowledge loss. The accuracies of step 0 are those with which the default run ends.
+    """
+    numbers = paper_numbers()
+    figure, baseline = numbers["fig5_fine_tuning"], numbers["baseline_nats"]
+    known = (None, three_phases_accuracy()[1][-1], None, numbers["fig5_hallucination"]["unseen_accuracy"])
+    start = [given if given is not None else end for given, end in zip(figure["at_start"], known, strict=True)]
+    rows = {0: start} | {int(step): values for step, values in figure[str(num_new)].items()}
+    curves = {}
+    for column, name in enumerate(figure["columns"]):
+        read = {step: values[column] for step, values in rows.items() if values[column] is not None}
+        unit = baseline if name.endswith("loss") else 1.0
+        curves[name] = list(read), [value / unit for value in read.values()]
+    return curves
+
+
+def early_peak_without_replay() -> tuple[int, float]:
+    """Where the old loss has its early peak with 4k new individuals: step, and loss in units of the no-knowledge loss."""
+    text = paper_numbers()["fig5_fine_tuning"]["worst_early_old_loss"]["4000"]  # such as "1.18 near 150-200"
+    peak, _, place = text.partition(" near ")
+    first, _, last = place.partition("-")
+    return (int(first) + int(last)) // 2, float(peak) / paper_numbers()["baseline_nats"]
+
+
+def replay_losses() -> dict[float, tuple[float, float, float]]:
+    """Replay weight -> worst old loss, last old loss, last new loss, in units of the no-knowledge loss (Fig. 5, right)."""
+    figure, baseline = paper_numbers()["fig5_replay_4k_new"], paper_numbers()["baseline_nats"]
+    weights = [name for name in figure if name not in ("columns", "note")]
+    return {float(weight): tuple(loss / baseline for loss in figure[weight]) for weight in weights}
+
+
+def rare_individuals_accuracies() -> dict[str, dict[str, tuple[float, float]]]:
+    """Arm (rest, celebrities) -> group (rest, celebrities) -> accuracy before and after fine-tuning on the arm (Fig. P)."""
+    figure = paper_numbers()["figP_rare_individuals"]
+    arms = {"rest": "fine_tuned_on_the_120k_rare", "celebrities": "fine_tuned_on_celebrities"}
+    groups = {"rest": "rare_accuracy", "celebrities": "celebrity_accuracy"}
+    return {
+        arm: {group: tuple(figure[key][column]) for group, column in groups.items() if column in figure[key]}
+        for arm, key in arms.items()
+    }
+
+
 def three_phases_curve() -> tuple[list[int], list[float], float]:
     """Steps, attribute losses (nats per value) and no-knowledge loss of the paper's default run (Fig. 2, middle)."""
     figure = paper_numbers()["fig2_three_phases"]

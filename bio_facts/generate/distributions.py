@@ -366,7 +366,8 @@ class Groups(Distribution):
         starts, sizes = (
             np.array(numbers, np.int64) for numbers in zip(*((ids.start, len(ids)) for ids in groups), strict=True)
         )
-        return starts[group] + seeding.integers(sizes[group], seed, stream, sample_indices)
+        ids: NDArray[np.int64] = starts[group] + seeding.integers(sizes[group], seed, stream, sample_indices)
+        return ids
 
     def trained_individuals(self, num_individuals: int) -> tuple[range, ...]:
         """See Distribution."""
