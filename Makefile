@@ -61,7 +61,7 @@ $(ECOSYSTEM)/.installed: pyproject.toml constraints.txt $(ECOSYSTEM)/.torch
 	@touch $@
 
 demo: $(VENV)/.installed-demo
-	ACCELERATE_USE_CPU=true $(BIN)/python train/pretrain.py --config $(CONFIG) --output-dir runs/demo --seed 20
+	ACCELERATE_USE_CPU=true $(BIN)/python train/pretrain.py --config $(CONFIG) --output-dir runs/demo --seed 0
 	@$(BIN)/python eval/analysis/three_phases.py runs/demo
 
 paper: $(VENV)/.installed-demo
