@@ -22,6 +22,8 @@ UNIT = {
     *("test_runs", "test_seeding", "test_settings", "test_shards", "test_splits", "test_templates", "test_verify"),
     *("test_build", "test_build_disk", "test_build_existing_folder", "test_distribution_settings", "test_locks"),
     *("test_loss", "test_precision", "test_word_tokenizer", "test_groups", "test_sentence_knobs"),
+    *("test_fine_tuning_measures", "test_replay_measures", "test_rare_individuals_measures"),
+    *("test_associative_memory_measures",),
     *("test_attention_patching_measures", "test_sequential_groups_measures"),
     *("test_alignment_rows", "test_alignment_spaces", "test_manifest", "test_power_law"),
 }

@@ -82,9 +82,7 @@ def test_losses_are_in_units_of_the_logarithm_of_the_number_of_values() -> None:
     assert tuning.old_losses[-1] == pytest.approx(2.0 / math.log(30))
 
 
-def test_claim_is_judged_and_drawn_with_the_language_model_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_claim_is_judged_and_drawn_with_the_language_model_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from matplotlib import pyplot
 
     drawn = []

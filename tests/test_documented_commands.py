@@ -181,7 +181,8 @@ def curves_of(recipe: Any) -> dict[str, list[dict[str, Any]]]:
     losses = [14.0 if step < end // 5 else BASELINE if step < end else 1.0 for step in steps]
     known = {split: [0.0 if step < end else 0.9 for step in steps] for split in recipe.evaluated_splits}
     curves = {split: curve(losses, accuracies, steps=steps) for split, accuracies in known.items()}
-    for line in curves["validation"] if recipe.num_attention_biographies else []:
+    with_attention = ("validation", "pretrain_validation") if recipe.num_attention_biographies else ()
+    for line in [line for split in with_attention for line in curves.get(split, [])]:
         layers = [0.3 if line["step"] < end else 0.6] * 4
         line |= {f"attention_{name}": layers for name in ("value_to_name", "value_to_text", "name_to_name", "entropy")}
     return curves

@@ -19,7 +19,7 @@ from bio_facts.runs.folder import RunFolder
 from bio_facts.runs.machine import machine_difference, this_machine
 from bio_facts.runs.precision import use_precision
 
-MEMORY = ROOT / "train" / "recipes" / "associative_memory" / "smoke.yaml"
+MEMORY = ROOT / "train" / "recipes" / "associative_memory" / "pretraining-smoke.yaml"
 SHORT = ("--num_steps", 4, "--eval_every", "[[2, 4]]", "--save_every", 2, "--keep_models_at", "[]", "--num_eval_biographies", 5)
 HOSTILE = {  # values that ask for something else than the smoke recipe does
     "ACCELERATE_MIXED_PRECISION": "bf16",
@@ -249,7 +249,7 @@ def test_device_that_cannot_be_used_is_refused(device: str, tmp_path: Path) -> N
 
 
 def test_memory_learns_on_the_cpu_whatever_the_device(tmp_path: Path) -> None:
-    command = script_command("train/train_memory.py", "--config", MEMORY, "--arm", "new8", "--output-dir", tmp_path / "run")
+    command = script_command("train/train_memory.py", "--config", MEMORY, "--output-dir", tmp_path / "run")
     environment = SCRIPT_ENVIRONMENT | {"ACCELERATE_TORCH_DEVICE": "meta", "ACCELERATE_USE_CPU": "false"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -315,7 +315,7 @@ def test_function_without_its_package_names_the_extra(package: str, program: str
         (
             "torch",
             "train/train_memory.py",
-            ["--config", ROOT / "train/recipes/associative_memory/smoke.yaml", "--arm", "new8", "--output_dir", "{tmp}/run"],
+            ["--config", ROOT / "train/recipes/associative_memory/pretraining-smoke.yaml", "--output_dir", "{tmp}/run"],
             "train",
         ),
         ("torch", "train/run_all.py", ["--scale", "smoke", "--claims", "hallucination", "--output_dir", "{tmp}/all"], "train"),

@@ -28,7 +28,7 @@ def losses(folder: Path, split: str) -> dict[int, float]:
 
 @pytest.fixture(scope="module")
 def tuned(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _trained("fine_tuning", "new4", smoke_run, tmp_path_factory)
+    return _trained("fine_tuning", "16th", smoke_run, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,17 @@ def test_fine_tuning_starts_from_the_last_model_of_its_source(smoke_run: Path, t
     assert losses(tuned, "unseen")[0] == pytest.approx(losses(smoke_run, "unseen")[30], rel=1e-5)
 
 
+def test_fine_tuning_records_attention_on_the_old_individuals_and_on_the_new(smoke_run: Path, tuned: Path) -> None:
+    lines = [json.loads(line) for line in (tuned / "metrics.jsonl").read_text().splitlines()]
+    with_attention = {line["split"] for line in lines if "attention_value_to_name" in line}
+    assert with_attention == {"validation", "pretrain_validation"}
+    before = [json.loads(line) for line in (smoke_run / "metrics.jsonl").read_text().splitlines()]
+    (last,) = (line for line in before if (line["step"], line["split"]) == (30, "validation"))
+    (first,) = (line for line in lines if (line["step"], line["split"]) == (0, "pretrain_validation"))
+    for name in ("value_to_name", "value_to_text", "name_to_name", "entropy"):
+        assert first[f"attention_{name}"] == pytest.approx(last[f"attention_{name}"], abs=2e-5), name
+
+
 def test_fine_tuning_begins_with_a_fresh_optimizer(tuned: Path) -> None:
     state = torch.load(tuned / "checkpoint-30" / "optimizer.pt", weights_only=True)["state"]
     assert {int(item["step"]) for item in state.values()} == {30}
@@ -58,7 +69,7 @@ def test_every_checkpoint_and_kept_model_loads_with_its_tokenizer(
     smoke_run: Path, tuned: Path, patched: Path, tmp_path: Path
 ) -> None:
     kept = tmp_path / "run"
-    done = run("fine_tuning", kept, "--arm", "new4", "--source", smoke_run, "--keep_models_at", "[0, 10]")
+    done = run("fine_tuning", kept, "--arm", "16th", "--source", smoke_run, "--keep_models_at", "[0, 10]")
     assert done.returncode == 0, done.stderr
     text = "Grace Wendy Wallace works for Blue Acorn Hotels."
     expected = load_tokenizer("bio_facts")(text)["input_ids"]
@@ -85,7 +96,7 @@ def test_constant_learning_rate_stays(tuned: Path) -> None:
 def test_interrupted_fine_tuning_ends_with_the_same_weights_and_losses(smoke_run: Path, tuned: Path, tmp_path: Path) -> None:
     interrupted = shutil.copytree(tuned, tmp_path / "run")
     shutil.rmtree(interrupted / "checkpoint-30")
-    done = run("fine_tuning", interrupted, "--arm", "new4", "--source", smoke_run)
+    done = run("fine_tuning", interrupted, "--arm", "16th", "--source", smoke_run)
     assert done.returncode == 0, done.stderr
     ours, theirs = (load_file(folder / "checkpoint-30" / "model.safetensors") for folder in (interrupted, tuned))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -159,7 +170,7 @@ def test_interrupted_patched_run_ends_with_the_same_losses(smoke_run: Path, patc
 def test_source_that_is_not_finished_is_refused_and_left_as_it_is(smoke_run: Path, tmp_path: Path) -> None:
     source = shutil.copytree(smoke_run, tmp_path / "source")
     (source / "checkpoint-30" / "trainer_state.json").unlink()  # as while it is written
-    result = run("fine_tuning", tmp_path / "run", "--arm", "new4", "--source", source)
+    result = run("fine_tuning", tmp_path / "run", "--arm", "16th", "--source", source)
     assert_refused(result, "is at step 20 of 30", "a finished run")
     assert (source / "checkpoint-30").exists()
 
@@ -174,7 +185,7 @@ def drop_layer(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("claim", "arm", "damaged"),
     [
-        ("fine_tuning", "new4", "checkpoint-30"),
+        ("fine_tuning", "16th", "checkpoint-30"),
         ("attention_patching", "frozen-plateau-end", "models/step-10"),
     ],
 )
@@ -213,7 +224,7 @@ def test_model_that_was_not_kept_is_refused_and_those_kept_are_named(smoke_run: 
     assert_refused(result, "keeps no model of step 7", "0, 5, 10, 20, 30", "keep_models_at")
 
 
-@pytest.mark.parametrize(("claim", "arm"), [("fine_tuning", "new4"), ("attention_patching", "frozen-plateau-end")])
+@pytest.mark.parametrize(("claim", "arm"), [("fine_tuning", "16th"), ("attention_patching", "frozen-plateau-end")])
 def test_source_of_another_seed_is_refused(smoke_run: Path, tmp_path: Path, claim: str, arm: str) -> None:
     result = run(claim, tmp_path / "run", "--arm", arm, "--seed", 11, "--source", smoke_run)
     assert_refused(result, "has seed", "this run seed 11")
@@ -240,10 +251,10 @@ def test_run_with_a_source_of_another_seed_has_its_weights_and_its_own_individua
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        (["--arm", "new4"], ["source is '../three_phases/smoke.yaml'", "--source DIR"]),
-        (["--arm", "new4", "--source", "nowhere"], ["source is 'nowhere'", "which is no run"]),
-        (["--arm", "new7", "--source", "x"], ["arm is 'new7'", "new4, new8"]),
-        (["--source", "x"], ["several arms", "new4, new8"]),
+        (["--arm", "16th"], ["source is '../three_phases/smoke.yaml'", "--source DIR"]),
+        (["--arm", "16th", "--source", "nowhere"], ["source is 'nowhere'", "which is no run"]),
+        (["--arm", "new7", "--source", "x"], ["arm is 'new7'", "64th, 16th, quarter"]),
+        (["--source", "x"], ["several arms", "64th, 16th, quarter"]),
     ],
 )
 def test_bad_sources_and_arms_are_refused(tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:

@@ -17,9 +17,12 @@ from bio_facts.runs.registration import read_registration
 
 ARGUMENTS = ("--scale", "smoke", "--claims", "three_phases,hallucination,replay,associative_memory", "--jobs", 2)
 # without replay, replay needs the runs of fine_tuning
-RUNS = {"three_phases-s20", "fine_tuning-new8-s20", "replay-eighth-s20", "replay-one-s20"} | {
-    f"associative_memory-new{number}-s20" for number in (8, 16)
-}
+MEMORIES = ["pretraining", *read_recipe_file(ROOT / "train/recipes/associative_memory/smoke.yaml").arms]
+RUNS = (
+    {"three_phases-s20", "fine_tuning-16th-s20"}
+    | {f"replay-{arm}-s20" for arm in ("w2", "w0.125", "w0.03125")}
+    | {f"associative_memory-{arm}-s20" for arm in MEMORIES}
+)
 
 
 def run_all(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -36,14 +39,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("all") / "out"
     done = run_all(folder)
     assert done.returncode == 0, done.stderr
-    assert "6/6 runs" in done.stderr
+    assert "18/18 runs" in done.stderr
     assert "C1 one seed, C6 one seed, C8 one seed" in done.stdout
     return folder
 
 
 def test_claims_share_the_runs_that_they_have_in_common(finished: Path) -> None:
     assert runs_in(finished) == RUNS
-    assert json.loads((finished / "replay-one-s20" / "config.json").read_text())["recipe"]["source"] == str(
+    assert json.loads((finished / "replay-w2-s20" / "config.json").read_text())["recipe"]["source"] == str(
         finished / "three_phases-s20"
     )
 
@@ -67,33 +70,34 @@ def test_rerun_trains_nothing_and_judges_again(finished: Path) -> None:
 
 def test_only_interrupted_runs_are_resumed(finished: Path) -> None:
     logs = {path.name: path.stat().st_size for path in (finished / "logs").iterdir()}
-    run = finished / "replay-one-s20"
+    run = finished / "replay-w2-s20"
     before = [line for line in (run / "metrics.jsonl").read_text().splitlines() if json.loads(line)["step"] <= 20]
     shutil.rmtree(run / "checkpoint-30")
     (run / "metrics.jsonl").write_text("".join(f"{line}\n" for line in before))
     assert run_all(finished).returncode == 0
     grown = {path.name for path in (finished / "logs").iterdir() if path.stat().st_size != logs[path.name]}
-    assert grown == {"replay-one-s20.log"}
+    assert grown == {"replay-w2-s20.log"}
     assert (run / "metrics.jsonl").read_text().splitlines()[: len(before)] == before
 
 
 def test_run_that_fails_is_named_with_its_log_and_the_others_are_judged(finished: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished, tmp_path / "out")
-    shutil.rmtree(folder / "associative_memory-new8-s20")
-    (folder / "associative_memory-new8-s20").write_text("in the way")
+    shutil.rmtree(folder / "associative_memory-new32-s20")
+    (folder / "associative_memory-new32-s20").write_text("in the way")
     result = run_all(folder, "--scale", "smoke", "--claims", "three_phases,associative_memory")
-    assert_refused(result, "associative_memory-new8-s20", "no folder that can be read")
+    assert_refused(result, "associative_memory-new32-s20", "no folder that can be read")
 
 
 def test_seeds_take_the_place_of_those_of_the_recipes(tmp_path: Path) -> None:
     done = run_all(tmp_path / "out", "--scale", "mini", "--claims", "fine_tuning", "--seeds", "0,1", "--plan")
     *lines, total = done.stdout.splitlines()
     names = [line.partition(":")[0] for line in lines]
-    assert total == "6 runs; 6 to do, at most 7,000 steps"
+    assert total.startswith("8 runs; 8 to do, at most ")
     assert names == [f"{run}-s{seed}" for run, seed in (("three_phases", 0), ("three_phases", 1))] + [
-        f"fine_tuning-{arm}-s{seed}" for arm in ("new112", "new225") for seed in (0, 1)
+        f"fine_tuning-{arm}-s{seed}" for arm in ("64th", "16th", "quarter") for seed in (0, 1)
     ]
-    assert "at most 2,300 steps" in done.stdout
+    steps = read_recipe_file(ROOT / "train/recipes/fine_tuning/mini.yaml").settings["num_steps"]
+    assert f"fine_tuning-quarter-s1: at most {steps:,} steps of 16" in done.stdout
     assert not (tmp_path / "out").exists()
 
 
@@ -144,7 +148,7 @@ def test_launcher_of_several_processes_is_not_for_memories(tmp_path: Path) -> No
     launcher = ["accelerate", "launch", "--num_processes", "4"]
     plan = plan_claims(["three_phases", "associative_memory"], "smoke", tmp_path)
     launched = {job.name: job.command(tmp_path, launcher)[:4] == launcher for job in plan.jobs}
-    assert launched == {"three_phases-s20": True, "associative_memory-new8-s20": False, "associative_memory-new16-s20": False}
+    assert launched == {"three_phases-s20": True} | {f"associative_memory-{arm}-s20": False for arm in MEMORIES}
 
 
 @pytest.mark.parametrize("scale", ["mini", "paper"])

@@ -65,7 +65,7 @@ def test_words_are_saved_with_every_model_and_score_it_as_logged(words_run: Path
 
 
 def test_source_gives_its_words(words_run: Path, tmp_path: Path) -> None:
-    done = train(tmp_path / "run", "--arm", "new4", "--source", words_run, "--tokenizer", "words", recipe=FINE_TUNING)
+    done = train(tmp_path / "run", "--arm", "16th", "--source", words_run, "--tokenizer", "words", recipe=FINE_TUNING)
     assert done.returncode == 0, done.stderr
     vocabularies = [
         AutoTokenizer.from_pretrained(folder / "checkpoint-30").get_vocab() for folder in (words_run, tmp_path / "run")
@@ -75,14 +75,14 @@ def test_source_gives_its_words(words_run: Path, tmp_path: Path) -> None:
 
 def test_source_that_lacks_words_names_the_first(words_run: Path, tmp_path: Path) -> None:
     more = ("--tokenizer", "words", "--dataset_parameters.pool_sizes.cities", 5)
-    done = train(tmp_path / "run", "--arm", "new4", "--source", words_run, *more, recipe=FINE_TUNING)
+    done = train(tmp_path / "run", "--arm", "16th", "--source", words_run, *more, recipe=FINE_TUNING)
     city = (ROOT / "bio_facts" / "data" / "cities.txt").read_text(encoding="utf-8").splitlines()[4]
     assert_refused(done, f"cannot represent ' {city}'")
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").glob("checkpoint-*"))
 
 
 def test_source_with_another_tokenizer_is_refused(words_run: Path, tmp_path: Path) -> None:
-    done = train(tmp_path / "run", "--arm", "new4", "--source", words_run, recipe=FINE_TUNING)
+    done = train(tmp_path / "run", "--arm", "16th", "--source", words_run, recipe=FINE_TUNING)
     assert_refused(done, "tokenizer is 'bio_facts'", "has tokenizer 'words'")
 
 

@@ -70,7 +70,9 @@ def test_constant_rate_stays_and_cosine_falls_to_0(source: Path) -> None:
     changes = {}
     for schedule in ("constant", "cosine"):
         recipe = fine_tuning(source, lr_schedule=schedule, num_steps=50, eval_every=[[1, 50]])
-        losses = [line["loss"] for line in train_memory.train(recipe, train_memory.build_model(recipe)) if line["split"] == "new"]
+        losses = [
+            line["loss"] for line in train_memory.train(recipe, train_memory.build_model(recipe)) if line["split"] == "new"
+        ]
         changes[schedule] = abs(losses[-1] - losses[-2]) / (losses[0] - losses[-1])
     assert changes["cosine"] < changes["constant"] / 10
 

@@ -7,7 +7,7 @@ Pre-training: a fresh model.
   python train/pretrain.py --config runs/demo/config.json --output-dir runs/again                      # repeat a run
 
 Fine-tuning: the last model of a finished run (--source) of the same seed, on other biographies.
-  python train/pretrain.py --config train/recipes/fine_tuning/mini.yaml --arm new112 --seed 10 \\
+  python train/pretrain.py --config train/recipes/fine_tuning/mini.yaml --arm quarter --seed 10 \\
       --source runs/demo --output-dir runs/fine_tuning-10
 
 Attention patching (paper section 3.1, Fig. 3): the model that --source kept at step attention.start_step, trained on the same
