@@ -46,8 +46,8 @@ def outcome(measure: Measure, values: Values) -> Outcome:
     A measure of an effect is "shown" if the interval lies beyond the threshold, half of the paper's effect; "direction" if it
     lies beyond no effect, but not beyond the threshold; both need the same sign in all seeds. It is "contradicted" if the
     interval is on the other side of no effect, or contains no effect and does not reach the threshold; otherwise "undecided".
-    Without a number of the paper, the word is at most "direction". A measure of no change is "shown" if the interval lies
-    inside the margins, "contradicted" if outside.
+    A measure of no change is "shown" if the interval lies inside the margins, "contradicted" if outside. Without a number of
+    the paper, the word is at most "direction".
     """
     numbers = [value for value in values.by_seed.values() if value is not None]
     if len(numbers) < 2:
@@ -74,7 +74,8 @@ def _word(measure: Measure, x: np.ndarray, interval: tuple[float, float], error:
     low, high = interval
     if measure.inside is not None:
         bottom, top = (float(on_scale(margin)) for margin in measure.inside)
-        word = "shown" if bottom <= low and high <= top else "contradicted" if high < bottom or low > top else "undecided"
+        best = "direction" if measure.paper is None else "shown"
+        word = best if bottom <= low and high <= top else "contradicted" if high < bottom or low > top else "undecided"
         return word, max(_upper_tail(mean - bottom, error, degrees), _upper_tail(top - mean, error, degrees))
     assert measure.none is not None
     sign, none = measure.direction, float(on_scale(measure.none))

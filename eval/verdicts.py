@@ -75,7 +75,8 @@ def _measured(measure: Measure, values: Values, result: Outcome) -> dict[str, An
 def shown_if(measure: Measure) -> str:
     """Where the interval must lie for the measure to be shown, as text."""
     if measure.inside is not None:
-        return f"from {measure.inside[0]:g} to {measure.inside[1]:g}"
+        text = f"from {measure.inside[0]:g} to {measure.inside[1]:g}"
+        return text if measure.paper is not None else f"{text} (direction)"
     bound = measure.none if measure.threshold is None else measure.threshold
     text = f"{'above' if measure.direction > 0 else 'below'} {bound:g}"
     return text if measure.threshold is not None else f"{text} (direction)"

@@ -19,7 +19,8 @@ def effect(**fields: Any) -> Measure:
 
 
 def no_change(low: float, high: float, **fields: Any) -> Measure:
-    return Measure(**({"name": "m", "description": "", "figure": "1", "carrying": True, "inside": (low, high)} | fields))
+    given = {"name": "m", "description": "", "figure": "1", "carrying": True, "inside": (low, high), "paper": 0} | fields
+    return Measure(**given)
 
 
 def values(*numbers: float | None, floor: float = 0.0) -> Values:
@@ -69,6 +70,7 @@ def test_without_a_number_of_the_paper_the_word_is_at_most_direction() -> None:
     assert outcome(effect(threshold=None, sign=1), around(100.0)).word == "direction"
     assert outcome(effect(threshold=None, sign=-1), around(100.0)).word == "contradicted"
     assert outcome(effect(threshold=None, sign=1), around(0.0)).word == "undecided"
+    assert outcome(no_change(-0.5, 0.5, paper=None), around(0.0)).word == "direction"
 
 
 @pytest.mark.parametrize(("mean", "word"), [(0.0, "shown"), (0.3, "undecided"), (0.9, "contradicted"), (-0.9, "contradicted")])

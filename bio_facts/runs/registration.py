@@ -15,7 +15,7 @@ measures:
     pilot_sd: 0.2                     # standard deviation over seeds 0 to 4, on the measure's scale
 
 In place of `none` and `threshold`, a measure of no change has `inside: [low, high]`. A measure for which the paper has no
-number has neither `paper` nor `threshold`, and `sign`: 1 or -1, the direction of the effect.
+number has no `paper`, and in place of `threshold` it has `sign`: 1 or -1, the direction of the effect.
 """
 
 import hashlib
