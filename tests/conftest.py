@@ -24,6 +24,7 @@ UNIT = {
     *("test_loss", "test_precision", "test_word_tokenizer", "test_groups", "test_sentence_knobs"),
     *("test_fine_tuning_measures", "test_replay_measures", "test_rare_individuals_measures"),
     *("test_associative_memory_measures",),
+    *("test_population_size_measures", "test_robustness_measures", "test_templates_measures"),
     *("test_attention_patching_measures", "test_sequential_groups_measures"),
     *("test_alignment_rows", "test_alignment_spaces", "test_manifest", "test_power_law"),
 }

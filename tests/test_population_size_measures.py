@@ -100,7 +100,7 @@ def test_run_that_stops_at_97_percent_has_the_plateau_end_of_the_whole_run() -> 
     stop_below = read_recipe_file(RECIPES / "population_size" / "mini.yaml").settings["stop_below"]
     generator = np.random.default_rng(0)
     steps = sorted(read_recipe_file(RECIPES / "population_size" / "mini.yaml").recipe("n1600", {"seed": 0}).eval_steps)
-    shape = np.interp(np.log(np.maximum(steps, 1)), np.log([1, 200, 900, 1200, 1500, 6500]), [4, 1.04, 1, 0.99, 0.96, 0])
+    shape = np.interp(np.log(np.maximum(steps, 1)), np.log([1, 200, 900, 1200, 1500, 6000]), [4, 1.04, 1, 0.99, 0.96, 0])
     differing = 0
     for noise in [0.003] * 200 + [0.009] * 200:
         losses = (shape * (1 + generator.normal(0, noise, len(steps)))).tolist()

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from analysis import robustness
 from analysis.robustness import CHANGED, DEFAULT, largest_deviation
 from memory_runs import RECIPES, LossCurve, paper_curve, recipe_of, run_of, words
 from paper import paper_numbers
 
+from bio_facts.runs.recipe import plain
 from bio_facts.runs.recipe_files import read_recipe_file
 from bio_facts.runs.registration import read_measures
 
@@ -93,6 +95,20 @@ def test_every_arm_changes_one_setting_of_the_default() -> None:
         assert recipe.num_steps * recipe.batch_size == default.num_steps * default.batch_size
         changed = {key for key, value in recipe.as_dict().items() if value != default.as_dict()[key]}
         assert changed == {"batch_size", "num_steps", "eval_every", "save_every"} or len(changed) == 1, arm
+
+
+@pytest.mark.parametrize("scale", ["smoke", "mini", "paper"])
+def test_recurrent_model_has_the_shape_of_the_default_and_about_as_many_weights(scale: str) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    configs = [plain(recipe_of("robustness", arm, 20, scale).model_config) for arm in (DEFAULT, "recurrent")]
+    for key in ("num_hidden_layers", "hidden_size"):
+        assert configs[0][key] == configs[1][key]
+    with torch.device("meta"):
+        models = [AutoModelForCausalLM.from_config(AutoConfig.for_model(vocab_size=770, **config)) for config in configs]
+    sizes = [sum(weight.numel() for weight in model.parameters()) for model in models]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.15)
+    assert not any(hasattr(module, "q_proj") for module in models[1].modules())
 
 
 @pytest.mark.parametrize("scale", ["smoke", "mini", "paper"])
