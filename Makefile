@@ -18,7 +18,7 @@ PYTEST := -m pytest --numprocesses auto --dist loadfile -r s
 
 help:
 	@echo "With the times on two CPU cores:"
-	@echo "make demo            train the mini recipe into runs/demo and judge it (5 to 10 min; reruns resume it or print the verdict)"
+	@echo "make demo            train the mini recipe into runs/demo and measure it (5 to 15 min; reruns resume it or print the verdict)"
 	@echo "make paper           run the mini recipes of all claims, write runs/paper-mini/report.html (hours; reruns resume)"
 	@echo "make test-fast       run the unit tests (2 min)"
 	@echo "make test            run all tests of our own code (10 min)"

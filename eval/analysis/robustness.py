@@ -156,7 +156,7 @@ def _draw_arms(
     label: str,
 ) -> None:
     """A row for each arm: a dot for each seed, a cross for the paper."""
-    rows = list(reversed(values))
+    rows = list(values)[::-1]
     for row, arm in enumerate(rows):
         known = [value for value in values[arm].values() if value is not None]
         axes.plot(known, [row] * len(known), "o", color=styles[arm][1], ms=5, mfc="none")
