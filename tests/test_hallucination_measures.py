@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from analysis import hallucination
 from analysis.hallucination import CLAIM, onsets
+from memory_runs import SCATTER, SEEDS, means, run_with, words
 from paper import confidence_curve, three_phases_curve, unseen_loss_curve
-from runs_in_memory import SCATTER, SEEDS, means, run_of, words
 
 from bio_facts.runs.curves import Run
 from bio_facts.runs.registration import read_measures
@@ -47,7 +47,9 @@ def at_thirds(steps: Sequence[float], values: Sequence[float]) -> np.ndarray:
 
 
 def runs_of_the_paper(factors: Mapping[int, float], **change: float) -> dict[int, Run]:
-    return {seed: run_of(CLAIM, "", seed, curves_of_the_paper(factor, **change)) for seed, factor in factors.items()}
+    return {
+        seed: run_with("hallucination", "", seed, curves_of_the_paper(factor, **change)) for seed, factor in factors.items()
+    }
 
 
 def scattered(**change: float) -> dict[int, Run]:
@@ -55,7 +57,7 @@ def scattered(**change: float) -> dict[int, Run]:
 
 
 def test_measures_of_the_papers_curves_are_the_papers_numbers() -> None:
-    measured = means(CLAIM, {"": runs_of_the_paper({20: 1.0})})
+    measured = means("hallucination", {"": runs_of_the_paper({20: 1.0})})
     assert measured.keys() == MEASURES.keys()
     for name, measure in MEASURES.items():
         # The unseen loss is read at 10 steps, 1,000 apart where it rises.
@@ -63,7 +65,7 @@ def test_measures_of_the_papers_curves_are_the_papers_numbers() -> None:
 
 
 def test_the_paper_is_shown_by_its_own_rules() -> None:
-    assert words(CLAIM, {"": scattered()}) == SHOWN
+    assert words("hallucination", {"": scattered()}) == SHOWN
 
 
 def test_seen_and_unseen_exchanged_are_contradicted() -> None:
@@ -71,14 +73,14 @@ def test_seen_and_unseen_exchanged_are_contradicted() -> None:
     for seed, run in scattered().items():
         curves = run.curves
         runs[seed] = Run(run.folder, run.config, {"validation": curves["unseen"], "unseen": curves["validation"]})
-    found = words(CLAIM, {"": runs})
+    found = words("hallucination", {"": runs})
     assert found.pop("ratio_of_onsets") == "undecided"  # there is no plateau
     assert set(found.values()) == {"contradicted"}
 
 
 @pytest.mark.parametrize("delay", [0.45, 2.0])
 def test_hallucination_at_another_time_than_knowledge_is_contradicted(delay: float) -> None:
-    assert words(CLAIM, {"": scattered(delay=delay)})["ratio_of_onsets"] == "contradicted"
+    assert words("hallucination", {"": scattered(delay=delay)})["ratio_of_onsets"] == "contradicted"
 
 
 def test_seen_individuals_as_if_they_were_unseen_are_neither_shown_nor_a_direction() -> None:
@@ -86,7 +88,7 @@ def test_seen_individuals_as_if_they_were_unseen_are_neither_shown_nor_a_directi
     for seed, run in scattered().items():
         unseen = Run(run.folder, run.config, {"validation": run.curves["validation"], "unseen": run.curves["validation"]})
         runs[seed] = unseen
-    assert set(words(CLAIM, {"": runs}).values()) <= {"undecided", "contradicted"}
+    assert set(words("hallucination", {"": runs}).values()) <= {"undecided", "contradicted"}
 
 
 def test_levels_are_those_of_each_loss() -> None:
@@ -109,12 +111,12 @@ def test_onsets_by_hand() -> None:
 def test_loss_that_never_rises_is_not_measured() -> None:
     curves = curves_of_the_paper()
     curves["unseen"]["attribute_loss"] = 1.03
-    found = CLAIM.measure({"": {20: run_of(CLAIM, "", 20, curves)}})
+    found = CLAIM.measure({"": {20: run_with("hallucination", "", 20, curves)}})
     assert found["ratio_of_onsets"].by_seed == {20: None}
 
 
 def test_one_run_has_values_and_no_word() -> None:
-    verdict = CLAIM.judge([run_of(CLAIM, "", 20, curves_of_the_paper())], None)
+    verdict = CLAIM.judge([run_with("hallucination", "", 20, curves_of_the_paper())], None)
     assert (verdict["word"], verdict["measures"][1]["mean"]) == ("", pytest.approx(1.36, abs=0.01))
 
 

@@ -11,8 +11,8 @@ from analysis import warm_up
 from analysis.warm_up import ARMS, CLAIM, counted_on_all, logit, recovery
 from conftest import load_recipe
 from measures import value_at
+from memory_runs import SCATTER, SEEDS, learning_curve, means, run_with, words
 from paper import paper_numbers, schedules, three_phases_curve, warm_up_accuracies, warm_up_losses
-from runs_in_memory import SCATTER, SEEDS, learning_curve, means, run_of, words
 
 from bio_facts.runs.curves import Run
 from bio_facts.runs.registration import read_measures
@@ -56,7 +56,7 @@ def arms_of_the_paper(scatter: Mapping[int, float]) -> dict[str, dict[int, Run]]
             factor = seeds[(k + 2 * place) % len(seeds)][1]  # arms scatter differently
             odds = accuracy / (1 - accuracy) * factor
             if arm != "longest" or seed == 20:
-                arms[arm][seed] = run_of(CLAIM, arm, seed, curves_of(arm, odds / (1 + odds), loss * factor))
+                arms[arm][seed] = run_with("warm_up", arm, seed, curves_of(arm, odds / (1 + odds), loss * factor))
     return arms
 
 
@@ -67,7 +67,7 @@ def paper_arms() -> dict[str, dict[int, Run]]:
 
 def test_measures_of_the_papers_numbers_are_the_papers() -> None:
     arms = arms_of_the_paper({20: 1.0})
-    measured = means(CLAIM, arms)
+    measured = means("warm_up", arms)
     assert measured.keys() == MEASURES.keys()
     for name, measure in MEASURES.items():
         if name != "gain_over_fewer_individuals":  # the paper's is of another cell than the warm-up of the other measures
@@ -90,23 +90,23 @@ def test_gain_in_the_second_cell_of_the_paper() -> None:
 
 def test_the_paper_is_shown_by_its_own_rules(paper_arms: dict[str, dict[int, Run]]) -> None:
     expected = dict.fromkeys(MEASURES, "shown") | {"longest": ""}  # one seed, no verdict
-    assert words(CLAIM, paper_arms) == expected
+    assert words("warm_up", paper_arms) == expected
 
 
 def test_exchanged_arms_are_contradicted(paper_arms: dict[str, dict[int, Run]]) -> None:
     def exchanged(one: str, other: str) -> dict[str, str]:
         first, second = paper_arms[one], paper_arms[other]
         numbers = {  # the accuracy and loss of the other arm, in a run of this one
-            name: {seed: run_of(CLAIM, name, seed, plain(run)) for seed, run in runs.items()}
+            name: {seed: run_with("warm_up", name, seed, plain(run)) for seed, run in runs.items()}
             for name, runs in ((one, second), (other, first))
         }
-        return words(CLAIM, paper_arms | numbers)
+        return words("warm_up", paper_arms | numbers)
 
     assert exchanged("warmup", "alpha0.6")["gain"] == "contradicted"
     assert exchanged("warmup", "alpha0.6")["order"] == "contradicted"
     assert exchanged("uniform", "celebrities")["celebrities"] == "contradicted"
-    weak = {seed: run_of(CLAIM, "warmup", seed, plain(run)) for seed, run in paper_arms["uniform"].items()}
-    found = words(CLAIM, paper_arms | {"warmup": weak})
+    weak = {seed: run_with("warm_up", "warmup", seed, plain(run)) for seed, run in paper_arms["uniform"].items()}
+    found = words("warm_up", paper_arms | {"warmup": weak})
     assert {found[name] for name in ("gain", "gain_over_fewer_individuals", "rise_in_warm_up", "order")} == {"contradicted"}
 
 
@@ -131,15 +131,17 @@ def test_arms_against_themselves_are_neither_shown_nor_a_direction(paper_arms: d
         for k, seed in enumerate(SEEDS):
             factor = factors[(k + shift) % 5]
             odds = accuracy / (1 - accuracy) * factor
-            runs[seed] = run_of(CLAIM, arm, seed, curves_of("uniform", odds / (1 + odds), loss * factor))
+            runs[seed] = run_with("warm_up", arm, seed, curves_of("uniform", odds / (1 + odds), loss * factor))
         return runs
 
     arms = paper_arms | {arm: alike(arm, shift) for shift, arm in enumerate(("uniform", "alpha0.6", "warmup", "celebrities"))}
-    found = words(CLAIM, arms)
+    found = words("warm_up", arms)
     assert {found[name] for name in ("gain", "celebrities", "order")} <= {"undecided", "contradicted"}
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.5, 0.0), (0.98, math.log(49)), (1.0, math.log(7201)), (0.0, -math.log(7201))])
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.5, 0.0), (0.98, math.log(49)), (1.0, math.log(7201)), (0.0, -math.log(7201))]
+)
 def test_logit_is_that_of_the_odds_and_finite(share: float, expected: float) -> None:
     assert logit(share, 3600) == pytest.approx(expected, abs=0.01)
 
@@ -175,7 +177,7 @@ def test_picture_is_drawn(paper_arms: dict[str, dict[int, Run]], tmp_path: Path)
 
 def test_runs_that_learned_nothing_are_measured_and_drawn(paper_arms: dict[str, dict[int, Run]], tmp_path: Path) -> None:
     flat = {split: {"step": STEPS, "attribute_loss": 1.02, "attribute_accuracy": 0.0} for split in ("validation", "unseen")}
-    arms = {arm: {seed: run_of(CLAIM, arm, seed, flat) for seed in runs} for arm, runs in paper_arms.items()}
-    found = words(CLAIM, arms)
+    arms = {arm: {seed: run_with("warm_up", arm, seed, flat) for seed in runs} for arm, runs in paper_arms.items()}
+    found = words("warm_up", arms)
     assert set(found.values()) <= {"", "undecided", "contradicted"}
     warm_up.plot(arms, {}, tmp_path / "picture.png")

@@ -73,7 +73,7 @@ def last(run: Run, key: str) -> tuple[float, float]:
 
 
 def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
-    """Loss, confidence and entropy on seen and unseen individuals over the step in units of plateau_end; the paper's in gray."""
+    """Loss, confidence and entropy on seen and unseen individuals, over steps in units of plateau_end; the paper's in gray."""
     (runs,) = arms.values()
     first = runs[min(runs)]
     units = {seed: run.phase_ends[1] or run.curve("validation")["step"][-1] for seed, run in runs.items()}
@@ -105,7 +105,7 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
         ax.set_xlabel("training step / end of the plateau")
         ax.set_ylabel(label)
     axes[0].axhline(1, color=BLACK, lw=0.8, ls=":")
-    axes[0].set_ylim(0, 3)
+    axes[0].set_ylim(0, 1.25 * max(2.4, *(losses_in_b(run, "unseen")[1][-1] for run in runs.values())))
     axes[1].set_ylim(0, 1)
     axes[2].set_ylim(0, None)
     axes[3].set_ylim(0.4, 1)
@@ -120,7 +120,7 @@ def _draw_onsets(ax: Any, runs: Mapping[int, Run], units: Mapping[int, float]) -
         for step, color, height in zip(times, (BLUE, RED), (0.06, 0.14), strict=True):
             if step is not None:
                 ax.plot(step / units[seed], height, "v", color=color, ms=6, alpha=0.7)
-    for color, label in ((BLUE, "the loss leaves its plateau: seen"), (RED, "unseen")):
+    for color, label in ((BLUE, "the loss leaves its plateau (seen)"), (RED, "the loss leaves its plateau (unseen)")):
         ax.plot([], [], "v", color=color, ms=6, label=label)
 
 

@@ -41,9 +41,7 @@ def measure(arms: Arms) -> Mapping[str, Values]:
     """How much alpha 0.6 shortens the plateau, and final losses by alpha and budget."""
     names = [*ALPHAS.values(), "alpha0-long", "alpha0.6-long"]
     final = {name: final_losses(runs_of(arms, name)) for name in names}
-    benefits = {
-        budget: differences(final[f"alpha0.6{budget}"], final[f"alpha0{budget}"]) for budget in ("", "-long")
-    }
+    benefits = {budget: differences(final[f"alpha0.6{budget}"], final[f"alpha0{budget}"]) for budget in ("", "-long")}
     return {
         "plateau_ratio": plateau_ratios(arms, "alpha0.6-long", "alpha0-long"),
         "plateau_ratio_large": plateau_ratios(arms, "large-alpha0.6", "large-alpha0"),
@@ -126,8 +124,8 @@ def _draw_plateaus(ax: Any, arms: Arms) -> None:
         for alpha, name in ALPHAS.items():
             arm = f"{prefix}{name}{suffix}"
             if alpha > 0 and arm in arms:
-                values = plateau_ratios(arms, arm, f"{prefix}alpha0{suffix}").by_seed
-                points = [value for value in values.values() if value is not None]
+                ratios_by_seed = plateau_ratios(arms, arm, f"{prefix}alpha0{suffix}").by_seed
+                points = [value for value in ratios_by_seed.values() if value is not None]
                 ax.plot([alpha + offset] * len(points), points, marker, color=color, alpha=0.6, ms=5)
         ax.plot([], [], marker, color=color, label=label)
     for num_individuals, style in ((64_000, "-."), (128_000, ":")):
@@ -169,7 +167,7 @@ def _draw_benefits(ax: Any, arms: Arms) -> None:
     paper_steps, values = benefits_of_imbalance()
     end = plateau_end(*three_phases_curve())
     assert end is not None
-    ax.plot([step / end for step in paper_steps], values, "x", color=GRAY, ms=9, mew=2, label="the paper, 64k, 8k and 16k steps")
+    ax.plot([step / end for step in paper_steps], values, "x", color=GRAY, ms=9, mew=2, label="the paper, 8k and 16k steps")
     ax.axhline(0, color=BLACK, lw=0.8, ls=":")
     ax.set_xlim(0, None)
     ax.set_ylim(min(-0.5, *ax.get_ylim()), 0.2)

@@ -144,7 +144,7 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
         f"{first.data['num_individuals']:,} for {switch_step(warm):,.0f} of {first.recipe['num_steps']:,} steps\n"
         f"seed {first.seed}; thin lines and further points: other seeds; gray: the paper"
     )
-    figure, axes = new_figure(5, title, num_columns=3)
+    figure, axes = new_figure(6, title, num_columns=3)
     _draw_arms(axes[0], arms, _accuracies(arms), {**_paper("accuracy_64k_8k_steps", 1.0), **_paper_of_other_arms()})
     axes[0].set_xlim(0, 1)
     axes[0].set_xlabel("final attribute accuracy on all individuals\n(fewer individuals: by chance on those never seen)")
@@ -154,6 +154,8 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     axes[1].set_xlabel("final attribute loss / no-knowledge loss")
     _draw_lengths(axes[2], arms)
     _draw_curves(axes[3], axes[4], arms)
+    axes[5].axis("off")  # the legend of the two panels before it
+    axes[5].legend(*axes[3].get_legend_handles_labels(), frameon=False, loc="center left")
     save_figure(figure, path)
 
 
@@ -174,9 +176,7 @@ def _paper_of_other_arms() -> dict[str, float]:
     return {"longest": warm_up_accuracies(8_000)[1][-1], "fewer": numbers["control_uniform_on_83k"]["counted_on_128k"]}
 
 
-def _draw_arms(
-    ax: Any, arms: Arms, values: Mapping[str, Mapping[int, float | None]], paper: Mapping[str, float]
-) -> None:
+def _draw_arms(ax: Any, arms: Arms, values: Mapping[str, Mapping[int, float | None]], paper: Mapping[str, float]) -> None:
     """A row for each arm: a point for each seed, and a cross for the paper."""
     rows = [arm for arm in ARMS if arm in values]
     for place, arm in enumerate(rows):
@@ -235,7 +235,6 @@ def _draw_curves(loss: Any, accuracy: Any, arms: Arms) -> None:
     for ax in (loss, accuracy):
         ax.set_xlim(0, None)
         ax.set_xlabel("training step / end of the plateau with uniform sampling")
-    loss.legend(frameon=False, fontsize=8, loc="lower left")
 
 
 CLAIM = Claim(
