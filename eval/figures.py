@@ -1,7 +1,7 @@
 """The style of the figures of all claims: panels side by side, one palette, functions to label and save."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,15 @@ def new_figure(num_panels: int, title: str, num_columns: int | None = None) -> t
 def with_colors(items: Iterable[Item]) -> Iterator[tuple[str, Item]]:
     """(color, item) pairs; the colors of the palette repeat."""
     return zip(itertools.cycle(PALETTE), items, strict=False)
+
+
+def draw_seeds(
+    axes: Any, curves: Mapping[int, tuple[Sequence[float], Sequence[float]]], color: str, label: str, style: str = "-"
+) -> None:
+    """The curve (x, y) of each seed; that of the first is thick and has the label."""
+    for seed, (x, y) in sorted(curves.items()):
+        is_first = seed == min(curves)
+        axes.plot(x, y, color=color, ls=style, lw=1.8 if is_first else 0.6, label=label if is_first else None)
 
 
 def label_axes(axes: Any, x: str, y: str, top: float | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,63 @@ def attention_curves(name: str) -> tuple[list[int], list[float]]:
     figure = paper_numbers()["fig3_attention"]
     values = figure.get(f"{name}_last_layer")
     return ([], []) if values is None else (figure["step"], values)
+
+
+def unseen_loss_curve() -> tuple[list[int], list[float], float]:
+    """Steps, losses on individuals never seen (nats per value) and no-knowledge loss of the default run (Fig. 5, left)."""
+    figure = paper_numbers()["fig5_hallucination"]
+    return figure["step"], figure["unseen_loss"], paper_numbers()["baseline_nats"]
+
+
+def confidence_curve(name: str) -> tuple[list[int], list[float]]:
+    """Steps and values of top_probability_seen, top_probability_unseen, entropy_seen or entropy_unseen (Fig. M)."""
+    figure = paper_numbers()["figM_confidence"]
+    return figure["step"], figure[name]
+
+
+def plateau_ratios_by_alpha(num_individuals: int) -> tuple[list[float], list[float]]:
+    """Exponents, and the end of the plateau with each divided by that with uniform sampling (Fig. 4, left)."""
+    figure = paper_numbers()["fig4_plateau_end_by_alpha"]
+    ends = figure[str(num_individuals)]
+    return figure["alpha"], [end / ends[0] for end in ends]
+
+
+def final_losses_by_alpha() -> tuple[list[float], list[float]]:
+    """Exponents and final losses, in units of the no-knowledge loss, of 64k individuals in 8k steps (Fig. G)."""
+    losses = paper_numbers()["figG_final_loss_by_alpha_64k_8k_steps"]
+    return [float(alpha) for alpha in losses], [loss / paper_numbers()["baseline_nats"] for loss in losses.values()]
+
+
+def benefits_of_imbalance() -> tuple[list[int], list[float]]:
+    """Steps, and final loss with alpha 0.6 minus uniform in units of the no-knowledge loss, of 64k individuals (Fig. 4, J)."""
+    figure, baseline = paper_numbers()["fig4_right_and_J"], paper_numbers()["baseline_nats"]
+    losses = {8000: figure["loss_64k_8k_steps"], 16000: figure["by_individuals_16k_steps_loss"]["64000"]}
+    return list(losses), [(power_law - uniform) / baseline for uniform, power_law, *_ in losses.values()]
+
+
+def schedules(name: str) -> dict[str, float]:
+    """Numbers of uniform, power law, warm-up and celebrities, as the paper's Fig. 4 (right) and J show them.
+
+    name: accuracy_64k_8k_steps, accuracy_128k_16k_steps or loss_64k_8k_steps (nats per value).
+    """
+    figure = paper_numbers()["fig4_right_and_J"]
+    return dict(zip(figure["columns"], figure[name], strict=True))
+
+
+def warm_up_accuracies(num_individuals: int) -> tuple[list[int], list[float]]:
+    """Steps of a warm-up on so many of 64k individuals, and accuracies after 8k steps in all (Fig. K)."""
+    figure = paper_numbers()["figK_warm_up_accuracy_64k_8k_steps"]
+    return figure["warm_up_steps"], figure[str(num_individuals)]
+
+
+def warm_up_losses() -> list[tuple[int, float]]:
+    """Steps and losses (in units of the no-knowledge loss) on all 64k individuals in training that begins with 8k (Fig. I).
+
+    The second is the end of the warm-up, at 1.5k steps; the third is when the loss is back.
+    """
+    text = paper_numbers()["figI_loss_on_everyone_during_warm_up"]["8k people"]
+    # "8.5 at step 1k, 10.7 at 1.5k; about 6.7 within 500 steps after the switch"
+    read = [(float(thousands) * 1_000, float(loss)) for loss, thousands in re.findall(r"([\d.]+) at (?:step )?([\d.]+)k", text)]
+    (loss, steps) = re.findall(r"about ([\d.]+) within (\d+) steps", text)[0]
+    read.append((read[-1][0] + float(steps), float(loss)))
+    return [(round(step), loss / paper_numbers()["baseline_nats"]) for step, loss in read]

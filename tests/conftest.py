@@ -26,6 +26,7 @@ UNIT = {
     *("test_associative_memory_measures",),
     *("test_population_size_measures", "test_robustness_measures", "test_templates_measures"),
     *("test_attention_patching_measures", "test_sequential_groups_measures"),
+    *("test_power_law_measures", "test_warm_up_measures", "test_hallucination_measures"),
     *("test_alignment_rows", "test_alignment_spaces", "test_manifest", "test_power_law"),
 }
 

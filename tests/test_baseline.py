@@ -158,6 +158,33 @@ def test_model_that_knows_the_frequencies_of_values_scores_the_population_loss()
     assert summary["attribute_loss"] == pytest.approx(baseline.no_knowledge_loss(population), rel=1e-12)
 
 
+@pytest.mark.parametrize("pool_sizes", [{}, SMALL_POOLS], ids=["full pools", "small pools"])
+def test_model_that_knows_skewed_frequencies_scores_the_weighted_loss(pool_sizes: dict[str, int]) -> None:
+    population = Population(num_individuals=50, population_seed=1, pool_sizes=pool_sizes)
+    individual_weights = [9, 9, *[1 + individual % 3 for individual in range(48)]]
+    weights: dict[tuple[str, int], Counter] = {}
+    for individual, weight in zip(population, individual_weights, strict=True):
+        for attribute in ATTRIBUTES.values():
+            for part, text in enumerate(date_parts(individual.values[attribute.name])):
+                weights.setdefault((attribute.name, part), Counter())[text] += weight
+    summary = totals_of_guessing(population, weights).summary(tuple(ATTRIBUTES))
+    weighted = baseline.weighted_no_knowledge_loss(population, np.array(individual_weights, dtype=float))
+    assert summary["attribute_loss"] == pytest.approx(weighted, rel=1e-12)
+    assert weighted > 1.001 * baseline.no_knowledge_loss(population)
+
+
+def test_weighted_loss_of_equal_weights_is_that_of_the_population() -> None:
+    population = Population(num_individuals=50, population_seed=1)
+    weighted = baseline.weighted_no_knowledge_loss(population, np.full(50, 3.0))
+    assert weighted == pytest.approx(baseline.no_knowledge_loss(population), rel=1e-14)
+
+
+@pytest.mark.parametrize("weights", [np.ones(49), np.arange(50.0)])
+def test_weights_must_be_above_0_and_one_for_each_individual(weights: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"weights, the least is [01]; expected 50 weights above 0"):
+        baseline.weighted_no_knowledge_loss(Population(num_individuals=50, population_seed=1), weights)
+
+
 # Of a split
 
 

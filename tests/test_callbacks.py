@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from kinds import model_of, tokenizer_of
-from plain_metric import NAMES
+from plain_metric import NAMES, confidences, plain_auroc
 from watched_trainers import (
     DATA,
     NUM_BIOGRAPHIES,
@@ -17,11 +17,12 @@ from watched_trainers import (
 )
 
 from bio_facts.generate.attributes import ATTRIBUTES
+from bio_facts.generate.biography import rows
 from bio_facts.generate.config import get_config
 from bio_facts.generate.splits import draw
 from bio_facts.measure.baseline import no_knowledge_loss, pool_no_knowledge_loss
 from bio_facts.measure.callbacks import AttributeEvaluation
-from bio_facts.measure.scoring import score_tokens
+from bio_facts.measure.scoring import score, score_tokens
 from bio_facts.measure.tokens import BiographyTokenizer
 
 
@@ -82,7 +83,28 @@ def test_history_has_the_metrics_of_the_model_at_that_step(tmp_path: Path) -> No
             error = expected.pop("expected_calibration_error")
             assert line.pop("expected_calibration_error") == pytest.approx(error, abs=1e-2)
             assert (line.pop("step"), line.pop("split")) == (step, split)
+            line.pop("confidence_auroc", None)
             assert line == pytest.approx(expected, rel=1e-5)
+
+
+def test_unseen_has_how_well_confidence_tells_seen_values_from_unseen_ones(tmp_path: Path) -> None:
+    trainer, callback = their_trainer(tmp_path), watch(steps=[4])
+    callback.attach(trainer)
+    trainer.train()
+    seen, unseen = (
+        score(trainer.model, tokenizer_of("bio_facts"), rows(draw(DATA, split, range(NUM_BIOGRAPHIES))))
+        for split in ("validation", "unseen")
+    )
+    expected = plain_auroc(confidences(seen.inputs(details=True)), confidences(unseen.inputs(details=True)))
+    by_split = {line["split"]: line for line in callback.history}
+    assert by_split["unseen"]["confidence_auroc"] == pytest.approx(expected, abs=1e-3)
+    assert "confidence_auroc" not in by_split["validation"]
+
+
+def test_unseen_without_validation_has_no_auroc(tmp_path: Path) -> None:
+    callback = watch(steps=[0], splits=["unseen"]).attach(trainer := their_trainer(tmp_path))
+    trainer.train()
+    assert "confidence_auroc" not in callback.history[0]
 
 
 def test_every_biography_has_each_attribute_once(tmp_path: Path) -> None:

@@ -13,8 +13,11 @@ from bio_facts.runs.phases import (
     grid_error,
     last_crossing,
     lasting_from,
+    median_over_log_steps,
+    onset,
     phase1_end,
     plateau_end,
+    plateau_halves,
     plateau_level,
     plateau_width,
 )
@@ -105,3 +108,35 @@ def test_grid_error_is_that_of_a_uniform_distribution_between_evaluations() -> N
 def test_lasting_begins_after_the_last_exception() -> None:
     assert lasting_from(STEPS, [True, False, False, True, True]) == 40
     assert lasting_from(STEPS, [True, True, True, True, False]) is None
+
+
+def test_halves_of_the_plateau_are_equal_in_the_logarithm_of_the_step() -> None:
+    steps, losses = [0, 90, 110, 1580, 1620, 2000], [500.0, 106.0, 104.0, 100.0, 98.0, 10.0]
+    halves = plateau_halves(steps, losses, BASELINE)
+    assert halves is not None
+    (start, middle), (again, end) = halves
+    assert (start, end) == (phase1_end(steps, losses, BASELINE), plateau_end(steps, losses, BASELINE))
+    assert middle == again
+    assert middle / start == pytest.approx(end / middle)
+    assert plateau_halves(steps, [500.0] * 6, BASELINE) is None
+
+
+def test_median_over_log_steps_counts_steps_by_their_ratio() -> None:
+    """Half of the steps from 10 to 1,000, by their ratio, are those up to 100, where the curve rises to 1."""
+    assert median_over_log_steps([0, 10, 100, 1000], [9.0, 0.0, 1.0, 3.0], 10, 1000) == pytest.approx(1, abs=0.01)
+    assert median_over_log_steps([0, 10, 20, 1000], [9.0, 9.0, 1.0, 1.0], 10, 1000) == 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "departure", "expected"),
+    [
+        ([100.0, 100.0, 98.0, 90.0], -2.0, 400),
+        ([100.0, 100.0, 102.0, 110.0], 2.0, 400),
+        ([100.0, 103.0, 100.0, 104.0], 2.0, 400 * 2**0.5),  # it stays away only after it has come back
+        ([100.0, 100.0, 100.0, 101.0], 2.0, None),
+        ([100.0, 90.0, 95.0, 99.0], -2.0, None),
+    ],
+)
+def test_onset_is_where_a_loss_leaves_its_level_for_good(losses: list[float], departure: float, expected: float | None) -> None:
+    step = onset([100, 200, 400, 800], losses, 100.0, departure)
+    assert step == (None if expected is None else pytest.approx(expected, rel=1e-9))

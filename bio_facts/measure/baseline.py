@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
 from bio_facts.generate.config import Config, get_config
@@ -36,22 +37,52 @@ def no_knowledge_losses(population: Population, *individuals: range) -> dict[str
         individuals: ids, as ranges that do not overlap; by default, all individuals of pre-training.
     """
     id_ranges = individuals or (range(population.num_individuals),)
-    counts = [np.zeros(population.pool_sizes[pool], dtype=np.int64) for _, pool in VALUE_PARTS]
+    losses = dict.fromkeys(ATTRIBUTES, 0.0)
+    for (attribute, _), frequencies in zip(VALUE_PARTS, _frequencies(population, *id_ranges), strict=True):
+        occurring = frequencies[frequencies > 0]
+        losses[attribute] -= float(np.sum(occurring * np.log(occurring)))
+    return losses
+
+
+def _frequencies(
+    population: Population, *id_ranges: range, weights: NDArray[np.float64] | None = None
+) -> list[NDArray[np.float64]]:
+    """Of each part of the values, how often each of its items occurs. weights: those of the individuals, by id."""
+    totals = [np.zeros(population.pool_sizes[pool]) for _, pool in VALUE_PARTS]
     for ids in id_ranges:
         for start in range(ids.start, ids.stop, _CHUNK):
-            columns = population.value_parts(np.arange(start, min(start + _CHUNK, ids.stop))).T
-            for count, items in zip(counts, columns, strict=True):
-                count += np.bincount(items, minlength=len(count))
-    losses = dict.fromkeys(ATTRIBUTES, 0.0)
-    for (attribute, _), count in zip(VALUE_PARTS, counts, strict=True):
-        frequencies = count[count > 0] / sum(map(len, id_ranges))
-        losses[attribute] -= float(np.sum(frequencies * np.log(frequencies)))
-    return losses
+            chunk = np.arange(start, min(start + _CHUNK, ids.stop))
+            columns = population.value_parts(chunk).T
+            for total, items in zip(totals, columns, strict=True):
+                total += np.bincount(items, weights=None if weights is None else weights[chunk], minlength=len(total))
+    return [total / total.sum() for total in totals]
 
 
 def no_knowledge_loss(population: Population, *individuals: range) -> float:
     """Mean of no_knowledge_losses over attributes, nats per value."""
     return mean_over_attributes(no_knowledge_losses(population, *individuals))
+
+
+def weighted_no_knowledge_loss(population: Population, weights: NDArray[np.float64]) -> float:
+    """No-knowledge loss of a model that was trained where individual i has weight weights[i] above 0; nats per value.
+
+    The model knows how often each value occurs in its training data, which differs from how often it occurs in the
+    population: its loss, with every individual of pre-training counted once, is at least no_knowledge_loss, which it is with
+    equal weights.
+    """
+    if len(weights) != population.num_individuals or not (weights > 0).all():
+        raise ValueError(
+            f"there are {len(weights)} weights, the least is {weights.min(initial=np.inf):g}; expected "
+            f"{population.num_individuals} weights above 0, one for each individual"
+        )
+    everyone = range(population.num_individuals)
+    losses = dict.fromkeys(ATTRIBUTES, 0.0)
+    for (attribute, _), actual, known in zip(
+        VALUE_PARTS, _frequencies(population, everyone), _frequencies(population, everyone, weights=weights), strict=True
+    ):
+        occurs = actual > 0
+        losses[attribute] -= float(np.sum(actual[occurs] * np.log(known[occurs])))
+    return mean_over_attributes(losses)
 
 
 def split_no_knowledge_losses(config: str | Config, split: str) -> dict[str, float]:

@@ -25,7 +25,8 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
     """Scores the first rows of splits during training: `AttributeEvaluation(tokenizer, "n1k").attach(trainer)`.
 
     Each evaluation appends one dict for each split to `history`: step, split, the metrics of AttributeTotals.detailed_summary,
-    no_knowledge_loss and pool_no_knowledge_loss (nats per value). There is one dict for each step and split, however often the
+    no_knowledge_loss and pool_no_knowledge_loss (nats per value); those of unseen also have confidence_auroc, how well
+    confidence tells values of validation from values of unseen. There is one dict for each step and split, however often the
     Trainer evaluates at that step. In distributed training, each process scores its share of the rows.
 
     Training that resumes from a checkpoint continues history and file at the checkpoint's step. When training starts anew, as

@@ -13,7 +13,7 @@ from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.measure.alignment import AlignedRows, align
 from bio_facts.measure.causality import check_causal
 from bio_facts.measure.forward import forget, logits_at
-from bio_facts.measure.metrics import AttributeTotals, attribute_totals
+from bio_facts.measure.metrics import AttributeTotals, attribute_totals, first_tokens
 from bio_facts.measure.modules import context_length, evaluation_mode, vocabulary_size
 from bio_facts.measure.tokens import TokenBatch, unknown_id
 
@@ -254,15 +254,22 @@ def check_tokens(input_ids: NDArray[np.int64], size: int | None, first_row: int 
 
 def score_tokens(model: Any, batch: TokenBatch) -> AttributeTotals:
     """Attribute totals of a causal language model on one batch of biographies, teacher-forced."""
+    return score_values(model, batch)[0]
+
+
+def score_values(model: Any, batch: TokenBatch) -> tuple[AttributeTotals, NDArray[np.float64]]:
+    """score_tokens, and the confidence of each value: the largest predicted probability at its first token, [values]."""
     attribute_ids = batch.attribute_ids[:, 1:]
     positions = attribute_ids > 0
     scored = token_scores(model, batch.input_ids, positions)
-    return attribute_totals(
+    ids, row_lengths = attribute_ids[positions], positions.sum(axis=1)  # a row has each attribute once: values stay separate
+    totals = attribute_totals(
         nlls=scored.nlls,
         correct=scored.predictions == batch.input_ids[:, 1:][positions],
-        attribute_ids=attribute_ids[positions],  # a row has each attribute once, so values stay separate
-        row_lengths=positions.sum(axis=1),
+        attribute_ids=ids,
+        row_lengths=row_lengths,
         num_attributes=len(ATTRIBUTES),
         top_probabilities=scored.top_probabilities,
         entropies=scored.entropies,
     )
+    return totals, scored.top_probabilities[first_tokens(ids, row_lengths)]

@@ -19,9 +19,9 @@ from bio_facts.generate.config import Config
 from bio_facts.generate.splits import draw, get_split
 from bio_facts.measure.causality import check_causal
 from bio_facts.measure.forward import forget, prove
-from bio_facts.measure.metrics import AttributeTotals
+from bio_facts.measure.metrics import AttributeTotals, auroc
 from bio_facts.measure.modules import context_length, vocabulary_size
-from bio_facts.measure.scoring import check_tokens, score_tokens, tokenized
+from bio_facts.measure.scoring import check_tokens, score_values, tokenized
 from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
 
 _NO_TOKENS = np.zeros((0, 1), dtype=np.int64)
@@ -66,6 +66,9 @@ class SplitScorer:
     def summaries(self, model: Any) -> dict[str, dict[str, float]]:
         """Split -> AttributeTotals.detailed_summary over its rows, for a model in evaluation mode.
 
+        If validation is among the splits, unseen also has confidence_auroc: the probability that a value of validation is
+        predicted with more confidence than one of unseen. Confidence is the largest probability at a value's first token.
+
         Raises:
             ValueError: in every process, if the rows or the model of any process cannot be scored.
         """
@@ -74,7 +77,11 @@ class SplitScorer:
             self._batches = self._prepared(model)
         forget(model)
         prove(model, _longest([batch for batches in self._batches.values() for batch in batches]))
-        return {split: self._totals(split, model).detailed_summary(tuple(ATTRIBUTES)) for split in self.splits}
+        scored = {split: self._scored(split, model) for split in self.splits}
+        summaries = {split: totals.detailed_summary(tuple(ATTRIBUTES)) for split, (totals, _) in scored.items()}
+        if "unseen" in scored and "validation" in scored:
+            summaries["unseen"]["confidence_auroc"] = auroc(scored["validation"][1], scored["unseen"][1])
+        return summaries
 
     def _prepared(self, model: Any) -> dict[str, list[TokenBatch]]:
         """The tokens of this process's rows of each split, in batches; all processes raise the error of any."""
@@ -105,8 +112,8 @@ class SplitScorer:
             tokens = tokenized(self.tokenizer, biography.rows(biographies), max_length=context_length(model))
         return _by_length(tokens, self.batch_size)
 
-    def _totals(self, split: str, model: Any) -> AttributeTotals:
-        """Totals of a split over all processes, which all run the same number of forwards.
+    def _scored(self, split: str, model: Any) -> tuple[AttributeTotals, NDArray[np.float64]]:
+        """Totals of a split, and the confidence of each value, over all processes, which all run the same number of forwards.
 
         A sharded model needs every process in each forward. So a process that has fewer rows runs forwards without any, and
         one whose scores are an error continues to the last batch; then all processes raise the error.
@@ -115,17 +122,17 @@ class SplitScorer:
         from accelerate.utils import gather_object
 
         most_rows = -(-self.num_biographies // PartialState().num_processes)
-        totals: list[AttributeTotals] = []
+        scored: list[tuple[AttributeTotals, NDArray[np.float64]]] = []
         error: Exception | None = None
         batches = self._batches[split]
         for index in range(-(-most_rows // self.batch_size)):
             try:
-                totals.append(score_tokens(model, batches[index] if index < len(batches) else _NO_ROWS))
+                scored.append(score_values(model, batches[index] if index < len(batches) else _NO_ROWS))
             except ValueError as caught:
                 error = error or caught
         _raise_together(error)
-        total: AttributeTotals = functools.reduce(operator.add, gather_object(totals))
-        return total
+        totals, confidences = zip(*gather_object(scored), strict=True)
+        return functools.reduce(operator.add, totals), np.concatenate(confidences)
 
 
 def _by_length(tokens: TokenBatch, size: int) -> list[TokenBatch]:

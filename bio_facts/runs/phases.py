@@ -46,12 +46,40 @@ def plateau_level(steps: Sequence[int], losses: Sequence[float], no_knowledge_lo
 
     None if one of the two does not exist, or the loss is nowhere between them.
     """
+    bounds = _plateau(steps, losses, no_knowledge_loss)
+    return None if bounds is None else median_over_log_steps(steps, losses, *bounds)
+
+
+def plateau_halves(
+    steps: Sequence[int], losses: Sequence[float], no_knowledge_loss: float
+) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """First and last step of the two halves of the plateau, in the logarithm of the step; None without a plateau."""
+    bounds = _plateau(steps, losses, no_knowledge_loss)
+    if bounds is None:
+        return None
+    middle = math.sqrt(bounds[0] * bounds[1])
+    return (bounds[0], middle), (middle, bounds[1])
+
+
+def _plateau(steps: Sequence[int], losses: Sequence[float], no_knowledge_loss: float) -> tuple[float, float] | None:
     start = phase1_end(steps, losses, no_knowledge_loss)
     end = plateau_end(steps, losses, no_knowledge_loss)
-    if start is None or end is None or not 0 < start < end:
-        return None
+    return None if start is None or end is None or not 0 < start < end else (start, end)
+
+
+def median_over_log_steps(steps: Sequence[int], values: Sequence[float], start: float, end: float) -> float:
+    """Median of a curve from one step above 0 to another, over the logarithm of the step."""
     logs = np.log(np.maximum(steps, 1))
-    return float(np.median(np.interp(np.linspace(math.log(start), math.log(end), 1001), logs, losses)))
+    return float(np.median(np.interp(np.linspace(math.log(start), math.log(end), 1001), logs, values)))
+
+
+def onset(steps: Sequence[int], losses: Sequence[float], level: float, departure: float) -> float | None:
+    """Step from which a loss stays away from its level on the plateau; None if it does not at the end.
+
+    departure: how far, in nats per value; below 0 for a loss that falls.
+    """
+    sign = -1 if departure > 0 else 1  # of a curve that falls
+    return last_crossing(steps, [sign * loss for loss in losses], sign * (level + departure))
 
 
 def plateau_width(steps: Sequence[int], losses: Sequence[float], no_knowledge_loss: float) -> float | None:
