@@ -59,7 +59,7 @@ def test_measures_of_the_papers_curves_are_the_papers_numbers() -> None:
 
 
 def test_the_paper_is_shown_by_its_own_rule() -> None:
-    assert words(paper_arms()) == dict.fromkeys(MEASURES, "shown")
+    assert words(paper_arms()) == dict.fromkeys(MEASURES, "shown") | {"attention_change": "direction"}  # text only
 
 
 def test_exchanged_arms_are_contradicted() -> None:
@@ -78,7 +78,9 @@ def test_scattered_values_around_the_papers_number_are_shown(name: str) -> None:
     assert outcome(MEASURES[name], Values(scattered(0))).word == "contradicted"
 
 
-@pytest.mark.parametrize(("last", "word"), [(0.75, "shown"), (0.8, "shown"), (0.5, "contradicted"), (0.71, "undecided")])
+@pytest.mark.parametrize(
+    ("last", "word"), [(0.75, "direction"), (0.8, "direction"), (0.5, "contradicted"), (0.71, "undecided")]
+)
 def test_attention_may_change_within_the_margin(last: float, word: str) -> None:
     runs = {
         seed: paper_run("quarter", 16_000, seed, attention=[[0.8], [last + shift / 5]])
