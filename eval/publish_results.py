@@ -142,10 +142,11 @@ def overview(claims_by_scale: Sequence[Mapping[str, Entry]]) -> str:
 
 
 def coverage_text(verdicts: Mapping[str, Mapping[str, Any] | None]) -> str:
-    """The table of the paper's figures in README.md, as Markdown."""
+    """The table of the paper's figures in README.md, as Markdown; its links are those of `overview`."""
+    labels = {claim.name: claim.label for claim in claims()}
     lines = ["| figure | what it shows | ours | word | ours / paper |", "|---|---|---|---|---|"]
     for panel in coverage(verdicts):
-        where = f"[{panel.claim}](train/recipes/{panel.claim})" if panel.claim else ""
+        where = f"[{labels[panel.claim]}]" if panel.claim else ""
         ratios = ", ".join("-" if m["ours_over_paper"] is None else number(m["ours_over_paper"]) for m in panel.measured)
         lines.append(f"| {panel.figure} | {panel.shows} | {where} | {panel.outcome} | {ratios} |")
     return "\n".join(lines) + "\n"

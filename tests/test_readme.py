@@ -229,7 +229,7 @@ def test_no_line_of_markdown_is_longer_than_120_characters() -> None:
         (str(path.relative_to(ROOT)), number)
         for path in MARKDOWN
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if len(line) > 120
+        if len(line) > 120 and not line.startswith("|")  # rows of tables cannot be divided
     ]
     assert lines == []
     assert {str(path.relative_to(ROOT)) for path in MARKDOWN} >= {"CHANGELOG.md", "train/recipes/replay/README.md", *DOCUMENTS}
