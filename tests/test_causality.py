@@ -18,6 +18,8 @@ from transformers import (
     OlmoeForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    RecurrentGemmaConfig,
+    RecurrentGemmaForCausalLM,
 )
 
 from bio_facts.measure.causality import check_causal
@@ -30,6 +32,9 @@ CAUSAL: dict[str, Callable[[], Any]] = {
         family: lambda family=family: model_of(family, tokenizer_of("bio_facts"))
         for family in ("gpt2", "gpt_neox", "llama", "mamba")
     },
+    "recurrent_gemma": lambda: RecurrentGemmaForCausalLM(
+        RecurrentGemmaConfig(**TINY, block_types=["recurrent"], use_cache=False, pad_token_id=None)
+    ),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**TINY, num_key_value_heads=2)),
     "mixtral": lambda: MixtralForCausalLM(MixtralConfig(**TINY, **EXPERTS, num_local_experts=8)),
     "olmoe": lambda: OlmoeForCausalLM(OlmoeConfig(**TINY, **EXPERTS, num_experts=16)),

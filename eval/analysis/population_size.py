@@ -147,7 +147,7 @@ def _fit_text(verdict: Mapping[str, Any]) -> str:
     """The exponent with its interval, as text; without a verdict, an empty one."""
     measured = next((item for item in verdict.get("measures", ()) if item["name"] == "exponent"), None)
     if measured is None or measured["mean"] is None:
-        return "no plateau ends in all runs"
+        return "no exponent: a plateau does not end"
     interval = "" if measured["low"] is None else f" (95 %: {measured['low']:.2f} to {measured['high']:.2f})"
     return f"plateau_end grows as N^{measured['mean']:.2f}{interval}; the paper's as N^0.81"
 

@@ -98,8 +98,9 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
         arm: {seed: losses_in_b(run)[1][-1] for seed, run in runs.items() if is_to_the_end(run)} for arm, runs in arms.items()
     }
     has_final = any(losses for arm, losses in to_the_end.items() if arm != DEFAULT)
-    seeds = ", ".join(map(str, sorted(next(iter(arms.values())))))
-    title = f"The same phases in other settings, one changed at a time (seeds {seeds})"
+    seeds = sorted(arms[DEFAULT])
+    names = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    title = f"The same phases in other settings, one changed at a time ({names})"
     figure, axes = new_figure(4 if has_final else 3, title, num_columns=2 if has_final else 3)
     styles = dict(zip(arms, itertools.product(("-", "--", ":"), (BLACK, *PALETTE)), strict=False))
     _draw_losses(axes[0], arms, styles)

@@ -53,7 +53,9 @@ def paper_final_losses() -> dict[bool, dict[int, float]]:
 def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     """Losses over tau, and final losses over the number of templates; the paper's final losses as gray crosses."""
     last = max(run.recipe["num_steps"] for run in arms[REFERENCE].values())
-    title = f"Few templates in drawn order are enough, many in one order are not (seed {min(arms[REFERENCE])}; thin: others)"
+    first, *others = sorted(arms[REFERENCE])
+    title = f"Few templates in drawn order are enough, many in one order are not\nseed {first}"
+    title += f"; thin: seeds {', '.join(map(str, others))}" if others else ""
     figure, (loss, final) = new_figure(2, title)
     ends = plateau_ends(arms[REFERENCE])
     in_tau = all(end is not None for end in ends.values())
@@ -61,7 +63,7 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
         for seed, run in runs.items():
             steps, losses = losses_in_b(run)
             times = [step / (ends[seed] or 1) for step in steps]
-            is_first = seed == min(arms[REFERENCE])
+            is_first = seed == first
             label = _name(run) if is_first else None
             loss.plot(times, losses, "--" if is_fixed(run) else "-", color=color, lw=1.8 if is_first else 0.6, label=label)
     draw_level_in_b(loss)
