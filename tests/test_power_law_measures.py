@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from analysis import power_law
 from analysis.power_law import CLAIM, own_no_knowledge_loss, plateau_end_by_knowledge
+from conftest import SMOKE, load_recipe
 from intervals import Values, outcome
 from memory_runs import SCATTER, SEEDS, learning_curve, means, run_with, words
 from paper import benefits_of_imbalance, final_losses_by_alpha, paper_numbers, plateau_ratios_by_alpha
@@ -137,6 +138,23 @@ def test_a_single_run_is_not_enough() -> None:
     run = run_with("power_law", "alpha0", 20, {"validation": {"step": STEPS, "attribute_loss": 1.0}})
     with pytest.raises(ValueError, match=r"there are runs of 'alpha0'; this claim compares several arms, expected 'alpha0.4'"):
         CLAIM.judge([run], None)
+
+
+def test_arms_of_mini_are_half_of_the_individuals_and_all() -> None:
+    recipes = {
+        arm: load_recipe(CLAIM.recipes / "mini.yaml", {"seed": 20}, arm) for arm in ("alpha0", "alpha0-long", "large-alpha0")
+    }
+    everyone = load_recipe(SMOKE.with_name("mini.yaml"), {"seed": 20}).data.num_individuals
+    assert [recipe.data.num_individuals / everyone for recipe in recipes.values()] == [0.5, 0.5, 1]
+    assert recipes["alpha0-long"].num_steps == 2 * recipes["alpha0"].num_steps
+
+
+@pytest.mark.parametrize("arm", ["uniform", "alpha0.6"])
+def test_runs_of_all_individuals_are_those_of_warm_up(arm: str) -> None:
+    large = load_recipe(
+        CLAIM.recipes / "mini.yaml", {"seed": 20}, {"uniform": "large-alpha0", "alpha0.6": "large-alpha0.6"}[arm]
+    )
+    assert large == load_recipe(CLAIM.recipes.parent / "warm_up" / "mini.yaml", {"seed": 20}, arm)
 
 
 def test_picture_is_drawn(paper_arms: dict[str, dict[int, Run]], tmp_path: Path) -> None:

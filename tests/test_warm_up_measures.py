@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from analysis import warm_up
 from analysis.warm_up import ARMS, CLAIM, counted_on_all, logit, recovery
-from conftest import load_recipe
+from conftest import SMOKE, load_recipe
 from measures import value_at
 from memory_runs import SCATTER, SEEDS, learning_curve, means, run_with, words
 from paper import paper_numbers, schedules, three_phases_curve, warm_up_accuracies, warm_up_losses
@@ -168,6 +168,24 @@ def test_recovery_is_counted_from_the_switch() -> None:
 def test_warm_up_ends_at_an_evaluation(scale: str) -> None:
     recipe = load_recipe(CLAIM.recipes / f"{scale}.yaml", {"seed": 20}, "warmup")
     assert recipe.data.distribution.num_warmup_biographies / recipe.batch_size in recipe.eval_steps
+
+
+def test_arms_of_mini_have_the_papers_shares_of_the_individuals_and_steps() -> None:
+    recipes = {arm: load_recipe(CLAIM.recipes / "mini.yaml", {"seed": 20}, arm) for arm in ARMS}
+    num_individuals, num_steps = recipes["uniform"].data.num_individuals, recipes["uniform"].num_steps
+    assert load_recipe(SMOKE.with_name("mini.yaml"), {"seed": 20}).data.num_individuals == num_individuals
+    shares = {arm: recipes[arm].data.distribution.num_warmup_individuals / num_individuals for arm in ("warmup", "longest")}
+    assert shares == {"warmup": 8 / 64, "longest": 8 / 64}
+    lengths = [recipes[arm].data.distribution.num_warmup_biographies / 16 / num_steps for arm in ("warmup", "longest")]
+    assert lengths == pytest.approx([1.5 / 8, 4 / 8], rel=0.05)
+    assert recipes["fewer"].data.num_individuals / num_individuals == pytest.approx(83 / 128, abs=0.005)
+    assert recipes["celebrities"].data.distribution.num_celebrities / num_individuals == 4 / 64
+    assert {recipe.num_steps for recipe in recipes.values()} == {num_steps}
+
+
+def test_celebrities_are_the_runs_that_rare_individuals_starts_from() -> None:
+    source = load_recipe(CLAIM.recipes.parent / "rare_individuals" / "pretraining-mini.yaml", {"seed": 20})
+    assert source == load_recipe(CLAIM.recipes / "mini.yaml", {"seed": 20}, "celebrities")
 
 
 def test_picture_is_drawn(paper_arms: dict[str, dict[int, Run]], tmp_path: Path) -> None:

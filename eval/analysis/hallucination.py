@@ -1,7 +1,7 @@
 """C6: hallucination arrives with knowledge (paper Fig. 5, left; Fig. M).
 
 python eval/analysis/hallucination.py runs/demo
-python eval/analysis/hallucination.py runs/paper-mini/three_phases-s* --results eval/results/hallucination/mini.json
+python eval/analysis/hallucination.py runs/paper-mini --results eval/results/hallucination/mini.json
 """
 
 import math

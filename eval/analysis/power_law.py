@@ -1,6 +1,6 @@
 """C4: imbalanced data shortens the plateau; too much imbalance hurts (paper Fig. 4, left and middle; Fig. G).
 
-  python eval/analysis/power_law.py runs/paper-mini/power_law-* --results eval/results/power_law/mini.json
+  python eval/analysis/power_law.py runs/paper-mini --results eval/results/power_law/mini.json
 
 Arms: `alphaX` are about half of the individuals of three_phases, with a budget of 2.6 times the plateau of the uniform run;
 `alphaX-long` have twice that budget; `large-alphaX` are about all individuals. Alpha 0 is uniform sampling.
@@ -56,7 +56,7 @@ def own_no_knowledge_loss(run: Run) -> float:
 
     Under a power law, the training data are mostly about few individuals, whose values are not distributed as those of all.
     A model that knows how often each value occurs in them is worse, on all individuals alike, than one that was trained on
-    all alike: by 0.5 % with alpha 0.6 and 6 % with alpha 1 among 1,800 individuals. Knowledge begins below its own level.
+    all alike: by 0.5 % with alpha 0.6 and 6 % with alpha 1 among 1,600 individuals. Knowledge begins below its own level.
     """
     config = Config.from_parameters({"alpha": 0.0, **run.data, "distribution": "power_law"})
     weights = power_law_weights(run.data.get("alpha", 0.0), config.num_individuals)

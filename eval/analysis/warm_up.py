@@ -1,7 +1,6 @@
 """C5: a warm-up on few individuals beats fixed distributions on a short budget (paper Fig. 4, right; Figs. H to L).
 
-  python eval/analysis/warm_up.py runs/paper-mini/warm_up-* runs/paper-mini/power_law-large-alpha* \\
-      --results eval/results/warm_up/mini.json
+  python eval/analysis/warm_up.py runs/paper-mini --results eval/results/warm_up/mini.json
 
 Arms: `uniform`, `alpha0.6` and `celebrities` are fixed distributions; `warmup` and `longest` are warm-ups on the same few
 individuals; `fewer` is uniform on fewer individuals. All have the same number of steps.
