@@ -28,6 +28,7 @@ def paper_run(seed: int = 20, time: float = 1.0, recipe: dict[str, Any] | None =
     accuracy = np.interp(steps, *three_phases_accuracy())
     lines = [
         {"step": round(step * time), "split": "validation", "attribute_loss": loss, "attribute_accuracy": float(value)}
+        | {"top_probability": 0.5, "entropy": 1.0}
         | {"no_knowledge_loss": baseline, "pool_no_knowledge_loss": baseline, "seconds": float(step)}
         for step, loss, value in zip(steps, losses, accuracy, strict=True)
     ]

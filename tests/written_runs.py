@@ -19,7 +19,8 @@ def curve(
 ) -> list[dict[str, Any]]:
     """Lines of one split."""
     return [
-        {"step": step, "attribute_loss": loss, "attribute_accuracy": accuracy, "top_probability": top_probability}
+        {"step": step, "attribute_loss": loss, "attribute_accuracy": accuracy}
+        | {"top_probability": top_probability, "entropy": 1 - top_probability}
         for step, loss, accuracy in zip(steps, losses, accuracies or [0.03] * len(losses), strict=True)
     ]
 
