@@ -11,9 +11,11 @@ from paper import rare_individuals_accuracies
 from tuned_runs import SCATTER, SEEDS, B, scattered, tuned_run
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.recipe_files import read_recipe_file
 from bio_facts.runs.registration import read_measures
 
-MEASURES = read_measures(ROOT / "train" / "recipes" / "rare_individuals")
+FOLDER = ROOT / "train" / "recipes" / "rare_individuals"
+MEASURES = read_measures(FOLDER)
 PAPER = rare_individuals_accuracies()
 CHANGES = {arm: {group: PAPER[arm].get(group, (1.0, 1.0)) for group in ("rest", "celebrities")} for arm in PAPER}
 
@@ -73,6 +75,19 @@ def test_scattered_values_around_the_papers_number_are_shown(name: str) -> None:
 def test_everyone_is_the_mean_of_both_groups_by_their_sizes() -> None:
     assert rare_individuals.weighted(0.226, -0.012, 1 / 16) == pytest.approx(0.211, abs=0.001)
     assert rare_individuals.celebrity_share(arms_of()["rest"][20]) == 1 / 16
+
+
+@pytest.mark.parametrize("scale", ["smoke", "mini", "paper"])
+def test_group_0_is_the_celebrities_of_pretraining(scale: str) -> None:
+    file = read_recipe_file(FOLDER / f"{scale}.yaml")
+    for arm in file.arms:
+        path, source_arm = file.source_of(arm) or (Path(), "")
+        source = read_recipe_file(path).recipe(source_arm, {"seed": 0}).data.parameters
+        tuned = file.recipe(arm, {"seed": 0, "source": "run"}).data.parameters
+        assert tuned["num_group0_individuals"] == source["num_celebrities"]
+        assert (source["celebrity_weight"], tuned["num_groups"]) == (8, 2)
+        for name in ("num_individuals", "population_seed", "pool_sizes"):
+            assert tuned[name] == source[name]
 
 
 def test_claim_is_judged_and_drawn(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ def tuned_run(claim: str, arm: str, seed: int, steps: Sequence[int], curves: Cur
     required = file.source_of(arm)
     assert required is not None
     stem = "" if required[0].stem == scale else "-pretraining"
-    overrides = {"seed": seed, "source": f"runs/{required[0].parent.name}{stem}-s{seed}"}
+    source = "-".join(word for word in (f"{required[0].parent.name}{stem}", required[1], f"s{seed}") if word)
+    overrides = {"seed": seed, "source": f"runs/{source}"}
     recipe = recipe_class(**file.settings_of(arm, overrides, recipe_class))
     config: dict[str, Any] = {"recipe": recipe.as_dict(), "data_version": "1", "device": "abacus", "versions": {}}
     config |= {"precision": "float32"}

@@ -47,7 +47,7 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
         "A key-value memory taught new pairs, and the language model taught new individuals\n"
         f"memory: {first.recipe['num_pairs']:,} pairs of {first.recipe['num_values']} values, {first.recipe['num_units']} "
         f"hidden units, {first.recipe['num_steps']:,} steps of {first.recipe['batch_size']}; a line or dot for each seed, in "
-        "the lower row the first seed only"
+        "the planes the first seed only"
     )
     figure, axes = new_figure(6, title, num_columns=3)
     tunings = {arm: tunings_of(runs) for arm, runs in arms.items()}
@@ -68,14 +68,17 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     axes[2].set_ylabel("loss on old pairs / no-knowledge loss")
     axes[2].set_yscale("symlog", linthresh=0.01)
     axes[2].set_ylim(0, None)
-    _draw_plane(axes[3], tunings, sizes, "memory: a line for each number of new pairs", "new individuals", path, "fine_tuning")
-    _draw_plane(axes[4], tunings, weights, "memory: a line for each replay weight", "replay", path, "replay")
+    _draw_plane(
+        axes[3], tunings, sizes, "memory: a line for each number of new pairs", "number of new individuals", path, "fine_tuning"
+    )
+    _draw_plane(axes[4], tunings, weights, "memory: a line for each replay weight", "replay weight", path, "replay")
     _draw_lost(axes[5], tunings, {arm: recipes[arm]["num_new_pairs"] / recipes[arm]["num_pairs"] for arm in sizes})
     for ax in axes[:3]:
         ax.set_xscale("symlog", linthresh=1)
         ax.set_xlim(0, None)
         ax.set_xlabel("step of fine-tuning")
-        ax.legend(frameon=False, fontsize=8, loc="upper left" if ax is not axes[1] else "lower left")
+        if ax is not axes[1]:  # its colors are those of the first
+            ax.legend(frameon=False, fontsize=8, loc="upper left")
     save_figure(figure, path)
 
 
@@ -112,13 +115,13 @@ def _draw_plane(
     for tuning in language:
         ax.plot(tuning.new_losses, tuning.old_losses, color=GRAY, lw=1.2, ls="-.")
     if language:
-        ax.plot([], [], color=GRAY, lw=1.2, ls="-.", label=f"language model: a line for each share of {arms_of_language}")
+        ax.plot([], [], color=GRAY, lw=1.2, ls="-.", label=f"language model: a line for each {arms_of_language}")
     ax.plot([1], [1], "k+", ms=9, label="no knowledge of either")
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("loss on the new / no-knowledge loss")
     ax.set_ylabel("loss on the old / no-knowledge loss")
-    ax.legend(frameon=False, fontsize=8, loc="lower left")
+    ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.0))
 
 
 def _language_tunings(path: Path, claim: str) -> list[Tuning]:

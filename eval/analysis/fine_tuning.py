@@ -58,7 +58,7 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     first = next(iter(runs_of(arms, MOST).values()))
     individuals, batch_size = int(first.data["num_individuals"]), int(first.recipe["batch_size"])
     title = (
-        f"Fine-tuning on new individuals: what was known is lost before the new is learned\n{individuals:,} individuals in "
+        f"Fine-tuning on new individuals: what is lost of the old, and when the new is learned\n{individuals:,} individuals in "
         f"pre-training, {first.recipe['num_steps']:,} steps of {batch_size}; a line for each seed; crosses: the paper's (64k)"
     )
     figure, (loss, accuracy, lost, attention) = new_figure(4, title, num_columns=2)
@@ -75,9 +75,11 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
             attention.plot(x, old_attention(runs[seed]), **style)
         _draw_paper_curves(loss, accuracy, round(share * PAPER_INDIVIDUALS), color)
     _draw_lost(lost, tunings, {arm: _share(next(iter(runs.values()))) for arm, runs in arms.items()})
-    loss.plot([], [], "x", color=GRAY, label="the paper, at the same share of new ones")
+    loss.plot([], [], "x", color=GRAY, label="the paper, at the same share")
     accuracy.plot([], [], color=BLACK, label="old individuals")
     accuracy.plot([], [], color=BLACK, ls="--", label="new individuals")
+    accuracy.plot([], [], "x", color=GRAY, label="the paper: old individuals")
+    accuracy.plot([], [], "+", color=GRAY, label="the paper: new individuals")
     accuracy.axhline(HALF_KNOWN, color=GRAY, lw=0.8, ls=":")
     for ax, label in (
         (loss, "loss on the old individuals / no-knowledge loss"),

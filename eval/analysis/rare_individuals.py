@@ -103,7 +103,7 @@ def _draw_changes(ax: Any, arms: Arms) -> None:
     ax.axhline(0, color=BLACK, lw=0.8, ls=":")
     ax.set_xticks(
         range(len(places)),
-        [f"tuned on {arm}:\non {'everyone' if group == 'everyone' else f'the {group}'}" for arm, group, _ in places],
+        [f"tuned on the {arm}:\non {'everyone' if group == 'everyone' else f'the {group}'}" for arm, group, _ in places],
         fontsize=8,
     )
     ax.set_xlim(-0.5, len(places) - 0.5)

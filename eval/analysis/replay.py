@@ -34,7 +34,7 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     individuals, batch_size = int(first.data["num_individuals"]), int(first.recipe["batch_size"])
     new = int(first.data["num_fine_tuning_individuals"])
     title = (
-        "Replay of old individuals in fine-tuning: little is lost in the end, but some at the start\n"
+        "Replay of old individuals in fine-tuning: how much of the old is lost, at the start and in the end\n"
         f"{individuals:,} individuals in pre-training, {new:,} new ones, {first.recipe['num_steps']:,} steps of {batch_size}; "
         "a line or dot for each seed"
     )
