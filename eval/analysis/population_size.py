@@ -1,6 +1,6 @@
 """C2: the plateau lasts longer with more individuals (paper Fig. 2, right).
 
-python eval/analysis/population_size.py runs/paper-mini/population_size-* --results eval/results/population_size/mini.json
+python eval/analysis/population_size.py runs/paper-mini --results eval/results/population_size/mini.json
 """
 
 import sys

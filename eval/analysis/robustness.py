@@ -1,6 +1,6 @@
 """C10: the phases are robust to the optimizer's settings, the size of the model and its architecture (paper Fig. C).
 
-python eval/analysis/robustness.py runs/paper-mini/robustness-* --results eval/results/robustness/mini.json
+python eval/analysis/robustness.py runs/paper-mini --results eval/results/robustness/mini.json
 """
 
 import itertools

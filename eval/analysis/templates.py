@@ -1,6 +1,6 @@
 """F1: facts are learned from few templates in drawn order, not from many in one order (paper Fig. A).
 
-python eval/analysis/templates.py runs/paper-mini/templates-* --results eval/results/templates/mini.json
+python eval/analysis/templates.py runs/paper-mini --results eval/results/templates/mini.json
 """
 
 import sys
