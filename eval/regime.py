@@ -3,7 +3,7 @@
   python eval/regime.py runs/regime             # runs of train/recipes/three_phases/regime.yaml, named ARM-sSEED
   python eval/regime.py                         # the committed curves again: table and picture
 
-Writes regime.curves.jsonl, regime.md and regime.png beside the recipe.
+Writes regime.curves.jsonl, regime.md and regime.png.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from bio_facts.files import write_text
 from bio_facts.runs.curves import Run, read_run
 from bio_facts.runs.phases import phase1_end, plateau_end, plateau_width
 
-RECIPES = Path(__file__).parents[1] / "train" / "recipes" / "three_phases"
+FOLDER = Path(__file__).parent  # not that of the recipes, which the wheel contains
 
 
 def setting(run: Run) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def main() -> None:
     """Write the curves of runs, and table and picture of the curves."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", metavar="DIR", help="with the runs, finished ones")
-    parser.add_argument("--output-dir", type=Path, default=RECIPES, metavar="DIR", help="default: the folder of the recipe")
+    parser.add_argument("--output-dir", type=Path, default=FOLDER, metavar="DIR", help="default: eval/")
     arguments = parser.parse_args()
     curves: Path = arguments.output_dir / "regime.curves.jsonl"
     try:

@@ -81,7 +81,6 @@ class Recipe:
         check_integer("num_steps", self.num_steps, minimum=1, maximum=_MAX_STEPS)
         for name in ("batch_size", "num_eval_biographies", "eval_batch_size", "save_every"):
             check_integer(name, getattr(self, name), minimum=1)
-        check_integer("num_attention_biographies", self.num_attention_biographies, minimum=0, maximum=self.num_eval_biographies)
         check_integer("gradient_accumulation_steps", self.gradient_accumulation_steps, minimum=1, maximum=self.batch_size)
         check_integer("lr_warmup_steps", self.lr_warmup_steps, minimum=0, maximum=self.num_steps)
         _check_number("learning_rate", self.learning_rate, "a number above 0", lambda x: x > 0)
@@ -120,6 +119,7 @@ class Recipe:
             check_tokenizer(self.tokenizer)
         rows = min(splits(self.data)[split].num_rows for split in self.evaluated_splits)
         check_integer("num_eval_biographies", self.num_eval_biographies, minimum=1, maximum=rows)
+        check_integer("num_attention_biographies", self.num_attention_biographies, minimum=0, maximum=rows)
         self._check_schedule()
         for name in self.__dataclass_fields__:
             object.__setattr__(self, name, frozen(getattr(self, name)))
