@@ -28,8 +28,8 @@ def measure(arms: Arms) -> Mapping[str, Values]:
     rest, celebrities = runs_of(arms, REST), runs_of(arms, CELEBRITIES)
     return {
         "mean_change": Values({seed: mean_change(run) for seed, run in rest.items()}),
-        "celebrity_fall": Values({seed: -change(accuracies(run, CELEBRITIES)) for seed, run in rest.items()}),
-        "rare_fall": Values({seed: -change(accuracies(run, REST)) for seed, run in celebrities.items()}),
+        "celebrity_fall": Values({seed: fall(accuracies(run, CELEBRITIES)) for seed, run in rest.items()}),
+        "rare_fall": Values({seed: fall(accuracies(run, REST)) for seed, run in celebrities.items()}),
     }
 
 
@@ -42,6 +42,11 @@ def accuracies(run: Run, group: str) -> list[float]:
 def change(values: list[float]) -> float:
     """The last value minus the first."""
     return values[-1] - values[0]
+
+
+def fall(values: list[float]) -> float:
+    """The first value minus the last."""
+    return values[0] - values[-1]
 
 
 def mean_change(run: Run) -> float:
