@@ -18,7 +18,9 @@ RECIPES = ROOT / "train" / "recipes"
 
 
 def run(claim: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return run_script("train/pretrain.py", "--config", RECIPES / claim / "smoke.yaml", "--output-dir", folder, *arguments)
+    recipe = RECIPES / claim / "smoke.yaml"
+    same = ("--dataset_parameters.num_individuals", 20)  # those of smoke_run; some arms of attention_patching have fewer
+    return run_script("train/pretrain.py", "--config", recipe, "--output-dir", folder, *same, *arguments)
 
 
 def losses(folder: Path, split: str) -> dict[int, float]:
