@@ -1,16 +1,14 @@
 """Finished runs, read from the folders that the training scripts write: settings, curves, and groups of runs to compare."""
 
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from bio_facts.runs.early_stopping import ends_run
 from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE, RunFolder
 from bio_facts.runs.phases import phase1_end, plateau_end
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,6 @@ class Curve:
             key: [float(f"{value:.5g}") if isinstance(value, float) else value for value in self[key]]
             for key in ("step", *keys)
         }
-
-    def index_of_fall(self, key: str, fall: float) -> int | None:
-        """Index of the first evaluation with a `key` at least `fall` below that of evaluation 0; None if there is none."""
-        values = self[key]
-        return next((index for index, value in enumerate(values) if value <= values[0] - fall), None)
 
 
 @dataclass(frozen=True)
@@ -145,18 +138,6 @@ def _check_finished(run: Run) -> None:
                 )
 
 
-def check_pretraining(runs: Sequence[Run], *distributions: str) -> None:
-    """ValueError unless all runs are pre-training, on data of one of these distributions."""
-    for run in runs:
-        if run.recipe.get("source") is not None:
-            raise ValueError(f"run {run.folder} starts from {run.recipe['source']}; it must be pre-training, for this claim")
-        if run.data["distribution"] not in distributions:
-            raise ValueError(
-                f"run {run.folder} has distribution {run.data['distribution']!r}; it must be "
-                f"{' or '.join(distributions)}, for this claim"
-            )
-
-
 def data_digests(runs: Sequence[Run]) -> dict[str, str]:
     """Dataset fingerprint -> data_digest of runs; runs without biographies have none.
 
@@ -175,62 +156,12 @@ def data_digests(runs: Sequence[Run]) -> dict[str, str]:
     return dict(sorted(digests.items()))
 
 
-def group_runs(runs: Sequence[Run], key: Callable[[Run], Key]) -> dict[Key, list[Run]]:
-    """Key -> its runs: keys in their order, the runs of each in the order of their seeds.
-
-    Raises:
-        ValueError: if two runs have the same key and seed.
-    """
-    groups: dict[Key, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: run.seed):
-        groups.setdefault(key(run), []).append(run)
-    for name, members in groups.items():
-        check_distinct_seeds(members, f"all {name!r}")
-    return dict(sorted(groups.items()))
-
-
 def check_distinct_seeds(runs: Sequence[Run], what: str = "of one recipe") -> None:
     """ValueError if two runs, which are `what`, have the same seed."""
     seeds = [run.seed for run in runs]
     if len(set(seeds)) < len(seeds):
         folders = ", ".join(str(run.folder) for run in runs)
         raise ValueError(f"runs {folders} are {what}, with seeds {seeds}; give each once")
-
-
-def all_seeds(groups: Mapping[Any, Sequence[Run]]) -> list[int]:
-    """The seeds of the runs of all groups, sorted."""
-    return sorted({run.seed for members in groups.values() for run in members})
-
-
-def complete_groups(groups: Mapping[Key, Sequence[Run]]) -> dict[Key, Sequence[Run]]:
-    """The groups that have a run of every seed that any of them has; only these can be compared."""
-    seeds = set(all_seeds(groups))
-    return {key: members for key, members in groups.items() if {run.seed for run in members} == seeds}
-
-
-def check_seeds(groups: Mapping[Any, Sequence[Run]], name: str) -> None:
-    """ValueError if a group lacks a seed that another one has; `name` is how its key reads, as in "{} new pairs"."""
-    complete = complete_groups(groups)
-    for key in (key for key in groups if key not in complete):
-        seeds = all_seeds(groups)
-        missing = set(seeds) - {run.seed for run in groups[key]}
-        raise ValueError(f"runs of {name.format(key)} lack seed {min(missing)}; all must have {seeds}")
-
-
-def check_alike(runs: Sequence[Run], *allowed: str) -> None:
-    """ValueError naming a recipe key in which two runs differ, unless it is the seed or one of `allowed`.
-
-    A dot in a key reaches into a mapping; a mapping in `allowed` stands for all its keys.
-    """
-    settings = [flatten(run.recipe) for run in runs]
-    for run, flat in zip(runs, settings, strict=True):
-        for key in sorted(flat.keys() | settings[0].keys()):
-            is_allowed = key == "seed" or any(key == name or key.startswith(f"{name}.") for name in allowed)
-            if not is_allowed and flat.get(key) != settings[0].get(key):
-                raise ValueError(
-                    f"runs {runs[0].folder} and {run.folder} differ in {key} ({settings[0].get(key)!r} and "
-                    f"{flat.get(key)!r}); they may differ in {' and '.join(['seed', *allowed])} alone"
-                )
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
