@@ -183,7 +183,9 @@ def test_two_processes_give_the_curve_of_one(smoke_run: Path, tmp_path: Path) ->
     for ours, theirs in zip(metrics(tmp_path / "run"), metrics(smoke_run), strict=True):
         assert (ours.pop("split"), ours.pop("seconds") > 0) == (theirs.pop("split"), theirs.pop("seconds") > 0)
         for key, value in theirs.items():
-            assert ours[key] == pytest.approx(value, rel=1e-5), key
+            # The area under the ROC curve counts ordered pairs; rounding swaps two confidences that are almost equal.
+            tolerance = {"abs": 1e-3} if key == "confidence_auroc" else {"rel": 1e-5}
+            assert ours[key] == pytest.approx(value, **tolerance), key
 
 
 def test_processes_that_do_not_join_are_refused(tmp_path: Path) -> None:
