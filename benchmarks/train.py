@@ -37,11 +37,12 @@ from bio_facts.generate.splits import draw
 from bio_facts.measure.scoring import score_tokens
 from bio_facts.measure.tokens import BiographyTokenizer
 from bio_facts.runs.loss import TrainingLoss
-from bio_facts.runs.precision import attend_in_float32, has_bf16_instructions, use_precision
+from bio_facts.runs.precision import attend_by_products, has_bf16_instructions, use_precision
 from bio_facts.runs.recipe_files import read_recipe_file
 from bio_facts.runs.training import Collator, build_dataset, build_model, build_tokenizer, build_trainer, keep_freed_memory
 
 RECIPE = Path(__file__).with_name("recipe.yaml")
+_PRODUCTS = ("mm", "addmm", "addmm_", "bmm")
 _STARTS = 3  # steps before the first that is timed
 
 
@@ -62,8 +63,8 @@ class Step:
         self.collate = Collator(self.saved_tokenizer)
         self.model = build_model(self.recipe, self.saved_tokenizer, self.tokenizer.max_length)
         self.in_bf16, self.blocks = precision == "bf16", blocks
-        if self.in_bf16 and not plain:
-            attend_in_float32(self.model)
+        if not plain:
+            attend_by_products(self.model, precision)
         self.loss = None if plain else TrainingLoss(self.model, torch.bfloat16 if self.in_bf16 else torch.float32)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
         self.position = 0
@@ -113,6 +114,13 @@ class Step:
                 parts[part] += (end - start) * 1e3 / steps
             tokens += int((batch["labels"] >= 0).sum())
         return {**parts, "ms": sum(parts.values()), "tokens": tokens / steps}
+
+    def in_products(self, steps: int) -> float:
+        """Share of the time of a step that is spent in matrix products."""
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            self.run(steps)
+        times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
+        return sum(times.get(f"aten::{name}", 0.0) for name in _PRODUCTS) / sum(times.values())
 
     def evaluated_row(self, rows: int) -> float:
         """Milliseconds to score a row of the validation split, as evaluations during training do."""
@@ -231,8 +239,7 @@ def measure(rounds: int, steps: int, say: Callable[[str], None]) -> dict[str, An
     short = Step("words", 60, precisions[-1], batch_size=3)
     power_law = Step("words", 60, "float32", dataset="n1k-alpha0.6")
     bare = Step("words", 60, precisions[-1], plain=True)
-    if precisions[-1] == "bf16":
-        attend_in_float32(bare.model)
+    attend_by_products(bare.model, precisions[-1])
     batches = [bare.data() for _ in range(steps)]
     timed: dict[str, list[Mapping[str, float]]] = {}
     evaluated: dict[str, list[float]] = {}
@@ -271,6 +278,9 @@ def measure(rounds: int, steps: int, say: Callable[[str], None]) -> dict[str, An
         }
         if name in evaluated:
             row = statistics.median(evaluated[name])
+            share = step.in_products(steps)
+            results[name]["share of time in products"] = share
+            results[name]["share of peak in products"] = results[name]["share of peak"] / share
             results[name]["evaluated row / trained row"] = row / (figures["ms"] / step.recipe.batch_size)
     of_best = medians(timed[best])
     return {

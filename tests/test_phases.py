@@ -12,7 +12,6 @@ from bio_facts.runs.phases import (
     first_crossing,
     grid_error,
     last_crossing,
-    lasting_from,
     median_over_log_steps,
     onset,
     phase1_end,
@@ -103,11 +102,6 @@ def test_steps_and_values_must_match(crossing: Callable[..., float | None]) -> N
 def test_grid_error_is_that_of_a_uniform_distribution_between_evaluations() -> None:
     assert grid_error(STEPS, 25.0) == pytest.approx(math.log(2) / math.sqrt(12))
     assert grid_error(STEPS, None) == 0.0
-
-
-def test_lasting_begins_after_the_last_exception() -> None:
-    assert lasting_from(STEPS, [True, False, False, True, True]) == 40
-    assert lasting_from(STEPS, [True, True, True, True, False]) is None
 
 
 def test_halves_of_the_plateau_are_equal_in_the_logarithm_of_the_step() -> None:

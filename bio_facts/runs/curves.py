@@ -20,13 +20,6 @@ class Curve:
     def __getitem__(self, key: str) -> list[Any]:
         return [line[key] for line in self.lines]
 
-    def columns(self, *keys: str) -> dict[str, list[Any]]:
-        """Some metrics and their steps, floats rounded to five digits."""
-        return {
-            key: [float(f"{value:.5g}") if isinstance(value, float) else value for value in self[key]]
-            for key in ("step", *keys)
-        }
-
 
 @dataclass(frozen=True)
 class Run:

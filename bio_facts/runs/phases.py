@@ -108,12 +108,6 @@ def grid_error(steps: Sequence[int], step: float | None) -> float:
     return math.log(max(after, 1) / max(before, 1)) / math.sqrt(12)
 
 
-def lasting_from(steps: Sequence[int], holds: Sequence[bool]) -> int | None:
-    """First evaluated step from which something holds at every evaluation; None if it does not at the end."""
-    index = _first_of_last(steps, holds)
-    return None if index is None else steps[index]
-
-
 def _first_of_last(steps: Sequence[int], holds: Sequence[bool]) -> int | None:
     """Index of the first of the evaluations at the end at which something holds; None if it does not at the last."""
     if len(steps) != len(holds):

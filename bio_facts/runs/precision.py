@@ -30,6 +30,11 @@ def _cpu_has(name: str) -> bool:
     return bool(supports is not None and supports())
 
 
+def _by_onednn(device: str) -> bool:
+    """Whether oneDNN is to compute products of float32 on a device."""
+    return device == "cpu" and _cpu_has("avx512") and not _cpu_has("amx_tile")
+
+
 def use_precision(precision: str, device: str) -> str:
     """The precision of a run on a device, "float32" or "bf16", for one of PRECISIONS.
 
@@ -39,37 +44,21 @@ def use_precision(precision: str, device: str) -> str:
     """
     import torch
 
-    by_onednn = device == "cpu" and _cpu_has("avx512") and not _cpu_has("amx_tile")
-    torch.set_float32_matmul_precision("medium" if by_onednn else "highest")
+    torch.set_float32_matmul_precision("medium" if _by_onednn(device) else "highest")
     torch.backends.cudnn.allow_tf32 = False
     if precision != "auto":
         return precision
     return "bf16" if has_bf16_instructions(device) else "float32"
 
 
-_FLOAT32_ATTENTION = "bio_facts_float32"  # the name of our attention function
+def attend_by_products(model: Any, precision: str) -> None:
+    """Let a model compute attention on a CPU by products of whole matrices where that is faster than PyTorch's own attention.
 
+    The gradient of PyTorch's attention takes eight times as long in bfloat16, and in float32 where oneDNN computes products.
 
-def attend_in_float32(model: Any) -> None:
-    """Let a model that computes in bfloat16 on a CPU attend in float32: the gradient takes nine times as long in bfloat16.
-
-    Without effect on a model whose attention is not PyTorch's scaled_dot_product_attention.
+    Without effect on a model whose attention is not PyTorch's scaled_dot_product_attention. precision: as use_precision gives
+    it.
     """
-    with needs("train", "training"):
-        from transformers import AttentionInterface, AttentionMaskInterface
-        from transformers.masking_utils import sdpa_mask
-
-    if getattr(model.config, "_attn_implementation", None) == "sdpa" and getattr(model, "_supports_attention_backend", False):
-        AttentionInterface.register(_FLOAT32_ATTENTION, _sdpa_in_float32)
-        AttentionMaskInterface.register(_FLOAT32_ATTENTION, sdpa_mask)
-        model.set_attn_implementation(_FLOAT32_ATTENTION)
-
-
-def _sdpa_in_float32(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **options: Any) -> tuple[Any, Any]:
-    """transformers' attention function; all [B, H, L, D]."""
-    import torch
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
-    with torch.autocast(query.device.type, enabled=False):
-        mixed, patterns = sdpa_attention_forward(module, query.float(), key.float(), value.float(), attention_mask, **options)
-    return mixed.to(value.dtype), patterns
+    is_pytorchs = getattr(model.config, "_attn_implementation", None) == "sdpa"
+    if is_pytorchs and getattr(model, "_supports_attention_backend", False) and (precision == "bf16" or _by_onednn("cpu")):
+        model.set_attn_implementation("eager")

@@ -24,7 +24,7 @@ from bio_facts.runs.checkpoints import kept_model
 from bio_facts.runs.evaluation import RecipeEvaluation
 from bio_facts.runs.folder import METRICS_FILE
 from bio_facts.runs.loss import IGNORED_LABEL, TrainingLoss
-from bio_facts.runs.precision import attend_in_float32
+from bio_facts.runs.precision import attend_by_products
 from bio_facts.runs.recipe import Recipe, plain
 from bio_facts.runs.trackers import PROJECT, name_project, run_name
 
@@ -248,8 +248,8 @@ def build_trainer(
     num_processes, on_cpu = PartialState().num_processes, PartialState().device.type == "cpu"
     num_forwards = num_processes * recipe.gradient_accumulation_steps
     in_bf16 = precision == "bf16"
-    if in_bf16 and on_cpu:
-        attend_in_float32(model)
+    if on_cpu:
+        attend_by_products(model, precision)
     arguments = TrainingArguments(
         output_dir=str(output_dir),
         max_steps=recipe.num_steps,

@@ -14,11 +14,11 @@ from arms import Arms
 from claims import Claim, run_analysis
 from figures import BLACK, GRAY, PALETTE, draw_level_in_b, new_figure, save_figure
 from intervals import Values
-from measures import losses_in_b, plateau_ends, ratios, runs_of
+from measures import largest_grid_error, losses_in_b, plateau_ends, ratios, runs_of
 from paper import paper_numbers, three_phases_curve
 
 from bio_facts.runs.curves import Run
-from bio_facts.runs.phases import grid_error, plateau_end, plateau_width
+from bio_facts.runs.phases import plateau_end, plateau_width
 
 DEFAULT = "default"
 CHANGED = ("weight-decay-0.01", "weight-decay-1", "batch-quarter", "batch-x4", "rate-half", "wider", "recurrent")
@@ -50,7 +50,10 @@ def measure(arms: Arms) -> Mapping[str, Values]:
     ends = {arm: plateaus_in_biographies(runs_of(arms, arm)) for arm in (DEFAULT, *CHANGED)}
     relative = {arm: ratios(ends[arm], ends[DEFAULT]) for arm in CHANGED}
     widths = {arm: _plateau_widths(runs_of(arms, arm)) for arm in (DEFAULT, *CHANGED)}
-    errors = {arm: _grid_error(runs_of(arms, arm)) for arm in (DEFAULT, *CHANGED)}
+    errors = {}
+    for arm in (DEFAULT, *CHANGED):
+        runs = runs_of(arms, arm)
+        errors[arm] = largest_grid_error({seed: run.loss_curve()[0] for seed, run in runs.items()}, plateau_ends(runs))
     floors = {arm: (errors[arm] ** 2 + errors[DEFAULT] ** 2) ** 0.5 for arm in CHANGED}
     seeds = ends[DEFAULT]
     largest = {
@@ -73,10 +76,6 @@ def plateaus_in_biographies(runs: Mapping[int, Run]) -> dict[int, float | None]:
 
 def _plateau_widths(runs: Mapping[int, Run]) -> dict[int, float | None]:
     return {seed: plateau_width(*run.loss_curve()) for seed, run in runs.items()}
-
-
-def _grid_error(runs: Mapping[int, Run]) -> float:
-    return max(grid_error(run.loss_curve()[0], run.phase_ends[1]) for run in runs.values())
 
 
 def largest_deviation(relative: list[float | None], widths: list[float | None]) -> float | None:
