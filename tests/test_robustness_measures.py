@@ -19,7 +19,7 @@ END = 1_250 * 16  # biographies until plateau_end of the default
 RATIOS = dict.fromkeys(CHANGED, 1.0) | {"batch-quarter": 1.0, "wider": 0.9, "batch-x4": 1.4}
 FALLING = ([0, 50, 100, 200, 400, 800, 1600, 3200], [38.0, 9, 7.4, 6.9, 6, 4, 2, 0], 6.77)  # no plateau
 SLOW = ([0, 100], [30.0, 7.0], 6.77)  # nothing is learned
-SEEDS, SCATTER = (20, 21), (0.98, 1.02)
+SEEDS, SCATTER = (20, 21, 22), (0.98, 1.0, 1.02)
 
 
 def arms(changed: dict[str, LossCurve] | None = None, ratios: dict[str, float] = RATIOS) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def test_measures_of_curves_with_the_papers_plateaus_are_the_papers_numbers() ->
 
 
 def test_papers_plateaus_lie_in_the_direction() -> None:
-    """More than that they cannot, for the paper has no number; two seeds decide nothing at 99 %."""
+    """More than that they cannot, for the paper has no number."""
     assert words("robustness", arms())["largest_deviation"] == "direction"
 
 
