@@ -1,4 +1,4 @@
-"""Runs of the recipes as the analyses read them, made in memory from loss curves that a test chooses."""
+"""Runs as the analyses read them, made in memory from curves that a test chooses."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from paper import three_phases_curve
 from bio_facts.measure.baseline import no_knowledge_loss, pool_no_knowledge_loss
 from bio_facts.runs.curves import Curve, Run
 from bio_facts.runs.phases import plateau_end
+from bio_facts.runs.plan import RECIPE_CLASSES
 from bio_facts.runs.recipe import Recipe
 from bio_facts.runs.recipe_files import read_recipe_file
 from bio_facts.runs.registration import read_measures
@@ -23,15 +24,25 @@ from bio_facts.runs.registration import read_measures
 RECIPES = ROOT / "train" / "recipes"
 SEEDS = tuple(range(20, 25))
 SCATTER = (0.93, 0.97, 1.0, 1.03, 1.07)  # of times or losses, by seed
+SHIFTS = (-0.07, -0.03, 0.0, 0.03, 0.07)  # of shares, by seed
+B = 3.5  # the no-knowledge loss of runs of fine-tuning
 
-Columns = Mapping[str, Sequence[float] | float]
+Columns = Mapping[str, Sequence[Any] | float]
 LossCurve = tuple[Sequence[float], Sequence[float], float]  # steps, losses and no-knowledge loss, nats per value
 
 
 @functools.cache
-def recipe_of(claim: str, arm: str, seed: int, scale: str = "mini") -> Recipe:
-    """The recipe of an arm."""
-    return read_recipe_file(RECIPES / claim / f"{scale}.yaml").recipe(arm, {"seed": seed})
+def recipe_of(claim: str, arm: str, seed: int, scale: str = "mini") -> Any:
+    """The recipe of an arm, a Recipe or a MemoryRecipe; its source is in runs/, under the name that run_all.py gives it."""
+    file = read_recipe_file(RECIPES / claim / f"{scale}.yaml")
+    overrides: dict[str, Any] = {"seed": seed}
+    if (required := file.source_of(arm)) is not None:
+        path, source_arm = required
+        stem = "" if path.stem == scale else "-pretraining"
+        name = "-".join(word for word in (f"{path.parent.name}{stem}", source_arm, f"s{seed}") if word)
+        overrides["source"] = f"runs/{name}"
+    recipe_class = RECIPE_CLASSES[file.script]
+    return recipe_class(**file.settings_of(arm, overrides, recipe_class))
 
 
 def run_of(claim: str, arm: str, seed: int, curve: LossCurve, scale: str = "mini") -> Run:
@@ -45,40 +56,81 @@ def run_of(claim: str, arm: str, seed: int, curve: LossCurve, scale: str = "mini
         lines.append({"step": step, "attribute_loss": loss, "attribute_accuracy": 0.0} | shared)
         if recipe.stop_below is not None and loss < recipe.stop_below * baseline:
             break
-    identity = {
-        "dataset_parameters": recipe.data.parameters,
-        "dataset_fingerprint": recipe.data.fingerprint,
-        "data_digest": "0",
-    }
-    config = {"recipe": recipe.as_dict(), "precision": "float32", "data_version": "1", "device": "abacus", "versions": {}}
     curves = {split: Curve([{"split": split} | line for line in lines]) for split in recipe.evaluated_splits}
-    return Run(Path(f"runs/{claim}-{arm}-s{seed}"), config | identity, curves)
+    return Run(Path(f"runs/{claim}-{arm}-s{seed}"), _config_of(claim, arm, seed, scale), curves)
 
 
 @functools.cache
-def _config_of(claim: str, arm: str, seed: int, scale: str) -> tuple[dict[str, Any], float, float]:
-    """config.json of a run, and the no-knowledge losses of its population and its pools."""
+def _config_of(claim: str, arm: str, seed: int, scale: str) -> dict[str, Any]:
+    """config.json of a run."""
     recipe = recipe_of(claim, arm, seed, scale)
-    made = {"data_digest": "0", "precision": "float32", "data_version": "1", "device": "abacus", "versions": {}}
-    config = {"recipe": recipe.as_dict(), "dataset_parameters": recipe.data.parameters} | made
-    config["dataset_fingerprint"] = recipe.data.fingerprint
-    return config, no_knowledge_loss(recipe.data.population), pool_no_knowledge_loss(recipe.data.pool_sizes)
+    config = {"recipe": recipe.as_dict(), "precision": "float32", "data_version": "1", "device": "abacus", "versions": {}}
+    if isinstance(recipe, Recipe):
+        config |= {"dataset_parameters": recipe.data.parameters, "dataset_fingerprint": recipe.data.fingerprint}
+        config |= {"data_digest": recipe.data.fingerprint}
+    return config
 
 
-def run_with(claim: str, arm: str, seed: int, curves: Mapping[str, Columns], scale: str = "mini") -> Run:
+@functools.cache
+def _baselines_of(claim: str, arm: str, seed: int, scale: str) -> tuple[float, float]:
+    """The no-knowledge losses of a run's population and of its pools."""
+    data = recipe_of(claim, arm, seed, scale).data
+    return no_knowledge_loss(data.population), pool_no_knowledge_loss(data.pool_sizes)
+
+
+def run_with(
+    claim: str, arm: str, seed: int, curves: Mapping[str, Columns], scale: str = "mini", baseline: float | None = None
+) -> Run:
     """The run of an arm with all its metrics. curves: split -> metric -> its values over the evaluations, or one for all.
 
-    Losses are in units of the no-knowledge loss of the arm's own population; on unseen individuals, of the pools.
+    Losses are in units of the no-knowledge loss of the arm's own population, on unseen individuals of the pools; if a
+    baseline is given, it is both, and losses are in nats per value (or pair).
     """
-    config, baseline, pools = _config_of(claim, arm, seed, scale)
+    own, pools = _baselines_of(claim, arm, seed, scale) if baseline is None else (baseline, baseline)
     by_split = {}
     for split, columns in curves.items():
-        unit = {"attribute_loss": pools if split == "unseen" else baseline}
-        constants = {"no_knowledge_loss": baseline, "pool_no_knowledge_loss": pools, "seconds": 1.0, "split": split}
-        shape = np.shape(columns["step"])
-        values = {key: np.broadcast_to(np.asarray(x) * unit.get(key, 1), shape).tolist() for key, x in columns.items()}
+        unit = 1.0 if baseline is not None else pools if split == "unseen" else own
+        constants = {"no_knowledge_loss": own, "pool_no_knowledge_loss": pools, "seconds": 1.0, "split": split}
+        steps = columns["step"]
+        assert not isinstance(steps, float)
+        values = {key: [x] * len(steps) if isinstance(x, float | int) else list(x) for key, x in columns.items()}
+        values = {key: [unit * loss for loss in x] if key == "attribute_loss" else x for key, x in values.items()}
         by_split[split] = Curve([constants | dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)])
-    return Run(Path(f"runs/{claim}-{arm}-s{seed}"), config, by_split)
+    return Run(Path(f"runs/{claim}-{arm}-s{seed}"), _config_of(claim, arm, seed, scale), by_split)
+
+
+def tuned_run(claim: str, arm: str, seed: int, steps: Sequence[int], curves: Mapping[str, Columns]) -> Run:
+    """A run of fine-tuning, losses in nats per value (or pair); both no-knowledge losses are B."""
+    return run_with(claim, arm, seed, {split: {"step": steps} | dict(columns) for split, columns in curves.items()}, baseline=B)
+
+
+def scattered(value: float) -> dict[int, float | None]:
+    """Five seeds with this mean."""
+    return {seed: value + shift for seed, shift in zip(SEEDS, SHIFTS, strict=True)}
+
+
+def made_run(
+    seed: int,
+    losses: Mapping[str, tuple[Sequence[float], Sequence[float], float]],
+    recipe: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    **columns: Sequence[Any],
+) -> Run:
+    """A run of a seed. losses: split -> steps, attribute losses, no-knowledge loss. columns: further metrics of validation."""
+    curves = {}
+    for split, (steps, values, baseline) in losses.items():
+        further = columns if split == "validation" else {}
+        curves[split] = Curve(
+            [
+                {"step": round(step), "split": split, "attribute_loss": loss, "no_knowledge_loss": baseline, "seconds": 1.0}
+                | {key: column[index] for key, column in further.items()}
+                for index, (step, loss) in enumerate(zip(steps, values, strict=True))
+            ]
+        )
+    parameters = {"num_individuals": 64, "distribution": "uniform", "population_seed": seed} | dict(data or {})
+    identity = {"dataset_fingerprint": str(seed), "data_digest": "0", "data_version": "1", "device": "abacus", "versions": {}}
+    settings = {"seed": seed, "batch_size": 16, "source": None, "attention": {}} | dict(recipe or {})
+    return Run(Path(f"runs/s{seed}"), {"recipe": settings, "dataset_parameters": parameters} | identity, curves)
 
 
 def learning_curve(steps: Sequence[int], end: float, final: float, level: float = 1.0) -> list[float]:

@@ -9,7 +9,7 @@ from analysis import associative_memory
 from conftest import ROOT
 from curve_files import curves_text, read_curves
 from intervals import outcome
-from tuned_runs import B, tuned_run
+from memory_runs import B, tuned_run
 
 from bio_facts.runs.curves import Run
 from bio_facts.runs.recipe_files import read_recipe_file

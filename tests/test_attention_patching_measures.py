@@ -10,7 +10,7 @@ from analysis import attention_patching
 from analysis.attention_patching import change_over_plateau, time_to_knowledge
 from conftest import ROOT
 from intervals import Values, outcome
-from made_runs import made_run
+from memory_runs import made_run
 from paper import attention_curves, patched_final_losses, patched_loss_curve, three_phases_curve
 
 from bio_facts.runs.curves import Run

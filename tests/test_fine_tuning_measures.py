@@ -9,7 +9,7 @@ from conftest import ROOT
 from curve_files import curves_text, read_curves
 from forgetting import old_accuracy_lost
 from intervals import Values, outcome
-from tuned_runs import SCATTER, SEEDS, B, scattered, tuned_run
+from memory_runs import SEEDS, SHIFTS, B, scattered, tuned_run
 
 from bio_facts.runs.curves import Run
 from bio_facts.runs.registration import read_measures
@@ -35,7 +35,7 @@ def paper_run(arm: str, number: int, seed: int, shift: float = 0.0, attention: S
 
 def paper_arms(numbers: dict[str, int] = NUMBERS, seeds: Sequence[int] = SEEDS) -> dict[str, dict[int, Run]]:
     return {
-        arm: {seed: paper_run(arm, number, seed, shift) for seed, shift in zip(seeds, SCATTER, strict=True)}
+        arm: {seed: paper_run(arm, number, seed, shift) for seed, shift in zip(seeds, SHIFTS, strict=True)}
         for arm, number in numbers.items()
     }
 
@@ -85,7 +85,7 @@ def test_scattered_values_around_the_papers_number_are_shown(name: str) -> None:
 def test_attention_may_change_within_the_margin(last: float, word: str) -> None:
     runs = {
         seed: paper_run("quarter", 16_000, seed, attention=[[0.8], [last + shift / 5]])
-        for seed, shift in zip(SEEDS, SCATTER, strict=True)
+        for seed, shift in zip(SEEDS, SHIFTS, strict=True)
     }
     assert words(paper_arms() | {"quarter": runs})["attention_change"] == word
 

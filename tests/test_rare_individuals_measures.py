@@ -7,8 +7,8 @@ import pytest
 from analysis import rare_individuals
 from conftest import ROOT
 from intervals import Values, outcome
+from memory_runs import SEEDS, SHIFTS, B, scattered, tuned_run
 from paper import rare_individuals_accuracies
-from tuned_runs import SCATTER, SEEDS, B, scattered, tuned_run
 
 from bio_facts.runs.curves import Run
 from bio_facts.runs.recipe_files import read_recipe_file
@@ -24,7 +24,7 @@ def arms_of(changes: dict = CHANGES, seeds: Sequence[int] = SEEDS) -> dict[str, 
     """Runs with these accuracies before and after, the latter scattered by up to a twentieth of their change, and 0.01."""
     arms: dict[str, dict[int, Run]] = {}
     for arm, groups in changes.items():
-        for seed, shift in zip(seeds, SCATTER, strict=True):
+        for seed, shift in zip(seeds, SHIFTS, strict=True):
             curves = {}
             for group, split in rare_individuals.SPLITS.items():
                 before, after = groups[group]

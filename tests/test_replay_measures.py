@@ -8,8 +8,8 @@ from analysis import replay
 from conftest import ROOT
 from forgetting import early_rise, early_rise_kept, final_rise_removed, recovery
 from intervals import Values, outcome
+from memory_runs import SEEDS, SHIFTS, B, scattered, tuned_run
 from paper import early_peak_without_replay, fine_tuning_curve, replay_losses
-from tuned_runs import SCATTER, SEEDS, B, scattered, tuned_run
 
 from bio_facts.runs.curves import Run
 from bio_facts.runs.registration import read_measures
@@ -34,7 +34,7 @@ def paper_arms(weights: Mapping[str, float] = WEIGHTS, seeds: Sequence[int] = SE
     for number, (arm, weight) in enumerate(weights.items()):
         losses = paper_losses(weight)
         for index, seed in enumerate(seeds):
-            factor = 1 + SCATTER[(index * (number + 2)) % len(SCATTER)]
+            factor = 1 + SHIFTS[(index * (number + 2)) % len(SHIFTS)]
             old = {"attribute_loss": [B * factor * loss for loss in losses.values()], "attribute_accuracy": [0.9] * len(losses)}
             new = {"attribute_loss": [B] * len(losses), "attribute_accuracy": [0.5] * len(losses)}
             run = tuned_run("replay", arm, seed, list(losses), {"validation": new, "pretrain_validation": old})
@@ -73,7 +73,7 @@ def test_an_arm_against_itself_is_neither_shown_nor_a_direction() -> None:
 def test_scattered_values_around_the_papers_number_are_shown(name: str) -> None:
     paper = MEASURES[name].paper
     assert paper is not None
-    near = {seed: paper * (1 + shift) for seed, shift in zip(SEEDS, SCATTER, strict=True)}
+    near = {seed: paper * (1 + shift) for seed, shift in zip(SEEDS, SHIFTS, strict=True)}
     assert outcome(MEASURES[name], Values(near)).word == "shown"
     assert outcome(MEASURES[name], Values({seed: value and value / 10 for seed, value in scattered(0).items()})).word in (
         "contradicted",

@@ -8,7 +8,7 @@ from analysis import sequential_groups
 from analysis.sequential_groups import forgetting, later_groups, turns
 from conftest import ROOT
 from intervals import outcome
-from made_runs import made_run
+from memory_runs import made_run
 
 from bio_facts.runs.curves import Run
 from bio_facts.runs.registration import read_measures
