@@ -112,13 +112,25 @@ def curves_file(verdict: Path) -> Path:
     return verdict.with_suffix(".curves.jsonl")
 
 
+def _runs_in(path: Path, claim: str, scale: str | None) -> list[Run]:
+    """The runs of a file of curves, of a claim in the output folder of run_all.py, or the run of a folder."""
+    if path.suffix == ".jsonl":
+        return read_curves(path)
+    if scale is None or not path.is_dir() or (path / CONFIG_FILE).exists():
+        return [read_run(path)]
+    folders = [folder for folder in folders_of_claim(claim, scale, path) if folder.exists()]
+    if not folders:
+        raise ValueError(f"folder {path} holds no run of claim {claim}; expected runs of train/run_all.py --claims {claim}")
+    return [read_run(folder) for folder in folders]
+
+
 def run_analysis(claim: Claim, doc: str | None) -> None:
     """The command line of an analysis. Exit code 0 if the runs were judged, 2 if they cannot be judged or drawn."""
     parser = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "runs", type=Path, nargs="*", metavar="RUN",
-        help="folder of a finished run, or output_dir of run_all.py, for all runs of the claim; without any, the runs whose "
-        "curves lie beside --results are judged again",
+        help="folder of a finished run; output_dir of run_all.py, for the claim's runs in it; or a file of curves, such as "
+        "mini.curves.jsonl; without any, the runs whose curves lie beside --results are judged again",
     )  # fmt: skip
     parser.add_argument(
         "--results", type=Path, metavar="FILE",
@@ -135,10 +147,8 @@ def run_analysis(claim: Claim, doc: str | None) -> None:
         parser.error(f"results is {str(file)!r}, a folder; it must be a file, such as mini.json")
     try:
         scale = None if arguments.results is None else file.stem
-        folders: list[Path] = arguments.runs
-        if scale is not None and len(folders) == 1 and folders[0].is_dir() and not (folders[0] / CONFIG_FILE).exists():
-            folders = folders_of_claim(claim.name, scale, folders[0])
-        runs = [read_run(folder) for folder in folders] if folders else read_curves(curves_file(file))
+        paths: list[Path] = arguments.runs or [curves_file(file)]
+        runs = [run for path in paths for run in _runs_in(path, claim.name, scale)]
         if scale is not None and arguments.runs:  # judged as they are kept, so that the file gives the same verdict
             claim.arms(runs, scale)
             write_text(curves_file(file), curves_text(runs))

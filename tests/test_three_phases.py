@@ -174,10 +174,23 @@ def test_command_judges_one_run_and_draws_it(smoke_run: Path, tmp_path: Path) ->
     assert json.loads(results.read_text())["measures"] == verdict["measures"]
 
 
+def test_command_judges_runs_of_several_files(tmp_path: Path) -> None:
+    for seeds in ((0, 1), (2,)):
+        runs = [paper_run(seed, SCATTER[seed], folder=f"runs/s{seed}") for seed in seeds]
+        (tmp_path / f"{len(seeds)}.curves.jsonl").write_text(curves_text(runs))
+    results = tmp_path / "mini.json"
+    done = run_script("eval/analysis/three_phases.py", *tmp_path.glob("*.jsonl"), "--results", results)
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(results.read_text())
+    assert (verdict["seeds"], verdict["word"]) == ([0, 1, 2], "shown")
+    assert len(read_curves(tmp_path / "mini.curves.jsonl")) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
         ([], "RUN is missing"),
+        ([str(ROOT / "tests"), "--results", "x/mini.json"], "holds no run of claim three_phases"),
         (["runs/a", "runs/b"], "several runs need --results SCALE.json"),
         (["runs/no-such", "--results", "x/mini.json"], "which has no config.json"),
         (["--results", "no/such.json"], "curves are 'no/such.curves.jsonl', which is no file"),
