@@ -1,6 +1,6 @@
 """The settings that were tried to choose the miniature: where is a plateau, and where is none (claim C1).
 
-  python eval/regime.py runs/regime             # runs of train/recipes/three_phases/regime.yaml, named ARM-sSEED
+  python eval/regime.py runs/regime             # adds runs of train/recipes/three_phases/regime.yaml, named ARM-sSEED
   python eval/regime.py                         # the committed curves again: table and picture
 
 Writes regime.curves.jsonl, regime.md and regime.png.
@@ -59,7 +59,7 @@ def draw(runs: Sequence[Run], path: Path) -> None:
         for run in members:
             curve = run.curve("validation")
             seen = [step * run.recipe["batch_size"] for step in curve["step"]]
-            label = "{} individuals, {} names, {}, batch {}, rate {}".format(*name[:5]) if run is members[0] else None
+            label = "{} individuals, {} names, {}, batch {}, rate {}, {} steps".format(*name) if run is members[0] else None
             width = 1.8 if run is members[0] else 0.6
             loss.plot(seen, [value / curve["no_knowledge_loss"][0] for value in curve["attribute_loss"]], color=color, lw=width)
             accuracy.plot(seen, curve["attribute_accuracy"], color=color, lw=width, label=label)
@@ -85,10 +85,11 @@ def main() -> None:
     curves: Path = arguments.output_dir / "regime.curves.jsonl"
     try:
         if arguments.folder is not None:
-            runs = [read_run(path.parent) for path in sorted(arguments.folder.glob("*/config.json"))]
-            if not runs:
+            added = {path.parent.name: read_run(path.parent) for path in arguments.folder.glob("*/config.json")}
+            if not added:
                 raise ValueError(f"DIR is {str(arguments.folder)!r}, which holds no run; expected those of regime.yaml")
-            write_text(curves, curves_text(runs))
+            kept = {run.folder.name: run for run in read_curves(curves)} if curves.exists() else {}
+            write_text(curves, curves_text([*(kept | added).values()]))
         runs = read_curves(curves)
         text = table(runs)
         write_text(arguments.output_dir / "regime.md", text)
