@@ -16,6 +16,7 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
         "population_seed": 5,
         "pool_sizes": {"cities": 2},
         "num_training_templates": 1,
+        "num_wordings": 1,
         "sentence_order": "fixed",
         "distribution": PowerLaw(2),
     },

@@ -172,9 +172,9 @@ def test_table_tells_parameters() -> None:
 
 
 def test_table_tells_parameters_that_are_left_out_at_their_defaults() -> None:
-    changed = {"num_training_templates": 2, "sentence_order": "fixed"}
+    changed = {"num_training_templates": 2, "num_wordings": 1, "sentence_order": "fixed"}
     lines = table_lines(card_of(plain=SMALL, other=SMALL.replace(**changed)))
-    assert "num_training_templates 2, sentence_order fixed, distribution uniform" in lines["other"][2]
+    assert "num_training_templates 2, num_wordings 1, sentence_order fixed, distribution uniform" in lines["other"][2]
     assert not any(name in lines["plain"][2] for name in changed)
 
 

@@ -160,6 +160,9 @@ BAD_BIOGRAPHIES = [
     ("num_training_templates", 21, "num_training_templates is 21; it must be an integer from 1 to 20"),
     ("num_training_templates", 1.0, "num_training_templates is 1.0; it must be an integer from 1 to 20"),
     ("num_training_templates", None, "num_training_templates is None; it must be an integer from 1 to 20"),
+    ("num_wordings", 0, "num_wordings is 0; it must be an integer from 1 to 20"),
+    ("num_wordings", 21, "num_wordings is 21; it must be an integer from 1 to 20"),
+    ("num_wordings", 2.0, "num_wordings is 2.0; it must be an integer from 1 to 20"),
     ("sentence_order", "shuffled", "sentence_order is 'shuffled'; it must be one of drawn, fixed"),
     ("sentence_order", "Fixed", "sentence_order is 'Fixed'; it must be one of drawn, fixed"),
     ("sentence_order", True, "sentence_order is True; it must be one of drawn, fixed"),
@@ -233,8 +236,8 @@ def test_replace_with_nothing_gives_the_same() -> None:
 
 
 CONFIG_FIELDS = [
-    *("distribution", "num_biographies", "num_individuals", "num_training_templates", "pool_sizes", "population_seed", "seed"),
-    "sentence_order",
+    *("distribution", "num_biographies", "num_individuals", "num_training_templates", "num_wordings", "pool_sizes"),
+    *("population_seed", "seed", "sentence_order"),
 ]
 
 
@@ -368,7 +371,8 @@ ANY_CONFIG = st.builds(
     seed=st.integers(0, 2**70),
     population_seed=st.integers(0, 2**70),
     pool_sizes=st.fixed_dictionaries({}, optional={"cities": st.integers(1, 800), "days": st.integers(1, 28)}),
-    num_training_templates=st.integers(1, 20),
+    num_training_templates=st.just(20) | st.integers(4, 20),
+    num_wordings=st.none() | st.integers(1, 4),
     sentence_order=st.sampled_from(["drawn", "fixed"]),
     distribution=DISTRIBUTIONS,
 )
@@ -380,7 +384,7 @@ def test_any_config_comes_back_from_the_json_of_its_parameters(config: Config) -
     back = config_from("biographies", json.loads(json.dumps(config.parameters)))
     assert back.parameters == config.parameters
     assert back.fingerprint == config.fingerprint
-    later = "num_training_templates", "sentence_order"
+    later = "num_training_templates", "num_wordings", "sentence_order"
     assert [getattr(back, name) for name in later] == [getattr(config, name) for name in later]
     assert back.distribution == config.distribution.resolved(config.num_individuals)
 
@@ -389,6 +393,7 @@ def test_any_config_comes_back_from_the_json_of_its_parameters(config: Config) -
     ("name", "parameter", "default"),
     [
         ("n1k", "num_training_templates", 20),
+        ("n1k", "num_wordings", None),
         ("n1k", "sentence_order", "drawn"),
         ("n1k-groups", "num_rounds", 1),
         ("n1k-groups", "num_group0_individuals", None),

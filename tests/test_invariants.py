@@ -22,6 +22,7 @@ VARIANTS = {
     "n1k-finetune1k-templates3-fixed": CONFIGS["n1k-finetune1k"].replace(
         num_training_templates=3, sentence_order="fixed", replay_weight=1
     ),
+    "n1k-finetune1k-wordings2": CONFIGS["n1k-finetune1k"].replace(num_wordings=2, replay_weight=1),
     "n1k-groups-rounds": CONFIGS["n1k-groups"].replace(num_group_biographies=1, num_rounds=2),
 }
 

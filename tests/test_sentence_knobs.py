@@ -1,4 +1,4 @@
-"""num_training_templates and sentence_order: what they change, and what they leave as it is."""
+"""num_training_templates, num_wordings and sentence_order: what they change, and what they leave as it is."""
 
 import itertools
 from collections import defaultdict
@@ -167,6 +167,76 @@ def test_another_seed_leaves_the_templates_of_individuals_as_they_are() -> None:
     assert one == other
 
 
+# The texts of an individual
+
+
+def texts_in_use(config: Config, num_rows: int = 3_000) -> dict[int, list[dict[str, Any]]]:
+    """individual -> its rows in the first rows of train, one for each text."""
+    in_use: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for row in rows(draw(config, "train", range(num_rows))):
+        in_use[row["individual_id"]][row["text"]] = row
+    return {individual: list(of_texts.values()) for individual, of_texts in in_use.items()}
+
+
+def order_of(row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(entry["attribute"] for entry in row["attributes"])
+
+
+@pytest.mark.parametrize("order", ["drawn", "fixed"])
+@EACH_CONFIG
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_an_individual_has_so_many_texts_without_a_common_template(config: Config, number: int, order: str) -> None:
+    texts = texts_in_use(config.replace(num_wordings=number, sentence_order=order))
+    assert len(texts) == sum(map(len, splits(config)["train"].individuals))
+    for individual_id, of_individual in texts.items():
+        assert len(of_individual) == number
+        individual = config.population.individual(individual_id)
+        for attribute in ATTRIBUTES:
+            ids = [
+                entry["template_id"] for row in of_individual for entry in row["attributes"] if entry["attribute"] == attribute
+            ]
+            assert len(set(ids)) == number
+            assert set(ids) <= set(individual.training_template_ids[attribute])
+        assert order == "drawn" or {order_of(row) for row in of_individual} == {tuple(ATTRIBUTES)}
+
+
+def test_texts_in_use_grow_with_the_number_and_their_templates_are_those_of_fewer_templates() -> None:
+    few, more = (texts_in_use(CONFIG.replace(num_wordings=number)) for number in (2, 3))
+    for individual, of_individual in few.items():
+        assert {row["text"] for row in of_individual} < {row["text"] for row in more[individual]}
+    templates_of_two = templates_in_use(CONFIG.replace(num_training_templates=2))
+    assert templates_in_use(CONFIG.replace(num_training_templates=2, num_wordings=2)) == templates_of_two
+
+
+def test_texts_of_an_individual_are_equally_likely() -> None:
+    batch = draw(Config(num_individuals=1, num_wordings=3), "train", range(30_000))
+    _, counts = np.unique(by_attribute(batch)[:, 0], return_counts=True)
+    assert len(counts) == 3
+    assert p_uniform(counts) > 0.001
+
+
+def test_orders_of_the_texts_are_drawn_for_each_individual_and_text() -> None:
+    _, orders = PEOPLE.wordings(np.repeat(np.arange(20_000), 2), np.tile([0, 1], 20_000))
+    assert p_uniform(np.bincount(orders, minlength=720)) > 0.001
+    first, second = orders.reshape(-1, 2).T
+    assert (first == second).mean() == pytest.approx(1 / 720, abs=0.001)
+
+
+def test_number_of_texts_leaves_individuals_and_evaluation_as_they_are() -> None:
+    fewer = TUNED.replace(num_wordings=1)
+    plain, changed = (draw(item, "train", range(2_000)) for item in (TUNED, fewer))
+    assert np.array_equal(plain.individual_id, changed.individual_id)
+    for name in splits(TUNED).keys() - {"train"}:
+        assert rows(draw(fewer, name, range(200))) == rows(draw(TUNED, name, range(200)))
+
+
+def test_another_seed_leaves_the_texts_as_they_are() -> None:
+    one, other = (texts_in_use(CONFIG.replace(num_wordings=2, seed=seed)) for seed in (3, 30))
+    assert {key: {row["text"] for row in of} for key, of in one.items()} == {
+        key: {row["text"] for row in of} for key, of in other.items()
+    }
+
+
 # The order of sentences
 
 
@@ -200,10 +270,13 @@ def test_text_in_fixed_order_is_the_filled_templates_one_after_another() -> None
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.integers(1, 20),
+    st.none() | st.just(1),
     st.sampled_from(["drawn", "fixed"]),
     st.sampled_from(["train", "validation", "pretrain_validation", "unseen"]),
     st.lists(st.integers(0, 15_999), min_size=1, max_size=12),
 )
-def test_row_is_the_same_alone_and_among_others(number: int, order: str, split: str, indices: list[int]) -> None:
-    config = TUNED.replace(num_training_templates=number, sentence_order=order)
+def test_row_is_the_same_alone_and_among_others(
+    number: int, num_wordings: int | None, order: str, split: str, indices: list[int]
+) -> None:
+    config = TUNED.replace(num_training_templates=number, num_wordings=num_wordings, sentence_order=order)
     assert rows(draw(config, split, indices)) == [rows(draw(config, split, index))[0] for index in indices]

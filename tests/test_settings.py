@@ -109,7 +109,7 @@ def test_parameters_of_configs_are_the_declared_settings() -> None:
     assert set().union(*(config.parameter_names for config in CONFIGS.values())) == set(all_settings())
 
 
-OMITTED = {"num_training_templates", "sentence_order", "num_rounds", "num_group0_individuals"}
+OMITTED = {"num_training_templates", "num_wordings", "sentence_order", "num_rounds", "num_group0_individuals"}
 
 
 @pytest.mark.parametrize("name", OTHER_VALUES)

@@ -135,9 +135,10 @@ class Config(PopulationConfig):
 
     num_individuals, population_seed, pool_sizes: see Population. num_biographies: number of rows of the exported train split;
     seed: fixes individual, templates and sentence order of each sample; num_training_templates: how many of the 20 training
-    templates of each individual and attribute occur in train (see Population.training_templates); sentence_order: drawn for
-    each biography, or fixed: that of ATTRIBUTES in all biographies of all splits; distribution: which individuals train is
-    about.
+    templates of each individual and attribute occur in train (see Population.training_templates); num_wordings: how many texts
+    train has about each individual (see Population.wordings), or None, a new one for each sample; sentence_order: drawn for
+    each biography (with num_wordings, for each text of an individual), or fixed: that of ATTRIBUTES in all biographies of all
+    splits; distribution: which individuals train is about.
 
     Raises:
         ValueError: naming the parameter, its value and what is expected.
@@ -157,6 +158,15 @@ class Config(PopulationConfig):
             omit_default=True,
         ),
     ] = NUM_TRAINING_TEMPLATES
+    num_wordings: Annotated[
+        int | None,
+        Setting(
+            "number of texts that train has about each individual, without a common template; default: a new text in each row",
+            minimum=1,
+            maximum=NUM_TRAINING_TEMPLATES,
+            omit_default=True,
+        ),
+    ] = None
     sentence_order: Annotated[
         Literal["drawn", "fixed"],
         Setting("order of the sentences: drawn (the default) for each biography, or fixed", omit_default=True),
@@ -166,6 +176,10 @@ class Config(PopulationConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_settings(self)
+        if self.num_wordings is not None and self.num_wordings > self.num_training_templates:
+            raise ValueError(
+                f"num_wordings is {self.num_wordings}; it must be at most num_training_templates, {self.num_training_templates}"
+            )
         _check_distribution(self.distribution).resolved(self.num_individuals).check_population(self.population)
 
     @property

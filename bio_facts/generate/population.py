@@ -143,14 +143,36 @@ class Population:
         Raises:
             ValueError: if an id is not in the name space, or num_templates is not an integer from 1 to 20.
         """
-        ids, positions = _check_ids(individual_ids), np.arange(NUM_TRAINING_TEMPLATES)
         check_integer("num_templates", num_templates, 1, NUM_TRAINING_TEMPLATES)
+        return np.sort(self._orders_of_training_templates(individual_ids)[..., :num_templates], axis=-1)
+
+    def _orders_of_training_templates(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """An order of the 20 training templates of each individual and attribute, as positions, int64 [n, 6, 20]."""
+        ids, positions = _check_ids(individual_ids), np.arange(NUM_TRAINING_TEMPLATES)
         keys = [
             seeding.bits(self.population_seed, f"training_templates/{attribute}", ids[:, None], positions)
             for attribute in ATTRIBUTES
         ]
-        orders = np.argsort(np.stack(keys, axis=1), axis=-1, kind="stable")
-        return np.sort(orders[..., :num_templates], axis=-1)
+        return np.argsort(np.stack(keys, axis=1), axis=-1, kind="stable")
+
+    def wordings(
+        self, individual_ids: ArrayLike, wording_ids: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What the text of a wording (0..19) of each individual consists of; both arguments int64 [n].
+
+        Returns:
+            The training template of each attribute, as 0-based positions in the individual's row of template_orders(), int64
+            [n, 6]; and the order of the sentences, as a row of attribute_orders() (0..719), int64 [n]. Different wordings of
+            an individual have no template in common, and orders that are drawn for each.
+
+        Raises:
+            ValueError: if an id is not in the name space.
+        """
+        ids = _check_ids(individual_ids)
+        orders = self._orders_of_training_templates(ids)
+        templates = np.take_along_axis(orders, wording_ids[:, None, None], axis=-1)[..., 0]
+        num_orders = math.factorial(len(ATTRIBUTES))
+        return templates, seeding.integers(num_orders, self.population_seed, "wording_order", ids, wording_ids)
 
     def individual(self, individual_id: int) -> Individual:
         """Any individual by id, including those of other roles (fine-tuning, unseen).

@@ -30,7 +30,8 @@ class Split:
 
     stream: names its random draws. num_rows: number of exported rows; an endless split can be drawn from beyond them.
     templates: the range of positions in an individual's template order that rows draw from. num_templates: how many of them,
-    for each individual and attribute; only those for training can be fewer than all.
+    for each individual and attribute; only those for training can be fewer than all. num_wordings: how many texts there are
+    about each individual; None: a text is drawn for each row.
     distribution: of the samples over `num_individuals` individuals, whose ids start at `first_individual`.
     individuals: ids of all individuals that rows can be about, as ranges. learned_individuals: ids of those whose value
     frequencies a model trained on the config can know; for individuals never trained on, those of pre-training.
@@ -40,6 +41,7 @@ class Split:
     num_rows: int = _EVALUATION_ROWS
     templates: range = _HELD_OUT_TEMPLATES
     num_templates: int = len(_HELD_OUT_TEMPLATES)
+    num_wordings: int | None = None
     distribution: Distribution = Uniform()
     num_individuals: int
     first_individual: int = 0
@@ -68,6 +70,7 @@ def splits(config: Config) -> Mapping[str, Split]:
         num_rows=config.num_biographies,
         templates=_TRAINING_TEMPLATES,
         num_templates=config.num_training_templates,
+        num_wordings=config.num_wordings,
         distribution=distribution,
         num_individuals=num_individuals,
         endless=True,
@@ -122,17 +125,22 @@ def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biograph
     indices = _check_indices(split, split_name, sample_indices)
     stream, population = f"sample/{split.stream}", config.population
     ids = _individual_ids(config, split, indices)
-    orders = attribute_orders()
-    num_orders = len(orders) if config.sentence_order == "drawn" else 1  # the first one is that of ATTRIBUTES
-    order = orders[seeding.integers(num_orders, config.seed, f"{stream}/order", indices)]
-    index = seeding.integers(
-        split.num_templates, config.seed, f"{stream}/template", indices[:, None], np.arange(len(ATTRIBUTES))
-    )
-    if split.num_templates < len(split.templates):
-        index = np.take_along_axis(population.training_templates(ids, split.num_templates), index[..., None], axis=-1)[..., 0]
+    is_drawn = config.sentence_order == "drawn"  # otherwise the order is the first one, that of ATTRIBUTES
+    if split.num_wordings is None:
+        order = seeding.integers(len(attribute_orders()) if is_drawn else 1, config.seed, f"{stream}/order", indices)
+        index = seeding.integers(
+            split.num_templates, config.seed, f"{stream}/template", indices[:, None], np.arange(len(ATTRIBUTES))
+        )
+        if split.num_templates < len(split.templates):
+            in_use = population.training_templates(ids, split.num_templates)
+            index = np.take_along_axis(in_use, index[..., None], axis=-1)[..., 0]
+    else:
+        wording = seeding.integers(split.num_wordings, config.seed, f"{stream}/wording", indices)
+        index, order = population.wordings(ids, wording)
+        order = order * is_drawn
     position = split.templates.start + index
     template_ids = template_orders()[population.template_ranks(ids), position].astype(np.int64)
-    return Biographies.assemble(indices, ids, population, order, template_ids)
+    return Biographies.assemble(indices, ids, population, attribute_orders()[order], template_ids)
 
 
 def data_digest(config: Config) -> str:
