@@ -97,7 +97,7 @@ def test_claim_is_judged_and_drawn_with_the_language_model_beside_it(tmp_path: P
     associative_memory.plot(arms, verdict, picture)
     losses = {"attribute_loss": [B * 0.01, B], "attribute_accuracy": [1.0, 0.5]}
     curves = {"validation": losses, "pretrain_validation": losses}
-    language = [tuned_run("fine_tuning", arm, seed, [0, 1800], curves) for arm in ("64th", "quarter") for seed in (0, 1)]
+    language = [tuned_run("fine_tuning", arm, seed, [0, 1600], curves) for arm in ("64th", "quarter") for seed in (0, 1)]
     (tmp_path / "fine_tuning").mkdir()
     (tmp_path / "fine_tuning" / "mini.curves.jsonl").write_text(curves_text(language))
     associative_memory.plot(arms, verdict, picture)

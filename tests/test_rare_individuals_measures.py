@@ -31,7 +31,7 @@ def arms_of(changes: dict = CHANGES, seeds: Sequence[int] = SEEDS) -> dict[str, 
                 last = after + shift * (after - before) + shift / 7
                 curves[split] = {"attribute_accuracy": [before, (before + last) / 2, last], "attribute_loss": [B] * 3}
             curves["validation"] = curves["validation_group1"]
-            arms.setdefault(arm, {})[seed] = tuned_run("rare_individuals", arm, seed, [0, 900, 1800], curves)
+            arms.setdefault(arm, {})[seed] = tuned_run("rare_individuals", arm, seed, [0, 400, 800], curves)
     return arms
 
 
