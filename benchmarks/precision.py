@@ -1,6 +1,6 @@
 """Whether bf16 learns as float32 does: recipe.yaml with the tokenizer of its words, on three seeds, in both.
 
-  python benchmarks/precision.py --seeds 10 11 12 --output-file benchmarks/precision.json    # 20 minutes to an hour; reruns resume
+  python benchmarks/precision.py --seeds 10 11 12 --output-file benchmarks/precision.json    # up to an hour; reruns resume
 
 A CPU without instructions for bf16 takes hours a run. There, products of bf16 matrices are computed in float32 from the same
 rounded factors, and their results are rounded to bf16, which is what the instructions do but for the order of sums.
