@@ -87,7 +87,7 @@ class Cost:
     def _tokens_of(self, recipe: Recipe, trained: Recipe) -> float:
         key = json.dumps([trained.tokenizer, dict(recipe.data.pool_sizes)])
         if key not in self._tokens:
-            tokenize = BiographyTokenizer(self._tokenizer(trained), recipe.data.pool_sizes)
+            tokenize = BiographyTokenizer(self._tokenizer(trained), recipe.data.pool_sizes, recipe.data.formats)
             self._tokens[key] = float(tokenize.lengths(draw(recipe.data, "train", _SAMPLE)).mean())
         return self._tokens[key]
 

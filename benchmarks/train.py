@@ -58,7 +58,7 @@ class Step:
             settings["dataset_parameters.pool_sizes"] = sizes | dict.fromkeys(NAME_POOLS, names)
         self.recipe = read_recipe_file(RECIPE).recipe(None, settings)
         self.saved_tokenizer = build_tokenizer(self.recipe)
-        self.tokenizer = BiographyTokenizer(self.saved_tokenizer, self.recipe.data.pool_sizes)
+        self.tokenizer = BiographyTokenizer(self.saved_tokenizer, self.recipe.data.pool_sizes, self.recipe.data.formats)
         self.dataset = build_dataset(self.recipe, self.tokenizer)
         self.collate = Collator(self.saved_tokenizer)
         self.model = build_model(self.recipe, self.saved_tokenizer, self.tokenizer.max_length)

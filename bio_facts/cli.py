@@ -139,7 +139,8 @@ def _order(arguments: argparse.Namespace) -> None:
         for count in write_order(config, arguments.batch_size, arguments.output_file):
             bar.update(count)
     num_steps = -(-config.num_biographies // arguments.batch_size)
-    print(f"{arguments.output_file}: {config.num_biographies:,} biographies in {num_steps:,} steps")
+    what = "biographies" if config.phases is None else "rows"
+    print(f"{arguments.output_file}: {config.num_biographies:,} {what} in {num_steps:,} steps")
 
 
 def _score(arguments: argparse.Namespace) -> None:
@@ -238,7 +239,8 @@ def build_parser() -> argparse.ArgumentParser:
         _order,
         "write the order of biographies in a training run",
         "Write (step, slot, biography_id, individual_id, exposure) for each biography of a training run. step starts at 1 and\n"
-        "slot at 0; exposure is 1 for the first biography of an individual, 2 for the second, and so on.",
+        "slot at 0; exposure is 1 for the first biography of an individual, 2 for the second, and so on. With phases, there\n"
+        "is a column format, and exposure counts the rows of that format.",
         "  bio-facts order n64k --batch-size 128 --output-file order.parquet\n"
         "  bio-facts order n1k --num-biographies 36800 --batch-size 16 --seed 10 --output-file order.csv",
     )

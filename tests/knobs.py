@@ -30,6 +30,11 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
         "num_rounds": 2,
         "num_group0_individuals": 100,
     },
+    "n1k-questions": {
+        "phases": [[256_000, {"biographies": 3, "questions": 1}]],
+        "num_asked_individuals": 3,
+        "num_phrasings": 1,
+    },
     "n1k-finetune1k": {"num_fine_tuning_individuals": 4, "replay_weight": 0.5},
     "individuals": {"num_individuals": 20, "population_seed": 5, "pool_sizes": {"cities": 2}},
 }

@@ -76,6 +76,8 @@ def test_sample_of_no_rows_prints_nothing(capsys: pytest.CaptureFixture[str]) ->
 
 
 def flag_text(value: Any) -> str:
+    if isinstance(value, list):
+        return json.dumps(value)
     return ",".join(f"{pool}={size}" for pool, size in value.items()) if isinstance(value, dict) else str(value)
 
 
@@ -255,20 +257,20 @@ def test_every_parameter_of_every_config_is_a_flag(command: str, capsys: pytest.
         main([command, "--help"])
     printed = capsys.readouterr().out.split()
     parameters = set(all_settings()) - {"distribution"}
-    assert len(parameters) == 20
+    assert len(parameters) == 23
     assert {f"--{name.replace('_', '-')}" for name in parameters} <= set(printed)
 
 
 KNOWN = (
-    "it has distribution, num_biographies, num_individuals, num_training_templates, num_wordings, pool_sizes, "
-    "population_seed, seed, sentence_order"
+    "it has distribution, num_asked_individuals, num_biographies, num_individuals, num_phrasings, num_training_templates, "
+    "num_wordings, phases, pool_sizes, population_seed, seed, sentence_order"
 )
 
 
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        ("sample n2k", "config is 'n2k'; it must be one of 114 such as "),
+        ("sample n2k", "config is 'n2k'; it must be one of 117 such as "),
         ("sample n1k --split test", "split is 'test'; n1k has train, validation, unseen"),
         ("sample n1k --split pretrain_validation", "split is 'pretrain_validation'; n1k has train, validation, unseen"),
         ("sample individuals --split train", "split is 'train'; individuals has pretrain, finetune, unseen"),
@@ -305,6 +307,14 @@ KNOWN = (
         ("sample n1k-groups --num-rounds 0", "num_rounds is 0; it must be an integer from 1 to 1,000,000,000,000"),
         ("sample n1k-finetune1k --replay-weight -1", "replay_weight is -1.0; it must be a number from 0 to 1,000"),
         ("sample templates --seed 1", "unknown parameter 'seed' of a config of templates; it has none"),
+        ("sample n1k --phases biographies", "argument --phases: it is 'biographies'; it must be JSON, such as [[1000, "),
+        ("sample n1k --phases 5", "phases is 5; it must be a list of [until_sample, weights], such as [[1000, "),
+        ("sample n1k --phases [[5,{}]]", "phases is [[5, {}]]; it must be a list of [until_sample, weights], such as [[1000, "),
+        ("sample n1k --num-phrasings 1", "num_phrasings is 1, but phases have no questions; it must be 8"),
+        (
+            "sample n1k-questions --num-asked-individuals 1000",
+            "num_asked_individuals is 1000; it must be an integer from 1 to 999",
+        ),
         ("sample n1k --pool-sizes cities", "argument --pool-sizes: it is 'cities'; it must be like cities=32,years=4"),
         ("sample n1k --pool-sizes cities=x", "argument --pool-sizes: it is 'cities=x'; it must be like cities=32,years=4"),
         ("sample n1k --pool-sizes towns=3", "pool_sizes names 'towns'; the pools are cities, universities, "),
@@ -328,7 +338,7 @@ KNOWN = (
         ("build", "the following arguments are required: CONFIG, --output-dir"),
         ("build n1k", "the following arguments are required: --output-dir"),
         ("build n1k --output-dir x --num-workers 0", "argument --num-workers: it is '0'; it must be an integer of at least 1"),
-        ("build n2k --output-dir x", "config is 'n2k'; it must be one of 114 such as "),
+        ("build n2k --output-dir x", "config is 'n2k'; it must be one of 117 such as "),
         (
             "build individuals templates --output-dir x --seed 1",
             "unknown parameter 'seed' of individuals, templates; none of them has it",
@@ -351,7 +361,7 @@ KNOWN = (
             "config is 'templates', which has no biographies; it must be a config such as 'n64k'",
         ),
         ("score", "the following arguments are required: MODEL"),
-        ("score x --dataset n2k", "config is 'n2k'; it must be one of 114 such as "),
+        ("score x --dataset n2k", "config is 'n2k'; it must be one of 117 such as "),
         ("score x --dataset templates", "dataset is 'templates', which has no biographies; it must be a config such as 'n64k'"),
         ("score x --splits test", "split is 'test'; it must be one of "),
         ("score x --num-rows 16001", "num_rows is 16,001; split validation has 16,000"),

@@ -21,6 +21,7 @@ BIOGRAPHIES = {name: config for name, config in CONFIGS.items() if name not in (
 SIZES = (1, 4, 8, 16, 32, 64, 128, 256)
 ALPHAS = ("0.2", "0.4", "0.6", "0.8", "1.0")
 FINE_TUNING_SIZES = (1, 2, 4, 8, 16)
+QUESTION_SIZES = (1, 8, 64)
 REPLAY_WEIGHTS = ("2", "1", "0.5", "0.25", "0.125", "0.0625", "0.03125")
 
 
@@ -33,13 +34,14 @@ def expected_names() -> set[str]:
         *(f"n{size}k{variant}" for size in SIZES for variant in variants),
         *(f"n{size}k-finetune{new}k" for size in SIZES for new in FINE_TUNING_SIZES if new <= size),
         *(f"n64k-finetune4k-replay{weight}" for weight in REPLAY_WEIGHTS),
+        *(f"n{size}k-questions" for size in QUESTION_SIZES),
         "individuals",
         "templates",
     }
 
 
 def test_names_are_all_sizes_times_all_variants() -> None:
-    assert len(CONFIGS) == 114
+    assert len(CONFIGS) == 117
     assert set(CONFIGS) == expected_names()
 
 
@@ -55,6 +57,7 @@ def test_names_are_those_of_the_card() -> None:
         "`n{size}-groups`",
         f"`n{{size}}-finetune{{{', '.join(f'{new}k' for new in FINE_TUNING_SIZES)}}}`",
         "`n64k-finetune4k-replay{weight}`",
+        f"`n{{{', '.join(f'{size}k' for size in QUESTION_SIZES)}}}-questions`",
         "`individuals`",
         "`templates`",
     ):
@@ -80,7 +83,9 @@ def distribution_of(name: str) -> Any:
     if variant.startswith("finetune"):
         new, _, weight = variant.removeprefix("finetune").partition("k")
         return FineTuning(int(new) * 1_000, float(weight.removeprefix("-replay") or 0))
-    return {"": Uniform(), "celebrities": Celebrities(), "warmup": WarmUp(), "groups": Groups()}[variant]
+    return {"": Uniform(), "questions": Uniform(), "celebrities": Celebrities(), "warmup": WarmUp(), "groups": Groups()}[
+        variant
+    ]
 
 
 def test_names_say_the_distribution() -> None:
@@ -89,11 +94,19 @@ def test_names_say_the_distribution() -> None:
 
 
 def test_named_configs_have_the_biographies_of_the_paper() -> None:
-    """16k steps of 128, of which fine-tuning is 4k (sections 1.4 and 4); the smallest is for demonstrations."""
+    """16k steps of 128, of which fine-tuning is 4k (sections 1.4 and 4); the smallest is for demonstrations.
+
+    Rows of questions come on top of the biographies.
+    """
     expected = {
         name: 4_000 * 128 if "finetune" in name else 1_000 * 128 if name.startswith("n1k") else 16_000 * 128
         for name in BIOGRAPHIES
     }
+    for size in QUESTION_SIZES:
+        config = CONFIGS[f"n{size}k-questions"]
+        assert config == CONFIGS[f"n{size}k"].replace(num_biographies=config.num_biographies, phases=config.phases)
+        assert config.phases.as_json() == [[config.num_biographies, {"biographies": 1, "questions": 1}]]
+        expected[f"n{size}k-questions"] *= 2
     assert {name: config.num_biographies for name, config in BIOGRAPHIES.items()} == expected
 
 
@@ -134,7 +147,7 @@ def test_unknown_name_is_refused_with_some_that_are_near(name: Any, near: str) -
     with pytest.raises(ValueError) as error:
         get_config(name)
     before, _, choice = str(error.value).partition(" such as ")
-    assert before == f"config is {name!r}; it must be one of 114"
+    assert before == f"config is {name!r}; it must be one of 117"
     names, listed, _ = choice.partition(" (list: bio-facts configs)")
     assert listed
     assert near in names
@@ -167,6 +180,10 @@ BAD_BIOGRAPHIES = [
     ("sentence_order", "Fixed", "sentence_order is 'Fixed'; it must be one of drawn, fixed"),
     ("sentence_order", True, "sentence_order is True; it must be one of drawn, fixed"),
     ("sentence_order", None, "sentence_order is None; it must be one of drawn, fixed"),
+    ("phases", 5, "phases is 5; it must be a list of [until_sample, weights], such as [[1000, {'biographies': 1}], [2000, "),
+    ("num_asked_individuals", 5, "num_asked_individuals is 5, but phases have no questions; it must be None"),
+    ("num_phrasings", 1, "num_phrasings is 1, but phases have no questions; it must be 8"),
+    ("num_phrasings", 9, "num_phrasings is 9; it must be an integer from 1 to 8"),
 ]
 BAD_PEOPLE = [
     ("num_individuals", 0, "num_individuals is 0; it must be an integer from 1 to 400,000,000"),
@@ -236,8 +253,8 @@ def test_replace_with_nothing_gives_the_same() -> None:
 
 
 CONFIG_FIELDS = [
-    *("distribution", "num_biographies", "num_individuals", "num_training_templates", "num_wordings", "pool_sizes"),
-    *("population_seed", "seed", "sentence_order"),
+    *("distribution", "num_asked_individuals", "num_biographies", "num_individuals", "num_phrasings"),
+    *("num_training_templates", "num_wordings", "phases", "pool_sizes", "population_seed", "seed", "sentence_order"),
 ]
 
 
@@ -395,6 +412,9 @@ def test_any_config_comes_back_from_the_json_of_its_parameters(config: Config) -
         ("n1k", "num_training_templates", 20),
         ("n1k", "num_wordings", None),
         ("n1k", "sentence_order", "drawn"),
+        ("n1k", "phases", None),
+        ("n1k", "num_asked_individuals", None),
+        ("n1k", "num_phrasings", 8),
         ("n1k-groups", "num_rounds", 1),
         ("n1k-groups", "num_group0_individuals", None),
     ],

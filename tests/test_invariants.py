@@ -23,6 +23,9 @@ VARIANTS = {
         num_training_templates=3, sentence_order="fixed", replay_weight=1
     ),
     "n1k-finetune1k-wordings2": CONFIGS["n1k-finetune1k"].replace(num_wordings=2, replay_weight=1),
+    "n1k-questions-mixed": CONFIGS["n1k-questions"].replace(
+        phases=[[3, {"biographies": 1}], [256_000, {"biographies": 2, "questions": 3}]], num_phrasings=3
+    ),
     "n1k-groups-rounds": CONFIGS["n1k-groups"].replace(num_group_biographies=1, num_rounds=2),
 }
 
@@ -38,7 +41,10 @@ NAMES = [*{kind(name): name for name in reversed(CONFIGS)}.values(), "n256k"]
 TRIED: dict[str, Any] = {name: CONFIGS[name] for name in NAMES} | VARIANTS
 EVERY_SPLIT = [(name, split) for name, config in TRIED.items() for split in num_rows(config)]
 ATTRIBUTE_NAMES = ("birth_place", "current_location", "university", "major", "company", "birth_date")
-LINES = {attribute: read_lines(f"templates/{attribute}.txt") for attribute in ATTRIBUTE_NAMES}
+LINES = {
+    attribute: read_lines(f"templates/{attribute}.txt") + read_lines(f"questions/{attribute}.txt")
+    for attribute in ATTRIBUTE_NAMES
+}
 
 PROGRAM = f"""
 import json, sys
@@ -163,23 +169,28 @@ def test_individuals_are_those_of_the_split(config: Any, split: str, rows: list[
         "validation": [new or pretraining],
         "pretrain_validation": [pretraining],
         "unseen": [unseen],
+        "questions_asked": [pretraining],
+        "questions_not_asked": [pretraining],
+        "questions_unseen": [unseen],
     } | {f"validation_group{group}": [ids] for group, ids in enumerate(groups)}
     allowed = allowed[split]
     assert all(any(row["individual_id"] in ids for ids in allowed) for row in rows)
 
 
 @of_table("biographies")
-def test_name_spans_hold_the_name(config: Any, rows: list[dict[str, Any]]) -> None:
+def test_name_spans_hold_the_name(config: Any, split: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        name = config.population.individual(row["individual_id"]).name
-        assert [row["text"][span["start"] : span["end"]] for span in row["name_spans"]] == [name] * 6
+        name, number = config.population.individual(row["individual_id"]).name, 1 if split.startswith("questions") else 6
+        assert [row["text"][span["start"] : span["end"]] for span in row["name_spans"]] == [name] * number
 
 
 @of_table("biographies")
-def test_value_spans_hold_the_values_of_the_individual(config: Any, rows: list[dict[str, Any]]) -> None:
+def test_value_spans_hold_the_values_of_the_individual(config: Any, split: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         values = config.population.individual(row["individual_id"]).values
-        assert {span["attribute"]: span["value"] for span in row["attributes"]} == values
+        stated = {span["attribute"]: span["value"] for span in row["attributes"]}
+        assert stated == {name: values[name] for name in stated}
+        assert len(stated) == len(row["attributes"]) == (1 if split.startswith("questions") else 6)
         for span in row["attributes"]:
             assert row["text"][span["start"] : span["end"]] == span["value"]
 
@@ -199,7 +210,9 @@ def test_templates_are_for_training_in_train_and_held_out_elsewhere(
     for row in rows:
         person = config.population.individual(row["individual_id"])
         allowed = person.training_template_ids if split == "train" else person.evaluation_template_ids
-        for span in row["attributes"]:
+        sentences = [span for span in row["attributes"] if span["template_id"] < 25]  # test_questions.py has the others
+        assert sentences in ([], row["attributes"])
+        for span in sentences:
             assert len(allowed[span["attribute"]]) == (20 if split == "train" else 5)
             assert span["template_id"] in allowed[span["attribute"]]
 

@@ -32,6 +32,8 @@ CONFIGS: dict[str, Config] = {
     "groups": get_config("n1k-groups").replace(**SMALL, num_groups=5, num_group_biographies=150, first_group=1),
     "rounds": get_config("n1k-groups").replace(**SMALL, num_groups=4, num_group_biographies=50, first_group=2, num_rounds=4),
     "fine-tuning": get_config("n1k-finetune1k").replace(**SMALL, num_fine_tuning_individuals=9),
+    "questions": get_config("n1k-questions").replace(**SMALL, phases=[[300, {"biographies": 1}], [1_003, {"questions": 1}]]),
+    "mixed": get_config("n1k-questions").replace(**SMALL, phases=[[2_000, {"biographies": 2, "questions": 3}]]),
     "replay": get_config("n64k-finetune4k-replay0.5").replace(**SMALL, num_fine_tuning_individuals=9),
 }
 WRITE = [
@@ -53,24 +55,32 @@ def table(config: Config, batch_size: int) -> pa.Table:
     return pa.Table.from_batches(order(config, batch_size))
 
 
-def recount(config: Config, batch_size: int) -> list[dict[str, int]]:
-    exposures, order_rows = Counter[int](), []
-    for index, individual_id in enumerate(draw(config, "train", range(config.num_biographies)).individual_id.tolist()):
-        exposures[individual_id] += 1
+def recount(config: Config, batch_size: int) -> list[dict[str, Any]]:
+    exposures, order_rows = Counter[tuple[int, str]](), []
+    batch = draw(config, "train", range(config.num_biographies))
+    formats = ["questions" if ids[0] >= 25 else "biographies" for ids in batch.template_id.tolist()]
+    for index, key in enumerate(zip(batch.individual_id.tolist(), formats, strict=True)):
+        exposures[key] += 1
         order_rows.append(
             {
                 "step": 1 + index // batch_size,
                 "slot": index % batch_size,
                 "biography_id": index,
-                "individual_id": individual_id,
-                "exposure": exposures[individual_id],
+                "individual_id": key[0],
+                "exposure": exposures[key],
             }
+            | ({} if config.phases is None else {"format": key[1]})
         )
     return order_rows
 
 
 def test_columns_are_64_bit_integers() -> None:
     assert table(CONFIGS["uniform"], 16).schema == pa.schema([(name, pa.int64()) for name in COLUMNS])
+
+
+def test_configs_with_phases_have_a_column_with_the_format() -> None:
+    columns = table(CONFIGS["mixed"], 16).schema
+    assert columns == pa.schema([*((name, pa.int64()) for name in COLUMNS), ("format", pa.string())])
 
 
 @pytest.mark.parametrize("name", CONFIGS)

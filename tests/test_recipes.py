@@ -27,6 +27,13 @@ from bio_facts.measure.tokens import load_tokenizer
         (["--dataset_parameters.pool_sizes", "{birth_place: 4}"], ["'birth_place'", "cities"]),
         (["--dataset_parameters.pool_sizes.cities", "801"], ["'cities'", "801", "from 1 to 800"]),
         (["--dataset_parameters.pool_sizes", "[1]"], ["pool_sizes is [1]"]),
+        (["--dataset_parameters.phases", "5"], ["phases is 5", "a list of [until_sample, weights]"]),
+        (["--dataset_parameters.phases", "[[10, {poems: 1}]]"], ["phases[0] names format 'poems'", "biographies, questions"]),
+        (["--dataset_parameters.phases", "[[128000, {questions: 0}]]"], ["weight of questions in phases[0] is 0"]),
+        (
+            ["--dataset_parameters", "{num_biographies: 9, phases: [[119, {questions: 1, biographies: 1}]]}"],
+            ["num_steps x batch_size is 120 samples", "end at sample 119", "at most that"],
+        ),
         (["--model_config", "3"], ["model_config is 3", "mapping"]),
         (["--tokenizer", "no/such_tokenizer"], ["'no/such_tokenizer'", "bio_facts"]),
         (["--tokenizer", "/no/such/path.json"], ["'/no/such/path.json'", "a path"]),

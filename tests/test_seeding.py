@@ -88,7 +88,7 @@ def test_integers_below_2_to_the_63_are_uniform() -> None:
     assert p_uniform(np.bincount(drawn >> 57, minlength=64)) > 0.001
 
 
-@pytest.mark.parametrize("size", [10_000, 27_000, 30_000, 108_000])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 20, 99, 997, 1_000, 9_999, 10_000, 27_000, 30_000, 104_729, 108_000])
 def test_permute_is_a_bijection(size: int) -> None:
     assert np.array_equal(np.sort(seeding.permute(np.arange(size), size, 5, "s")), np.arange(size))
 
@@ -96,6 +96,20 @@ def test_permute_is_a_bijection(size: int) -> None:
 def test_permute_of_one_index_needs_no_others() -> None:
     whole = seeding.permute(np.arange(30_000), 30_000, 5, "s")
     assert [int(seeding.permute([k], 30_000, 5, "s")[0]) for k in (0, 17, 29_999)] == whole[[0, 17, 29_999]].tolist()
+
+
+@pytest.mark.parametrize("size", [4, 20, 997])
+def test_first_half_of_a_small_permutation_has_each_index_equally_often(size: int) -> None:
+    counts = np.zeros(size, dtype=np.int64)
+    for seed in range(200):
+        counts[seeding.permute(np.arange(size // 2), size, seed, "s")] += 1
+    assert counts.sum() == 200 * (size // 2)
+    assert np.abs(counts - 100).max() < 5 * 200**0.5 / 2
+
+
+def test_permute_of_a_small_size_needs_no_other_indices() -> None:
+    whole = seeding.permute(np.arange(997), 997, 5, "s")
+    assert [int(seeding.permute([k], 997, 5, "s")[0]) for k in (0, 17, 996)] == whole[[0, 17, 996]].tolist()
 
 
 @pytest.mark.parametrize(("seed", "stream"), [(6, "s"), (5, "t")])

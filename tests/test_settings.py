@@ -109,13 +109,17 @@ def test_parameters_of_configs_are_the_declared_settings() -> None:
     assert set().union(*(config.parameter_names for config in CONFIGS.values())) == set(all_settings())
 
 
-OMITTED = {"num_training_templates", "num_wordings", "sentence_order", "num_rounds", "num_group0_individuals"}
+OMITTED = {
+    *("num_training_templates", "num_wordings", "sentence_order", "num_rounds", "num_group0_individuals"),
+    *("phases", "num_asked_individuals", "num_phrasings"),
+}
 
 
 @pytest.mark.parametrize("name", OTHER_VALUES)
 def test_parameters_are_all_but_those_that_are_omitted_at_their_defaults(name: str) -> None:
     config, others = CONFIGS[name], {key: value for key, value in OTHER_VALUES[name].items() if key != "distribution"}
-    assert config.parameters.keys() == config.parameter_names - OMITTED
+    of_questions = {"phases", "num_asked_individuals"} if name.endswith("-questions") else set()
+    assert config.parameters.keys() == config.parameter_names - OMITTED | of_questions
     assert config.replace(**others).parameters.keys() == config.parameters.keys() | others.keys()
 
 

@@ -313,7 +313,7 @@ BIOGRAPHIES = {name: config for name, config in CONFIGS.items() if isinstance(co
 
 def test_unseen_rows_are_the_same_for_all_named_configs() -> None:
     unseen = [rows(draw(config, "unseen", range(3))) for config in BIOGRAPHIES.values()]
-    assert unseen == [unseen[0]] * 112
+    assert unseen == [unseen[0]] * 115
 
 
 @pytest.mark.parametrize("distribution", EVERY_DISTRIBUTION, ids=repr)

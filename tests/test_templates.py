@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.pools import read_lines
-from bio_facts.generate.templates import Template, check_templates, templates
+from bio_facts.generate.templates import Template, check_templates, question_orders, questions, templates
 
 LINES = [(attribute, k, line) for attribute in ATTRIBUTES for k, line in enumerate(read_lines(f"templates/{attribute}.txt"))]
 WORDS = st.from_regex(r"[A-Za-zÀ-ž0-9]([A-Za-zÀ-ž0-9', ]{0,15}[A-Za-zÀ-ž0-9])?", fullmatch=True)
@@ -26,6 +27,44 @@ def test_all_150_lines_are_distinct_without_case_and_punctuation() -> None:
 def test_templates_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         templates()["major"] = ()  # type: ignore[index]
+
+
+# Questions
+
+QUESTION_LINES = {attribute: read_lines(f"questions/{attribute}.txt") for attribute in ATTRIBUTES}
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_question_asks_about_the_name_and_ends_in_its_answer(attribute: str) -> None:
+    assert len(questions()[attribute]) == 10
+    for question, line in zip(questions()[attribute], QUESTION_LINES[attribute], strict=True):
+        assert line.endswith("? Answer: {value}.")
+        assert line.count("?") == line.count(":") == 1
+        assert question.fill("NAME", "VALUE") == line.replace("{name}", "NAME").replace("{value}", "VALUE")
+
+
+def test_all_60_questions_differ_without_case_and_punctuation_also_from_all_templates() -> None:
+    lines = [line for of_attribute in QUESTION_LINES.values() for line in of_attribute] + [line for _, _, line in LINES]
+    assert len({"".join(filter(str.isalpha, line.lower())) for line in lines}) == 60 + 150
+
+
+def test_reference_questions() -> None:
+    assert [lines[0].removesuffix(" Answer: {value}.") for lines in QUESTION_LINES.values()] == [
+        "Where was {name} born?",
+        "Where does {name} live now?",
+        "Which university did {name} attend?",
+        "What did {name} major in?",
+        "Which company does {name} work for?",
+        "When was {name} born?",
+    ]
+
+
+def test_question_orders_are_all_ways_to_hold_out_two_of_ten() -> None:
+    orders = question_orders()
+    assert orders.shape == (45, 10)
+    assert (np.sort(orders, axis=1) == np.arange(10)).all()
+    assert (np.diff(orders[:, :8].astype(int)) > 0).all()
+    assert len({tuple(held_out) for held_out in orders[:, 8:].tolist()}) == 45
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -78,10 +117,10 @@ def test_parse_keeps_text_before_between_and_after() -> None:
 
 def test_wrong_number_of_templates_is_refused() -> None:
     with pytest.raises(ValueError, match="major has 24 templates; it must have 25"):
-        check_templates("major", templates()["major"][:24])
+        check_templates("major", templates()["major"][:24], 25)
 
 
 def test_same_template_in_other_case_is_refused() -> None:
     twice = (*templates()["major"][:24], Template.parse("{name} MAJORED in {value}."))
     with pytest.raises(ValueError, match=r"major has the same template twice: .*MAJORED"):
-        check_templates("major", twice)
+        check_templates("major", twice, 25)

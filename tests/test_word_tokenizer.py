@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bio_facts import CONFIGS, draw
-from bio_facts.generate.biography import rows
+from bio_facts.generate.biography import Biographies, rows
 from bio_facts.generate.pools import PoolSizes, full_pool_sizes, pools
-from bio_facts.generate.templates import templates
+from bio_facts.generate.templates import BIOGRAPHIES, FORMATS, questions, templates
 from bio_facts.measure.scoring import score
 from bio_facts.measure.tokens import BiographyTokenizer
 from bio_facts.measure.word_tokenizer import END_OF_TEXT, UNKNOWN, word_tokenizer
@@ -65,6 +65,28 @@ def test_has_a_token_for_each_word_in_use_and_no_other():
     tokens = set(word_tokenizer(sizes).get_vocab()) - {END_OF_TEXT, UNKNOWN}
     decode = word_tokenizer(sizes).backend_tokenizer.decoder.decode
     assert {word for token in tokens for word in re.findall(r"\w+", decode([token]))} == words
+
+
+def test_knows_the_words_of_questions_where_rows_have_them():
+    sizes = PoolSizes(SMALL_VALUES | SMALL_NAMES)
+    plain, asking = word_tokenizer(sizes).get_vocab(), word_tokenizer(sizes, FORMATS).get_vocab()
+    assert {token: asking[token] for token in plain if asking[token] < len(plain)} == plain
+    questioning = " ".join(f"{question.head}{question.cue}{question.tail}" for of in questions().values() for question in of)
+    further = {token.removeprefix("Ġ") for token in asking.keys() - plain.keys()}
+    assert {"Answer", "When", "?", ":"} <= further <= {"?", ":", *re.findall(r"\w+", questioning)}
+
+
+def test_biography_tokenizer_knows_questions_where_rows_have_them():
+    tokenizer = word_tokenizer(PoolSizes(SMALL_NAMES), FORMATS)
+    plain, asking = (BiographyTokenizer(tokenizer, PoolSizes(SMALL_NAMES), formats) for formats in ([BIOGRAPHIES], FORMATS))
+    population = CONFIGS["n1k"].replace(pool_sizes=SMALL_NAMES).population
+    order, template_ids = np.arange(6)[None], np.full((1, 6), 25)
+    batch = Biographies.assemble(np.array([0]), np.array([3]), population, order, template_ids)
+    (row,) = rows(batch)
+    assert tokenizer.decode(asking(batch).input_ids[0]) == row["text"]
+    assert asking.lengths(batch).max() <= asking.max_length
+    with pytest.raises(ValueError, match=r"a biography has 'Where was', which is beyond the pool_sizes and formats of this "):
+        plain(batch)
 
 
 def test_depends_on_pool_sizes_alone():

@@ -79,7 +79,7 @@ def main() -> None:
 
         # Data
         tokenizer = build_tokenizer(recipe, source)
-        biographies = BiographyTokenizer(tokenizer, recipe.data.pool_sizes)
+        biographies = BiographyTokenizer(tokenizer, recipe.data.pool_sizes, recipe.data.formats)
         dataset = build_dataset(recipe, biographies)
 
         # Model

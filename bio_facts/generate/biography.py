@@ -1,4 +1,4 @@
-"""Biographies as arrays of piece ids: six sentences of nine pieces each, from which texts, spans and tokens are derived."""
+"""Biographies as arrays of piece ids: sentences of nine pieces each, from which texts, spans and tokens are derived."""
 
 import functools
 import itertools
@@ -43,10 +43,13 @@ def _piece_texts() -> NDArray[np.object_]:
 
 @dataclass(frozen=True)
 class Biographies:
-    """A batch of n biographies. Sentences (the second axis) are in order of appearance.
+    """A batch of n biographies of q sentences each. Sentences (the second axis) are in order of appearance.
 
-    biography_id, individual_id: int64 [n]. attribute_id (1..6), template_id (0..24): int64 [n, 6].
-    piece_id: int64 [n, 6, 9], into piece_table().texts.
+    A sentence is one of a biography, or a question with its answer (template_id 25 and higher); q is 6, or 1 in rows that score
+    the recall of one fact.
+
+    biography_id, individual_id: int64 [n]. attribute_id (1..6), template_id (0..34): int64 [n, q].
+    piece_id: int64 [n, q, 9], into piece_table().texts.
     """
 
     biography_id: NDArray[np.int64]
@@ -64,7 +67,7 @@ class Biographies:
         order: NDArray[np.int64],
         template_id: NDArray[np.int64],
     ) -> "Biographies":
-        """Biographies of individuals, [n]; `order` [n, 6] holds attribute positions, `template_id` [n, 6] is by attribute."""
+        """Biographies of individuals, [n]; `order` [n, q] holds attribute positions, `template_id` [n, 6] is by attribute."""
         table = piece_table()
         template_id = np.take_along_axis(template_id, order, axis=1)
         initial = np.zeros(order.shape, dtype=bool)
@@ -89,17 +92,21 @@ class Biographies:
     def __len__(self) -> int:
         return len(self.biography_id)
 
+    def pieces_in_order(self) -> NDArray[np.int64]:
+        """The pieces of each biography, one after another, int64 [n, q * 9]."""
+        return self.piece_id.reshape(len(self), self.piece_id.shape[1] * NUM_SLOTS)
+
     def texts(self) -> list[str]:
         """The text of each biography: its pieces one after another."""
-        pieces = _piece_texts()[self.piece_id.reshape(len(self), len(ATTRIBUTES) * NUM_SLOTS)]
+        pieces = _piece_texts()[self.pieces_in_order()]
         return ["".join(row) for row in pieces.tolist()]
 
     def name_spans(self) -> NDArray[np.int64]:
-        """Start and end of the full name in each sentence, int64 [n, 6, 2]; positions in the text, in Unicode code points."""
+        """Start and end of the full name in each sentence, int64 [n, q, 2]; positions in the text, in Unicode code points."""
         return self._spans(NAME)
 
     def value_spans(self) -> NDArray[np.int64]:
-        """Start and end of the value in each sentence, int64 [n, 6, 2]; positions in the text, in Unicode code points."""
+        """Start and end of the value in each sentence, int64 [n, q, 2]; positions in the text, in Unicode code points."""
         return self._spans(VALUE)
 
     def _spans(self, slots: slice) -> NDArray[np.int64]:
@@ -110,9 +117,8 @@ class Biographies:
 
     @functools.cached_property
     def _piece_ends(self) -> NDArray[np.int64]:
-        """Where each piece ends in the text, int64 [n, 6, 9]."""
-        lengths = piece_lengths()[self.piece_id].reshape(len(self), len(ATTRIBUTES) * NUM_SLOTS)
-        return np.cumsum(lengths, axis=1).reshape(self.piece_id.shape)
+        """Where each piece ends in the text, int64 [n, q, 9]."""
+        return np.cumsum(piece_lengths()[self.pieces_in_order()], axis=1).reshape(self.piece_id.shape)
 
 
 def rows(biographies: Biographies) -> list[dict[str, Any]]:
@@ -121,7 +127,7 @@ def rows(biographies: Biographies) -> list[dict[str, Any]]:
     {"biography_id", "individual_id", "text", "name_spans": [{"start", "end"}], "attributes": [{"attribute", "value", "start",
     "end", "template_id"}]}, the sentences in order of appearance. text[start:end] is the full name or the value.
     """
-    num_sentences, texts = len(ATTRIBUTES), biographies.texts()
+    num_sentences, texts = biographies.attribute_id.shape[1], biographies.texts()
     (name_starts, name_ends), (starts, ends) = (
         spans.reshape(-1, 2).T.tolist() for spans in (biographies.name_spans(), biographies.value_spans())
     )

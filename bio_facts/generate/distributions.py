@@ -37,6 +37,7 @@ _CONFIG_FIELDS = frozenset(
     {
         *("num_individuals", "population_seed", "pool_sizes", "num_biographies", "seed"),
         *("num_training_templates", "num_wordings", "sentence_order", "distribution"),
+        *("phases", "num_asked_individuals", "num_phrasings"),
     }
 )
 

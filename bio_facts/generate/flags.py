@@ -1,11 +1,13 @@
 """Flags for the parameters of configs, in any command that makes biographies: one for each declared Setting."""
 
 import argparse
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from bio_facts.checks import whole_number
 from bio_facts.generate.config import BaseConfig, all_settings, get_config
+from bio_facts.generate.mixture import Mixture
 from bio_facts.generate.settings import Setting
 
 
@@ -26,12 +28,25 @@ def _pool_sizes(text: str) -> dict[str, int]:
     return dict(pairs)
 
 
+def _phases(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be JSON, such as {_EXAMPLES[Mixture]}") from None
+
+
+# What follows the help of a setting of this type.
+_EXAMPLES: Mapping[Any, str] = {
+    Mapping: "cities=32,years=4,last_names=100",
+    Mixture: '[[1000, {"biographies": 1, "questions": 1}]]',
+}
 # Type of a setting -> from its name, the function that reads it from the command line. Settings of other types have no flag.
 _READERS: Mapping[Any, Callable[[str], Callable[[str], Any]]] = {
     int: whole_number,
     float: lambda name: _number,
     str: lambda name: str,
     Mapping: lambda name: _pool_sizes,
+    Mixture: lambda name: _phases,
 }
 
 
@@ -52,7 +67,7 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each parameter of a config; those of all distributions are included."""
     group = parser.add_argument_group("parameters", "replace those of the named config")
     for name, setting in _flag_settings().items():
-        example = ": cities=32,years=4,last_names=100" if setting.type is Mapping else ""
+        example = f": {_EXAMPLES[setting.type]}" if setting.type in _EXAMPLES else ""
         reader = _READERS[setting.type](name)
         group.add_argument(f"--{name.replace('_', '-')}", type=reader, action=_Once, metavar="X", help=setting.help + example)
 

@@ -6,7 +6,7 @@ Texts, character spans and tokens are computed by looking up the characters, the
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.pools import NAME_POOLS, pools
-from bio_facts.generate.templates import NUM_TEMPLATES, templates
+from bio_facts.generate.templates import BIOGRAPHIES, FORMATS, Template, questions, templates
 
 EMPTY = 0  # the piece for an empty slot
 
@@ -23,7 +23,7 @@ class PieceTable(NamedTuple):
     """All pieces, and the position of each kind in the list.
 
     texts: every piece, by piece id. initial_first_names and `pools[name]`: id of a pool's item 0 (item k is k further).
-    head, initial_head, cue, tail: int64 [6, 25] ids by attribute and template.
+    head, initial_head, cue, tail: int64 [6, 35] ids by attribute and template_id.
     """
 
     texts: tuple[str, ...]
@@ -44,21 +44,27 @@ def piece_table() -> PieceTable:
         texts.extend(items)
         return len(texts) - len(items)
 
-    def add_templates(items: list[str]) -> NDArray[np.int64]:
+    def add_texts(items: list[str]) -> NDArray[np.int64]:
         start = add(items)
         ids = np.array([start + k if text else EMPTY for k, text in enumerate(items)])
-        return ids.reshape(len(ATTRIBUTES), NUM_TEMPLATES)
+        return ids.reshape(len(ATTRIBUTES), -1)
 
-    flat = [template for attribute in ATTRIBUTES for template in templates()[attribute]]
-    return PieceTable(
-        initial_first_names=add(list(pools()[NAME_POOLS[0]])),
-        pools={name: add([f" {item}" for item in items]) for name, items in pools().items()},
-        head=add_templates([f" {template.head}" if template.head else "" for template in flat]),
-        initial_head=add_templates([template.head for template in flat]),
-        cue=add_templates([template.cue for template in flat]),
-        tail=add_templates([template.tail for template in flat]),
-        texts=tuple(texts),
-    )
+    def add_templates(by_attribute: Mapping[str, tuple[Template, ...]]) -> list[NDArray[np.int64]]:
+        """Ids of heads, initial heads, cues and tails."""
+        flat = [template for attribute in ATTRIBUTES for template in by_attribute[attribute]]
+        heads = [template.head for template in flat]
+        return [
+            add_texts([f" {head}" if head else "" for head in heads]),
+            add_texts(heads),
+            add_texts([template.cue for template in flat]),
+            add_texts([template.tail for template in flat]),
+        ]
+
+    initial_first_names = add(list(pools()[NAME_POOLS[0]]))
+    starts = {name: add([f" {item}" for item in items]) for name, items in pools().items()}
+    by_kind = zip(add_templates(templates()), add_templates(questions()), strict=True)
+    head, initial_head, cue, tail = (np.concatenate(ids, axis=1) for ids in by_kind)
+    return PieceTable(tuple(texts), initial_first_names, starts, head, initial_head, cue, tail)
 
 
 @functools.cache
@@ -72,14 +78,16 @@ def is_initial() -> NDArray[np.bool_]:
     return initial
 
 
-def pieces_in_use(pool_sizes: Mapping[str, int]) -> NDArray[np.bool_]:
-    """Which pieces biographies with these pools can have, bool [number of pieces]: pool items in use, text of all templates."""
+def pieces_in_use(pool_sizes: Mapping[str, int], formats: Collection[str] = (BIOGRAPHIES,)) -> NDArray[np.bool_]:
+    """Which pieces rows with these pools and formats can have, bool [number of pieces]: pool items in use, text of all
+    templates of the formats."""
     table = piece_table()
     in_use = np.zeros(len(table.texts), dtype=bool)
     for name, start in [(NAME_POOLS[0], table.initial_first_names), *table.pools.items()]:
         in_use[start : start + pool_sizes[name]] = True
     for of_templates in (table.head, table.initial_head, table.cue, table.tail):
-        in_use[of_templates] = True
+        for name in formats:
+            in_use[of_templates[:, FORMATS[name]]] = True
     in_use[EMPTY] = True
     return in_use
 

@@ -19,7 +19,12 @@ from bio_facts.generate import seeding
 from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
 from bio_facts.generate.pools import NAME_POOLS, PoolSizes, pools
 from bio_facts.generate.settings import Setting, check_settings
-from bio_facts.generate.templates import NUM_TRAINING_TEMPLATES, template_orders
+from bio_facts.generate.templates import (
+    NUM_TRAINING_QUESTIONS,
+    NUM_TRAINING_TEMPLATES,
+    question_orders,
+    template_orders,
+)
 
 MAX_INDIVIDUALS = 400_000_000  # ids from here on belong to other roles
 FIRST_FINE_TUNING_INDIVIDUAL = 400_000_000
@@ -132,6 +137,21 @@ class Population:
         columns = [seeding.integers(num_orders, self.population_seed, f"held_out/{attribute}", ids) for attribute in ATTRIBUTES]
         return np.stack(columns, axis=-1)
 
+    def question_ranks(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """The row of question_orders() of each individual and attribute, int64 [n, 6]."""
+        num_orders, ids = len(question_orders()), _check_ids(individual_ids)
+        streams = [f"held_out_questions/{attribute}" for attribute in ATTRIBUTES]
+        return np.stack([seeding.integers(num_orders, self.population_seed, stream, ids) for stream in streams], axis=-1)
+
+    def asked_individuals(self, ranks: ArrayLike) -> NDArray[np.int64]:
+        """The individuals of pre-training in the order in which they are asked about, by rank (0..N-1), int64 [n].
+
+        The order is a random permutation of the ids 0..N-1: the first individuals in it are those that training has questions
+        about, however many they are, and low ids are as likely as high ones. It is another one for another N.
+        """
+        checked = check_indices("rank of an individual", ranks, self.num_individuals)
+        return seeding.permute(checked, self.num_individuals, self.population_seed, "asked")
+
     def training_templates(self, individual_ids: ArrayLike, num_templates: int) -> NDArray[np.int64]:
         """Which of its 20 training templates each individual has for each attribute in a train split with `num_templates` of
         them: 0-based positions in its row of template_orders(), ascending, int64 [n, 6, num_templates].
@@ -146,12 +166,26 @@ class Population:
         check_integer("num_templates", num_templates, 1, NUM_TRAINING_TEMPLATES)
         return np.sort(self._orders_of_training_templates(individual_ids)[..., :num_templates], axis=-1)
 
+    def training_questions(self, individual_ids: ArrayLike, num_questions: int) -> NDArray[np.int64]:
+        """As training_templates, of its 8 training questions: 0-based positions in its row of question_orders(), int64 [n, 6,
+        num_questions].
+
+        Raises:
+            ValueError: if an id is not in the name space, or num_questions is not an integer from 1 to 8.
+        """
+        check_integer("num_questions", num_questions, 1, NUM_TRAINING_QUESTIONS)
+        orders = self._orders("training_questions", NUM_TRAINING_QUESTIONS, individual_ids)
+        return np.sort(orders[..., :num_questions], axis=-1)
+
     def _orders_of_training_templates(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
         """An order of the 20 training templates of each individual and attribute, as positions, int64 [n, 6, 20]."""
-        ids, positions = _check_ids(individual_ids), np.arange(NUM_TRAINING_TEMPLATES)
+        return self._orders("training_templates", NUM_TRAINING_TEMPLATES, individual_ids)
+
+    def _orders(self, stream: str, number: int, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """A random order of range(number) for each individual and attribute, int64 [n, 6, number]."""
+        ids, positions = _check_ids(individual_ids), np.arange(number)
         keys = [
-            seeding.bits(self.population_seed, f"training_templates/{attribute}", ids[:, None], positions)
-            for attribute in ATTRIBUTES
+            seeding.bits(self.population_seed, f"{stream}/{attribute}", ids[:, None], positions) for attribute in ATTRIBUTES
         ]
         return np.argsort(np.stack(keys, axis=1), axis=-1, kind="stable")
 

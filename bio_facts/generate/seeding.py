@@ -63,11 +63,20 @@ def permute(indices: ArrayLike, size: int, seed: int, stream: str) -> NDArray[np
 
     A Feistel network in mixed radix: an index is a pair (left, right) in a grid of height x width = size, and each
     round shifts one half by a hash of the other, modulo its radix. Every round is invertible, so the result is a permutation.
-    `size` must be at most 2**32 and have two factors of similar magnitude.
+    A size without two factors of at least 100 gets the smallest square grid that has room for it, and indices that leave
+    range(size) are permuted again until they are back in it. `size` is from 1 to 2**32.
     """
     height = next(divisor for divisor in range(math.isqrt(size), 0, -1) if size % divisor == 0)
-    width = size // height
-    assert height >= 100, f"size {size} has no balanced factorization"
+    if height >= 100:
+        return _permute_grid(indices, height, size // height, seed, stream)
+    side = math.isqrt(size - 1) + 1
+    permuted = _permute_grid(indices, side, side, seed, stream)
+    while (outside := permuted >= size).any():
+        permuted[outside] = _permute_grid(permuted[outside], side, side, seed, stream)
+    return permuted
+
+
+def _permute_grid(indices: ArrayLike, height: int, width: int, seed: int, stream: str) -> NDArray[np.int64]:
     left, right = np.divmod(np.asarray(indices, dtype=np.int64), width)
     for round_index in range(0, _PERMUTE_ROUNDS, 2):
         left = (left + integers(height, seed, f"{stream}/{round_index}", right)) % height

@@ -1,4 +1,8 @@
-"""Sentence templates, 25 per attribute, parsed into the text before the name, the cue, and the text after the value."""
+"""Sentence templates, 25 per attribute, parsed into the text before the name, the cue, and the text after the value.
+
+Questions with their answers, 10 per attribute, are templates too. A template_id says which: 0 to 24 is a sentence, 25 to 34 is
+a question.
+"""
 
 import functools
 import itertools
@@ -16,6 +20,14 @@ from bio_facts.generate.text import normalized
 
 NUM_TEMPLATES = 25  # of each attribute (paper App. B.2)
 NUM_TRAINING_TEMPLATES = 20  # of each individual and attribute; the other 5 are held out for evaluation
+NUM_QUESTIONS = 10  # of each attribute; the first one is the most ordinary
+NUM_TRAINING_QUESTIONS = 8  # of each individual and attribute; the other 2 are held out for evaluation
+
+BIOGRAPHIES, QUESTIONS = "biographies", "questions"
+# Format of a row -> the template ids of its sentences.
+FORMATS: Mapping[str, range] = MappingProxyType(
+    {BIOGRAPHIES: range(NUM_TEMPLATES), QUESTIONS: range(NUM_TEMPLATES, NUM_TEMPLATES + NUM_QUESTIONS)}
+)
 
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
@@ -65,18 +77,32 @@ def templates() -> Mapping[str, tuple[Template, ...]]:
     Raises:
         ValueError: if a file does not hold 25 well-formed templates that differ from one another.
     """
+    return _loaded("templates", NUM_TEMPLATES)
+
+
+@functools.cache
+def questions() -> Mapping[str, tuple[Template, ...]]:
+    """Attribute name -> its questions, such as "Where was {name} born? Answer: {value}."; template ids are 25 higher.
+
+    Raises:
+        ValueError: if a file does not hold 10 well-formed templates that differ from one another.
+    """
+    return _loaded("questions", NUM_QUESTIONS)
+
+
+def _loaded(folder: str, number: int) -> Mapping[str, tuple[Template, ...]]:
     loaded = {}
     for attribute in ATTRIBUTES:
-        parsed = tuple(Template.parse(line) for line in read_lines(f"templates/{attribute}.txt"))
-        check_templates(attribute, parsed)
+        parsed = tuple(Template.parse(line) for line in read_lines(f"{folder}/{attribute}.txt"))
+        check_templates(attribute, parsed, number)
         loaded[attribute] = parsed
     return MappingProxyType(loaded)
 
 
-def check_templates(attribute: str, parsed: tuple[Template, ...]) -> None:
-    """ValueError unless there are NUM_TEMPLATES templates, all different after normalization."""
-    if len(parsed) != NUM_TEMPLATES:
-        raise ValueError(f"{attribute} has {len(parsed)} templates; it must have {NUM_TEMPLATES}")
+def check_templates(attribute: str, parsed: tuple[Template, ...], number: int) -> None:
+    """ValueError unless there are `number` templates, all different after normalization."""
+    if len(parsed) != number:
+        raise ValueError(f"{attribute} has {len(parsed)} templates; it must have {number}")
     seen: dict[str, Template] = {}
     for template in parsed:
         key = normalized(template.fill("name", "value"))
@@ -88,10 +114,21 @@ def check_templates(attribute: str, parsed: tuple[Template, ...]) -> None:
 @functools.cache
 def template_orders() -> NDArray[np.uint8]:
     """All ways to hold out 5 of 25 templates, uint8 [53130, 25]: in each row the 20 training ids, then the 5 held-out ids."""
-    ids = range(NUM_TEMPLATES)
-    num_held_out = NUM_TEMPLATES - NUM_TRAINING_TEMPLATES
-    held_out = np.array(list(itertools.combinations(ids, num_held_out)), dtype=np.uint8)
-    is_held_out = np.zeros((len(held_out), NUM_TEMPLATES), dtype=bool)
+    return _orders(NUM_TEMPLATES, NUM_TRAINING_TEMPLATES)
+
+
+@functools.cache
+def question_orders() -> NDArray[np.uint8]:
+    """All ways to hold out 2 of 10 questions, uint8 [45, 10]: in each row 8 numbers for training, then the 2 held-out ones.
+
+    The numbers are positions in questions(), 0 to 9.
+    """
+    return _orders(NUM_QUESTIONS, NUM_TRAINING_QUESTIONS)
+
+
+def _orders(number: int, num_training: int) -> NDArray[np.uint8]:
+    held_out = np.array(list(itertools.combinations(range(number), number - num_training)), dtype=np.uint8)
+    is_held_out = np.zeros((len(held_out), number), dtype=bool)
     np.put_along_axis(is_held_out, held_out.astype(np.int64), True, axis=1)
     orders = np.argsort(is_held_out, axis=1, kind="stable").astype(np.uint8)
     orders.setflags(write=False)

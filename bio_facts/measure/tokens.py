@@ -8,7 +8,7 @@ none). Batches have lengths instead of an attention mask, so no pad token is nee
 import importlib.util
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
 from bio_facts.generate.biography import NAME, VALUE, Biographies
 from bio_facts.generate.pieces import is_initial, piece_table, pieces_in_use, ragged_table
 from bio_facts.generate.pools import DATA, NAME_POOLS, PoolSizes
+from bio_facts.generate.templates import BIOGRAPHIES, FORMATS
 from bio_facts.measure.sentencepiece_models import UnsupportedModelError, load_sentencepiece
 
 DEFAULT_TOKENIZER = "bio_facts"  # the name of the shipped tokenizer
@@ -48,16 +49,20 @@ class BiographyTokenizer:
     Args:
         tokenizer: a Hugging Face fast tokenizer (see load_tokenizer). It encodes the pieces once, and is not kept.
         pool_sizes: those of the configs whose biographies are tokenized; by default, all items of all pools are known.
+        formats: those of the configs' rows (Config.formats); by default, only the sentences of biographies are known.
 
     Raises:
         ValueError: if the tokenizer has no character offsets (a slow one), or cannot represent a piece.
     """
 
-    def __init__(self, tokenizer: Any, pool_sizes: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, pool_sizes: Mapping[str, int] | None = None, formats: Collection[str] = (BIOGRAPHIES,)
+    ) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise ValueError(f"tokenizer {tokenizer.name_or_path!r} is a slow one; it must be a fast one, with offsets")
         self._pool_sizes: Mapping[str, int] = PoolSizes() if pool_sizes is None else pool_sizes
-        self._is_known = pieces_in_use(self._pool_sizes)
+        self._formats = tuple(formats)
+        self._is_known = pieces_in_use(self._pool_sizes, formats)
         texts = piece_table().texts
         encoded: list[list[int]] = [[] for _ in texts]
         for initial in (True, False):
@@ -82,26 +87,27 @@ class BiographyTokenizer:
 
     @property
     def max_length(self) -> int:
-        """An upper bound of the number of tokens of a biography: the longest template, name parts and values."""
+        """An upper bound of the number of tokens of a row: the longest template of each attribute, name parts and values."""
         table, lengths, sizes = piece_table(), self._table.lengths, self._pool_sizes
         templates = np.maximum(lengths[table.head], lengths[table.initial_head]) + lengths[table.cue] + lengths[table.tail]
         longest = {pool: int(lengths[start : start + sizes[pool]].max()) for pool, start in table.pools.items()}
         initial = table.initial_first_names + np.arange(sizes[NAME_POOLS[0]])
         name = max(longest[NAME_POOLS[0]], int(lengths[initial].max())) + sum(longest[pool] for pool in NAME_POOLS[1:])
         values = sum(longest[pool] for _, pool in VALUE_PARTS)
-        return int(templates.max(axis=1).sum()) + name * len(ATTRIBUTES) + values
+        longest_templates = max(int(templates[:, FORMATS[kind]].max(axis=1).sum()) for kind in self._formats)
+        return longest_templates + name * len(ATTRIBUTES) + values
 
     def lengths(self, biographies: Biographies) -> NDArray[np.int64]:
         """Number of tokens of each biography, int64 [n].
 
         Raises:
-            ValueError: if one has a pool item beyond pool_sizes, whose tokens are not known.
+            ValueError: if one has a pool item beyond pool_sizes or text of another format, whose tokens are not known.
         """
         is_known = self._is_known[biographies.piece_id]
         if not is_known.all():
             piece_id = biographies.piece_id[~is_known][0]
             raise ValueError(
-                f"a biography has {piece_table().texts[piece_id]!r}, which is beyond the pool_sizes of this "
+                f"a biography has {piece_table().texts[piece_id]!r}, which is beyond the pool_sizes and formats of this "
                 "BiographyTokenizer; they must be those of the biographies' config"
             )
         lengths: NDArray[np.int64] = self._table.lengths[biographies.piece_id].sum(axis=(1, 2))

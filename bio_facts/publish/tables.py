@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bio_facts.checks import check_indices
 from bio_facts.generate.attributes import ATTRIBUTES
-from bio_facts.generate.biography import NUM_SLOTS, VALUE, Biographies
+from bio_facts.generate.biography import VALUE, Biographies
 from bio_facts.generate.config import BaseConfig, Config, IndividualsConfig, TemplatesConfig
 from bio_facts.generate.pieces import piece_table
 from bio_facts.generate.pools import NAME_POOLS, pools
@@ -72,6 +72,7 @@ class BiographiesTable(Table[Config]):
     def record_batch(self, config: Config, split: str, indices: ArrayLike) -> pa.RecordBatch:
         """See Table; the rows are those of bio_facts.rows."""
         biographies = draw(config, split, indices)
+        num_sentences = biographies.attribute_id.shape[1]
         name_spans, value_spans = biographies.name_spans(), biographies.value_spans()
         attributes = {
             "attribute": pa.array(list(ATTRIBUTES)).take(pa.array(biographies.attribute_id.ravel() - 1)),
@@ -83,9 +84,9 @@ class BiographiesTable(Table[Config]):
         columns = [
             pa.array(biographies.biography_id),
             pa.array(biographies.individual_id),
-            _joined(biographies.piece_id.reshape(len(biographies), len(ATTRIBUTES) * NUM_SLOTS)),
-            _lists(_structs({"start": name_spans[:, :, 0], "end": name_spans[:, :, 1]}), len(ATTRIBUTES)),
-            _lists(_structs(attributes), len(ATTRIBUTES)),
+            _joined(biographies.pieces_in_order()),
+            _lists(_structs({"start": name_spans[:, :, 0], "end": name_spans[:, :, 1]}), num_sentences),
+            _lists(_structs(attributes), num_sentences),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
@@ -204,7 +205,7 @@ def _joined(piece_ids: NDArray[np.int64]) -> pa.Array:
 
 
 def _values(biographies: Biographies) -> pa.Array:
-    """The value of each sentence, a string array [n * 6]."""
+    """The value of each sentence, a string array [n * q]."""
     value_pieces = biographies.piece_id[:, :, VALUE].reshape(-1, VALUE.stop - VALUE.start).copy()
     value_pieces[:, 0] += len(piece_table().texts)
     return _joined(value_pieces)

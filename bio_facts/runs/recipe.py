@@ -117,6 +117,13 @@ class Recipe:
             )
         if self.tokenizer != WORD_TOKENIZER:
             check_tokenizer(self.tokenizer)
+        end = splits(self.data)["train"].end
+        num_samples = self.num_steps * self.batch_size
+        if end is not None and num_samples > end:
+            raise ValueError(
+                f"num_steps x batch_size is {num_samples:,} samples, but phases of the dataset end at sample {end:,}; it must "
+                "be at most that"
+            )
         rows = min(splits(self.data)[split].num_rows for split in self.evaluated_splits)
         check_integer("num_eval_biographies", self.num_eval_biographies, minimum=1, maximum=rows)
         check_integer("num_attention_biographies", self.num_attention_biographies, minimum=0, maximum=rows)

@@ -125,7 +125,9 @@ def build_tokenizer(recipe: Recipe, source: Path | None = None) -> Any:
     """
     if source is not None:
         return load_tokenizer(str(source))
-    return word_tokenizer(recipe.data.pool_sizes) if recipe.tokenizer == WORD_TOKENIZER else load_tokenizer(recipe.tokenizer)
+    if recipe.tokenizer == WORD_TOKENIZER:
+        return word_tokenizer(recipe.data.pool_sizes, recipe.data.formats)
+    return load_tokenizer(recipe.tokenizer)
 
 
 def build_dataset(recipe: Recipe, biographies: BiographyTokenizer) -> BiographyDataset:
