@@ -74,8 +74,8 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     for axes in (loss, accuracy):
         for (start, end), (phase, color) in zip(itertools.pairwise(bounds), PHASE_COLORS.items(), strict=False):
             axes.axvspan(start, end, color=color, lw=0)
-            middle = (start + end) / 2
-            axes.annotate(phase, (middle, 1.01), xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=9)
+            place, alignment = (end, "right") if start == 0 else ((start + end) / 2, "center")  # the first is narrow
+            axes.annotate(phase, (place, 1.01), xycoords=("data", "axes fraction"), ha=alignment, va="bottom", fontsize=9)
         axes.set_xlim(0, last)
         axes.set_xlabel("training step")
     for seed, run in sorted(runs.items(), reverse=True):
@@ -94,7 +94,7 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     loss.set_ylabel("attribute loss (nats per value)")
     accuracy.set_ylim(0, 1)
     accuracy.set_ylabel("attribute accuracy (share of values)")
-    legend_below(figure, loss, num_columns=4)
+    legend_below(figure, loss, num_columns=2)
     save_figure(figure, path)
 
 
