@@ -12,6 +12,7 @@ from memory_runs import SEEDS, SHIFTS, B, scattered, tuned_run
 from paper import early_peak_without_replay, fine_tuning_curve, replay_losses
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.recipe_files import read_recipe_file
 from bio_facts.runs.registration import read_measures
 
 MEASURES = read_measures(ROOT / "train" / "recipes" / "replay")
@@ -91,7 +92,10 @@ def test_arithmetic() -> None:
 
 
 def test_claim_is_judged_and_drawn(tmp_path: Path) -> None:
-    runs = [run for members in paper_arms(seeds=range(5)).values() for run in members.values()]
+    file = read_recipe_file(ROOT / "train" / "recipes" / "replay" / "mini.yaml")
+    runs = [
+        members[seed] for arm, members in paper_arms(seeds=range(5)).items() for seed in range(len(file.seeds_of(arm)))
+    ]  # fmt: skip
     verdict = replay.CLAIM.judge(runs, "mini")
     assert verdict["word"] == "shown"
     replay.CLAIM.plot(replay.CLAIM.arms(runs, "mini")[0], verdict, tmp_path / "mini.png")

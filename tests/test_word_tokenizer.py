@@ -89,7 +89,7 @@ def test_biography_tokenizer_knows_questions_where_rows_have_them():
         plain(batch)
 
 
-def test_depends_on_pool_sizes_alone():
+def test_depends_on_pool_sizes_and_formats_alone():
     from bio_facts.runs.training import build_tokenizer
 
     def vocabulary(overrides):
@@ -103,9 +103,14 @@ def test_depends_on_pool_sizes_alone():
         {"dataset_parameters.population_seed": 5},
         {"dataset": "n1k-alpha0.6"},
         {"dataset": "n1k-celebrities", "dataset_parameters.num_celebrities": 4},
+        {"dataset_parameters.phases": [[128_000, {"biographies": 1}]]},
     ):
         assert vocabulary(overrides) == expected
     assert vocabulary({"dataset_parameters.pool_sizes.cities": 5}) != expected
+    asking = vocabulary({"dataset": "n1k-questions"})
+    assert asking.keys() > expected.keys()
+    other_phases = {"dataset": "n1k-questions", "dataset_parameters.phases": [[256_000, {"questions": 1}]]}
+    assert vocabulary(other_phases) == asking
 
 
 def test_loads_with_auto_tokenizer(tmp_path):
