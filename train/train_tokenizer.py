@@ -7,12 +7,14 @@ test compares both.
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 from bio_facts.checks import Parser, needs
-from bio_facts.generate.pieces import piece_table
+from bio_facts.generate.pieces import piece_table, pieces_in_use
+from bio_facts.generate.pools import full_pool_sizes
 
 # Pad, BOS and EOS, for batches and tools that need one; no text gets it. It has the id of byte 0, which no text has.
 SPECIAL_TOKEN = "<|endoftext|>"
@@ -38,7 +40,8 @@ def train_tokenizer() -> Any:
         from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     bytewise = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    words = (word for text in piece_table().texts for word, _ in bytewise.pre_tokenize_str(text))
+    texts = itertools.compress(piece_table().texts, pieces_in_use(full_pool_sizes()))
+    words = (word for text in texts for word, _ in bytewise.pre_tokenize_str(text))
     vocabulary = dict.fromkeys([*sorted(pre_tokenizers.ByteLevel.alphabet()), *words])
     ids = {SPECIAL_TOKEN if word == NUL else word: token_id for token_id, word in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.BPE(vocab=ids, merges=[], ignore_merges=True))
