@@ -1,6 +1,6 @@
 """Write the example of the attribute_recall page: scores of a model of train/pretrain.py on twelve biographies.
 
-python eval/make_example.py runs/demo        # the folder of a run; writes eval/attribute_recall/example.json
+python eval/make_example.py runs/paper-mini/three_phases-s20     # a run; writes eval/attribute_recall/example.json
 """
 
 import argparse
