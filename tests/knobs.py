@@ -28,7 +28,7 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
         "num_group_biographies": 10,
         "first_group": 1,
         "num_rounds": 2,
-        "num_group0_individuals": 10,
+        "num_group0_individuals": 13,
     },
     "n1k-questions": {
         "phases": [[256_000, {"biographies": 3, "questions": 1}]],
