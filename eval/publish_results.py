@@ -111,7 +111,7 @@ def registration_text(claim: Claim) -> str:
 def _pilot(measure: Measure) -> str:
     width = half_width(measure, NUM_SEEDS)
     return (
-        f"Pilot on seeds 0 to 4: standard deviation {number(measure.pilot_sd)}, expected half-width {number(width)}"
+        f"Pilot on seeds among 0 to 4: standard deviation {number(measure.pilot_sd)}, expected half-width {number(width)}"
         f"{' (of the logarithm)' if measure.scale == 'log' else ''}."
     )
 

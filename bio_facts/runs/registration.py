@@ -12,7 +12,7 @@ measures:
     threshold: 3.5                    # half of the paper's effect: beyond it the effect is shown
     paper: 6.1                        # the paper's value, in this cell of its experiments:
     cell: 64k individuals, 16k steps
-    pilot_sd: 0.2                     # standard deviation over seeds 0 to 4, on the measure's scale
+    pilot_sd: 0.2                     # standard deviation over seeds among 0 to 4 (those of the pilot), on the measure's scale
 
 In place of `none` and `threshold`, a measure of no change has `inside: [low, high]`. A measure for which the paper has no
 number has no `paper`, and in place of `threshold` it has `sign`: 1 or -1, the direction of the effect.
