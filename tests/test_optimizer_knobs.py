@@ -104,15 +104,28 @@ def cosine(step: int) -> float:
             lambda step: 2e-3 * (step / 4 if step < 4 else (1 + math.cos(math.pi * (step - 4) / 4)) / 2),
         ),
         ({"learning_rate": 1e-3, "final_learning_rate": 1e-3}, lambda step: 1e-3),
+        (
+            {
+                "num_steps": 10,
+                "eval_every": [[10, 10]],
+                "save_every": 10,
+                "lr_schedule": "constant_then_linear",
+                "final_learning_rate": 2e-4,
+            },
+            lambda step: 2e-3 if step < 8 else 2e-3 - 1.8e-3 * (step - 8) / 2,
+        ),
+        ({"lr_schedule": "constant", "learning_rate_factor": [3, 0.25]}, lambda step: 2e-3 if step < 3 else 5e-4),
     ],
-    ids=["final", "constant", "constant with warm-up", "warm-up", "flat"],
+    ids=["final", "constant", "constant with warm-up", "warm-up", "flat", "constant, then linear", "factor"],
 )
 def test_learning_rate_follows_the_formula(
     settings: dict[str, Any], rate: Callable[[int], float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     eight = {"num_steps": 8, "eval_every": [[8, 8]], "save_every": 8}
     _, noted = trained(tmp_path, monkeypatch, **(eight | settings))
-    assert [item["rate"] for item in noted[1:]] == pytest.approx([rate(step) for step in range(8)], rel=1e-6, abs=1e-12)
+    assert [item["rate"] for item in noted[1:]] == pytest.approx(
+        [rate(step) for step in range(len(noted) - 1)], rel=1e-6, abs=1e-12
+    )
 
 
 def test_gradients_are_clipped_to_the_norm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

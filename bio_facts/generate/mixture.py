@@ -85,6 +85,14 @@ class Mixture:
         """Whether any phase has questions."""
         return any(phase.num_questions for phase in self.phases)
 
+    def num_questions(self, num_samples: int) -> int:
+        """How many of the first num_samples samples have questions; num_samples: from 0 to that of the mixture."""
+        total = start = 0
+        for phase in self.phases:
+            total += _num_questions(phase, max(0, min(num_samples, phase.until_sample) - start))
+            start = phase.until_sample
+        return total
+
     def locate(self, sample_indices: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Whether each sample (int64 [n], below num_samples) has questions, bool [n], and its index among the samples of its
         format, which counts over all phases, int64 [n]."""

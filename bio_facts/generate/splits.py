@@ -213,6 +213,21 @@ def draw(config: Config, split_name: str, sample_indices: ArrayLike) -> Biograph
     return Biographies.assemble(indices, ids, config.population, order, template_ids)
 
 
+def draw_about(config: Config, split_name: str, individuals: NDArray[np.int64], indices: NDArray[np.int64]) -> Biographies:
+    """Rows about given individuals, int64 [n], as a split has them: of biographies, or of one question in splits of questions.
+
+    Each row depends on its individual and its index, int64 [n], alone. Its other draws are not those of any row of the split.
+
+    Raises:
+        ValueError: for an unknown split.
+    """
+    split = get_split(config, split_name)
+    is_recall = split.questions is not None and not split.questions.for_training
+    split = dataclasses.replace(split, stream="about")
+    order, template_ids = (_questions if is_recall else _sentences)(config, split, individuals, indices)
+    return Biographies.assemble(indices, individuals, config.population, order, template_ids)
+
+
 def _sentences(
     config: Config, split: Split, ids: NDArray[np.int64], indices: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -9,10 +9,12 @@ from typing import Any
 from tqdm import tqdm
 
 from bio_facts.checks import needs
+from bio_facts.generate.facts import facts
 from bio_facts.generate.splits import draw
 from bio_facts.measure.attention import attention_signatures
 from bio_facts.measure.callbacks import AttributeEvaluation
 from bio_facts.measure.modules import evaluation_mode, unwrapped
+from bio_facts.measure.recall import FactTokens, fact_counts
 from bio_facts.runs.checkpoints import keep_model
 from bio_facts.runs.early_stopping import is_decided
 from bio_facts.runs.recipe import Recipe
@@ -23,10 +25,13 @@ with needs("train", "training"):
 
 # What attention is summarized on: with fine-tuning, the new individuals and those of pre-training.
 _ATTENTION_SPLITS = ("validation", "pretrain_validation")
+_FACTS_SPLIT = "questions_not_asked"  # whose lines have the counts of facts
 
 
 class RecipeEvaluation(AttributeEvaluation):
     """One JSON line per (step, split) in metrics.jsonl; num_tokens trained so far, padding not counted, and seconds.
+
+    If train has phases, lines have num_biographies and num_questions, the rows of each format trained so far.
 
     A resumed run drops the lines written after its checkpoint; `seconds` continues from the last line that is kept.
     """
@@ -42,7 +47,8 @@ class RecipeEvaluation(AttributeEvaluation):
             file=path,
             first_step=recipe.first_step,
         )
-        self._signatures: dict[str, dict[str, list[float]]] = {}  # split -> what its lines have about attention
+        self._further: dict[str, dict[str, Any]] = {}  # split -> what its lines have about attention, or about facts
+        self._facts: FactTokens | None = None
         self.path, self.recipe, self.dataset, self.saved_tokenizer = path, recipe, dataset, saved_tokenizer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -74,11 +80,13 @@ class RecipeEvaluation(AttributeEvaluation):
             control.should_training_stop = control.should_save = True
 
     def evaluate(self, state: Any, model: Any) -> dict[str, float]:
-        """Score all splits, summarize the attention, and count the seconds that it takes."""
+        """Score all splits, summarize the attention, test facts, and count the seconds that it takes."""
         begun = time.perf_counter()
         if self.recipe.num_attention_biographies:
             splits = [split for split in _ATTENTION_SPLITS if split in self.splits]
-            self._signatures = {split: self._attention_signatures(model, split) for split in splits}
+            self._further = {split: self._attention_signatures(model, split) for split in splits}
+        if self.recipe.num_fact_individuals:
+            self._further[_FACTS_SPLIT] = self._fact_counts(model)
         scores = super().evaluate(state, model)
         self._seconds_of_evaluations += time.perf_counter() - begun
         return scores
@@ -90,12 +98,22 @@ class RecipeEvaluation(AttributeEvaluation):
             tqdm.write(f"evaluations took {share:.0%} of the time", file=sys.stderr)
 
     def further(self, step: int, split: str) -> dict[str, Any]:
-        """Tokens and seconds up to a step, and with the validation splits the attention of each layer."""
+        """Tokens, seconds and rows up to a step; attention of each layer, of validation splits; counts of facts."""
         batch_size = self.recipe.batch_size
         self._num_tokens += self.dataset.num_tokens(self._tokens_until * batch_size, step * batch_size)
         self._tokens_until = step
         progress = {"num_tokens": self._num_tokens, "seconds": round(time.perf_counter() - self._started, 3)}
-        return progress | self._signatures.get(split, {})
+        if (mixture := self.recipe.data.phases) is not None:
+            num_questions = mixture.num_questions(step * batch_size)
+            progress |= {"num_biographies": step * batch_size - num_questions, "num_questions": num_questions}
+        return progress | self._further.get(split, {})
+
+    def _fact_counts(self, model: Any) -> dict[str, Any]:
+        """`facts` and so on, see bio_facts.measure.recall; every process counts all of them."""
+        if self._facts is None:
+            self._facts = FactTokens.of(facts(self.recipe.data, range(self.recipe.num_fact_individuals or 0)), self.tokenizer)
+        with evaluation_mode(model):
+            return fact_counts(unwrapped(model), self._facts, self.batch_size)
 
     def _attention_signatures(self, model: Any, split: str) -> dict[str, list[float]]:
         """`attention_value_to_name` and so on, one number for each layer, on the first rows of a split."""

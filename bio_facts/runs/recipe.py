@@ -11,6 +11,7 @@ from typing import Any
 import bio_facts
 from bio_facts.checks import check_integer
 from bio_facts.generate.config import get_biographies_config
+from bio_facts.generate.facts import num_not_asked
 from bio_facts.generate.splits import data_digest, splits
 from bio_facts.measure.tokens import DEFAULT_TOKENIZER, check_tokenizer
 from bio_facts.measure.word_tokenizer import WORD_TOKENIZER
@@ -18,7 +19,7 @@ from bio_facts.runs.precision import PRECISIONS
 
 _MAX_STEPS = 10_000_000
 MAPPINGS = ("dataset_parameters", "model_config", "attention")  # recipe keys that a dot reaches into
-_SCHEDULES = ("cosine", "constant")
+_SCHEDULES = ("cosine", "constant", "constant_then_linear")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +35,14 @@ class Recipe:
     its model of step attention.reference_step. source_seed: the seed of a source of attention patching with other individuals
     and initial weights than this run's seed gives; unless given, the source has the seed of the run.
     batch_size: biographies per optimizer step, over all processes. gradient_accumulation_steps: forwards that each process
-    divides its share of a batch into, for less memory. learning_rate: the peak; cosine to
-    final_learning_rate, after lr_warmup_steps of linear ramp; or constant, by lr_schedule. max_grad_norm: 0 = no clipping.
+    divides its share of a batch into, for less memory. learning_rate: the peak, after lr_warmup_steps of linear ramp.
+    lr_schedule: cosine, to final_learning_rate; constant; or constant_then_linear, which falls to final_learning_rate over the
+    last fifth of all steps. learning_rate_factor: [step, factor]: from this step on, the rate is multiplied by the factor.
+    max_grad_norm: 0 = no clipping.
     eval_every: [[interval, until step], ...]: how often to evaluate. num_attention_biographies: rows of validation, and of
     pretrain_validation in fine-tuning, on which each evaluation also summarizes the attention patterns; 0: none.
+    num_fact_individuals: of how many individuals that train has no questions about each evaluation tests all facts, in a text
+    of train and as questions (bio_facts.generate.facts).
     save_every: steps between checkpoints. keep_models_at: evaluated steps whose models are kept, as models/step-K.
     stop_below: end the run at the first evaluation with a validation loss below this share of the no-knowledge loss.
     precision: float32; bf16: matrix products in bfloat16, weights, softmax and metrics in float32; auto: bf16 where the
@@ -60,6 +65,7 @@ class Recipe:
     final_learning_rate: float = 1e-7
     lr_warmup_steps: int = 0
     lr_schedule: str = "cosine"
+    learning_rate_factor: Sequence[float] | None = None
     adam_beta1: float = 0.9
     adam_beta2: float = 0.95
     adam_epsilon: float = 1e-8  # unstated in the paper; PyTorch's default
@@ -68,6 +74,7 @@ class Recipe:
     eval_every: Sequence[Sequence[int]] = ((125, 2_000), (500, 16_000))
     num_eval_biographies: int = 16_000
     num_attention_biographies: int = 0
+    num_fact_individuals: int | None = None
     eval_batch_size: int = 128
     save_every: int = 1_000
     keep_models_at: Sequence[int] = ()
@@ -99,6 +106,7 @@ class Recipe:
             raise ValueError("torch_compile is true, but a model with patched attention cannot be compiled; it must be false")
         if self.lr_schedule not in _SCHEDULES:
             raise ValueError(f"lr_schedule is {self.lr_schedule!r}; it must be one of {', '.join(_SCHEDULES)}")
+        self._check_factor()
         if self.stop_below is not None:
             _check_number("stop_below", self.stop_below, "from above 0 to below 1", lambda x: 0 < x < 1)
         for name in MAPPINGS:
@@ -127,6 +135,9 @@ class Recipe:
         rows = min(splits(self.data)[split].num_rows for split in self.evaluated_splits)
         check_integer("num_eval_biographies", self.num_eval_biographies, minimum=1, maximum=rows)
         check_integer("num_attention_biographies", self.num_attention_biographies, minimum=0, maximum=rows)
+        if self.num_fact_individuals is not None:
+            not_asked = num_not_asked(self.data)
+            check_integer("num_fact_individuals", self.num_fact_individuals, minimum=1, maximum=not_asked)
         self._check_schedule()
         for name in self.__dataclass_fields__:
             object.__setattr__(self, name, frozen(getattr(self, name)))
@@ -153,6 +164,15 @@ class Recipe:
                 )
             if not self.attention:
                 raise ValueError(f"source_seed is {self.source_seed}, but only attention patching has one; expected none")
+
+    def _check_factor(self) -> None:
+        factor = self.learning_rate_factor
+        if factor is None:
+            return
+        if not isinstance(factor, list | tuple) or len(factor) != 2:
+            raise ValueError(f"learning_rate_factor is {factor!r}; it must be [step, factor], such as [1000, 0.3]")
+        check_integer("step of learning_rate_factor", factor[0], minimum=1, maximum=self.num_steps)
+        _check_number("factor of learning_rate_factor", factor[1], "a number above 0", lambda x: x > 0)
 
     def _check_schedule(self) -> None:
         check_eval_every(self.eval_every)

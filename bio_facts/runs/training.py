@@ -3,8 +3,9 @@
 import contextlib
 import copy
 import ctypes
+import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,12 @@ with needs("train", "training"):
     from accelerate import PartialState
     from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments, set_seed
 
-_SCHEDULERS = {"cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}  # recipe -> transformers
+# lr_schedule of a recipe -> lr_scheduler_type of transformers
+_SCHEDULERS = {
+    "cosine": "cosine_with_min_lr",
+    "constant": "constant_with_warmup",
+    "constant_then_linear": "warmup_stable_decay",
+}
 _MIN_BLOCK_ROWS = 4_096
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -200,6 +206,20 @@ def place_to_start(recipe: Recipe, output_dir: Path, trainer: Trainer, source: P
     return folder
 
 
+def _scheduler_settings(recipe: Recipe) -> dict[str, Any]:
+    """What transformers' scheduler of a recipe is given beside the peak and the number of steps."""
+    if recipe.lr_schedule == "cosine":
+        return {"min_lr": recipe.final_learning_rate}
+    if recipe.lr_schedule == "constant_then_linear":
+        lowest = recipe.final_learning_rate / recipe.learning_rate
+        return {"num_decay_steps": recipe.num_steps // 5, "decay_type": "linear", "min_lr_ratio": lowest}
+    return {}
+
+
+def _scaled(rate: Callable[[int], float], first_step: float, factor: float, step: int) -> float:
+    return rate(step) * (factor if step >= first_step else 1)
+
+
 class ScheduleFrom(TrainerCallback):  # type: ignore[misc]
     """Sets the learning rate to that of the step that a run starts at."""
 
@@ -214,7 +234,12 @@ class ScheduleFrom(TrainerCallback):  # type: ignore[misc]
 
 
 class CheckedTrainer(Trainer):  # type: ignore[misc]
-    """A Trainer that ends with a FloatingPointError at the first step whose loss is not finite, before it is taken."""
+    """A Trainer that ends with a FloatingPointError at the first step whose loss is not finite, before it is taken.
+
+    rate_factor: (step, factor), as learning_rate_factor of a recipe.
+    """
+
+    rate_factor: Sequence[float] | None = None
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """See Trainer."""
@@ -222,6 +247,14 @@ class CheckedTrainer(Trainer):  # type: ignore[misc]
         if not torch.isfinite(loss):
             raise FloatingPointError(f"loss is {loss.item()} at step {self.state.global_step + 1}")
         return loss
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """See Trainer; from the step of rate_factor on, rates are multiplied by its factor."""
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        if self.rate_factor is not None:
+            first_step, factor = self.rate_factor
+            scheduler.lr_lambdas = [functools.partial(_scaled, rate, first_step, factor) for rate in scheduler.lr_lambdas]
+        return scheduler
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not counted: the Trainer would go through all modules in each step."""
@@ -259,7 +292,7 @@ def build_trainer(
         gradient_accumulation_steps=recipe.gradient_accumulation_steps,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=_SCHEDULERS[recipe.lr_schedule],
-        lr_scheduler_kwargs={"min_lr": recipe.final_learning_rate} if recipe.lr_schedule == "cosine" else {},
+        lr_scheduler_kwargs=_scheduler_settings(recipe),
         warmup_steps=recipe.lr_warmup_steps,
         adam_beta1=recipe.adam_beta1,
         adam_beta2=recipe.adam_beta2,
@@ -295,6 +328,7 @@ def build_trainer(
         data_collator=Collator(tokenizer),
         compute_loss_func=TrainingLoss(model, torch.bfloat16 if in_bf16 else torch.float32),
     )
+    trainer.rate_factor = recipe.learning_rate_factor
     evaluation = RecipeEvaluation(recipe, dataset, output_dir / METRICS_FILE, tokenizer).attach(trainer)
     if not arguments.report_to:
         evaluation.log = None  # the Trainer would print it
