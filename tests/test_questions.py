@@ -178,6 +178,14 @@ def test_orders_of_questions_are_uniform_or_fixed() -> None:
     assert (fixed.attribute_id == np.arange(1, 7)).all()
 
 
+def test_questions_about_an_individual_have_the_order_of_its_biographies() -> None:
+    orders = defaultdict(set)
+    for row in rows(draw(CONFIG.replace(sentence_order="individual"), "train", range(2_000))):
+        orders[row["individual_id"]].add(tuple(entry["attribute"] for entry in row["attributes"]))
+    assert len(orders) == 50
+    assert {len(of_individual) for of_individual in orders.values()} == {1}
+
+
 # Phrasings
 
 

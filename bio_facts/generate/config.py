@@ -139,8 +139,10 @@ class Config(PopulationConfig):
     seed: fixes individual, templates and sentence order of each sample; num_training_templates: how many of the 20 training
     templates of each individual and attribute occur in train (see Population.training_templates); num_wordings: how many texts
     train has about each individual (see Population.wordings), or None, a new one for each sample; sentence_order: drawn for
-    each biography (with num_wordings, for each text of an individual), or fixed: that of ATTRIBUTES in all biographies of all
-    splits; phases: which formats train has, biographies or questions, as Mixture.of takes it, or None, biographies alone;
+    each text (with num_wordings, for each text of an individual, otherwise for each sample), row: with num_wordings, drawn for
+    each sample all the same, individual: the same in all samples of an individual, in all splits, that of its first wording, or
+    fixed: that of ATTRIBUTES in all samples of all splits, which holds for rows of several questions too; phases: which formats
+    train has, biographies or questions, as Mixture.of takes it, or None, biographies alone;
     num_asked_individuals: how many individuals the questions of train are about (see Population.asked_individuals), by default
     half of them; num_phrasings: how many of the 8 training phrasings of each question occur in train, or 1, the same phrasing
     in all questions of all splits; distribution: which individuals train is about.
@@ -173,8 +175,12 @@ class Config(PopulationConfig):
         ),
     ] = None
     sentence_order: Annotated[
-        Literal["drawn", "fixed"],
-        Setting("order of the sentences: drawn (the default) for each biography, or fixed", omit_default=True),
+        Literal["drawn", "row", "individual", "fixed"],
+        Setting(
+            "order of the sentences: drawn (the default) for each text, or for each row (with num_wordings), one for each "
+            "individual, or fixed",
+            omit_default=True,
+        ),
     ] = "drawn"
     phases: Annotated[
         Mixture | None,
@@ -204,10 +210,7 @@ class Config(PopulationConfig):
         super().__post_init__()
         object.__setattr__(self, "phases", None if self.phases is None else Mixture.of(self.phases))
         check_settings(self)
-        if self.num_wordings is not None and self.num_wordings > self.num_training_templates:
-            raise ValueError(
-                f"num_wordings is {self.num_wordings}; it must be at most num_training_templates, {self.num_training_templates}"
-            )
+        self._check_wordings()
         _check_distribution(self.distribution).resolved(self.num_individuals).check_population(self.population)
         if self.phases is not None and self.num_biographies > self.phases.num_samples:
             raise ValueError(
@@ -215,6 +218,16 @@ class Config(PopulationConfig):
                 "be at most that"
             )
         self._check_questions()
+
+    def _check_wordings(self) -> None:
+        if self.num_wordings is not None:
+            if self.num_wordings > self.num_training_templates:
+                raise ValueError(
+                    f"num_wordings is {self.num_wordings}; it must be at most num_training_templates, "
+                    f"{self.num_training_templates}"
+                )
+        elif self.sentence_order == "row":
+            raise ValueError("sentence_order is 'row', but num_wordings is None; it must be 'drawn', which then means each row")
 
     def _check_questions(self) -> None:
         if self.has_questions:

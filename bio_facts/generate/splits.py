@@ -219,7 +219,7 @@ def _sentences(
     """Of biographies: the attribute positions in order of appearance, and the template_id of each attribute, int64 [n, 6]."""
     stream, population = f"sample/{split.stream}", config.population
     if split.num_wordings is None:
-        order = _orders(config, stream, indices)
+        order = _orders(config, stream, ids, indices)
         index = seeding.integers(
             split.num_templates, config.seed, f"{stream}/template", indices[:, None], np.arange(len(ATTRIBUTES))
         )
@@ -228,16 +228,22 @@ def _sentences(
             index = np.take_along_axis(in_use, index[..., None], axis=-1)[..., 0]
     else:
         wording = seeding.integers(split.num_wordings, config.seed, f"{stream}/wording", indices)
-        index, order = population.wordings(ids, wording)
-        order = order * (config.sentence_order == "drawn")
+        index = population.wordings(ids, wording)
+        if config.sentence_order == "drawn":
+            order = population.wording_orders(ids, wording)
+        else:
+            order = _orders(config, stream, ids, indices)
     position = split.templates.start + index
     return attribute_orders()[order], template_orders()[population.template_ranks(ids), position].astype(np.int64)
 
 
-def _orders(config: Config, stream: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The order of the sentences of each row, as a row of attribute_orders(), int64 [n]."""
-    is_drawn = config.sentence_order == "drawn"  # otherwise the order is the first one, that of ATTRIBUTES
-    return seeding.integers(len(attribute_orders()) if is_drawn else 1, config.seed, f"{stream}/order", indices)
+def _orders(config: Config, stream: str, ids: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order of the sentences of each row, in rows without a wording, as a row of attribute_orders(), int64 [n]."""
+    if config.sentence_order == "fixed":
+        return np.zeros_like(ids)  # that of ATTRIBUTES
+    if config.sentence_order == "individual":
+        return config.population.wording_orders(ids, np.zeros_like(ids))
+    return seeding.integers(len(attribute_orders()), config.seed, f"{stream}/order", indices)
 
 
 def _questions(
@@ -249,7 +255,7 @@ def _questions(
     (stream, _, for_training), population = split.questions, config.population
     attributes = np.arange(len(ATTRIBUTES))
     if for_training:
-        order = attribute_orders()[_orders(config, f"sample/{stream}", indices)]
+        order = attribute_orders()[_orders(config, f"sample/{stream}", ids, indices)]
     else:
         order = indices[:, None] % len(attributes)
     if config.num_phrasings == 1:
