@@ -257,13 +257,13 @@ def test_every_parameter_of_every_config_is_a_flag(command: str, capsys: pytest.
         main([command, "--help"])
     printed = capsys.readouterr().out.split()
     parameters = set(all_settings()) - {"distribution"}
-    assert len(parameters) == 23
+    assert len(parameters) == 24
     assert {f"--{name.replace('_', '-')}" for name in parameters} <= set(printed)
 
 
 KNOWN = (
     "it has distribution, num_asked_individuals, num_biographies, num_individuals, num_phrasings, num_training_templates, "
-    "num_wordings, phases, pool_sizes, population_seed, seed, sentence_order"
+    "num_wordings, phases, pool_sizes, population_seed, seed, sentence_order, wordings_for"
 )
 
 

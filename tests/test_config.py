@@ -185,6 +185,8 @@ BAD_BIOGRAPHIES = [
         "row",
         "sentence_order is 'row', but num_wordings is None; it must be 'drawn', which then means each row",
     ),
+    ("wordings_for", "asked", "wordings_for is 'asked'; it must be one of everyone, not_asked"),
+    ("wordings_for", "not_asked", "wordings_for is 'not_asked', but num_wordings is None; it must be 'everyone'"),
     ("phases", 5, "phases is 5; it must be a list of [until_sample, weights], such as [[1000, {'biographies': 1}], [2000, "),
     ("num_asked_individuals", 5, "num_asked_individuals is 5, but phases have no questions; it must be None"),
     ("num_phrasings", 1, "num_phrasings is 1, but phases have no questions; it must be 8"),
@@ -260,6 +262,7 @@ def test_replace_with_nothing_gives_the_same() -> None:
 CONFIG_FIELDS = [
     *("distribution", "num_asked_individuals", "num_biographies", "num_individuals", "num_phrasings"),
     *("num_training_templates", "num_wordings", "phases", "pool_sizes", "population_seed", "seed", "sentence_order"),
+    "wordings_for",
 ]
 
 
@@ -416,6 +419,7 @@ def test_any_config_comes_back_from_the_json_of_its_parameters(config: Config) -
     [
         ("n1k", "num_training_templates", 20),
         ("n1k", "num_wordings", None),
+        ("n1k", "wordings_for", "everyone"),
         ("n1k", "sentence_order", "drawn"),
         ("n1k", "phases", None),
         ("n1k", "num_asked_individuals", None),

@@ -28,6 +28,7 @@ VARIANTS = {
     "n1k-questions-mixed": CONFIGS["n1k-questions"].replace(
         phases=[[3, {"biographies": 1}], [256_000, {"biographies": 2, "questions": 3}]], num_phrasings=3
     ),
+    "n1k-questions-wordings1": CONFIGS["n1k-questions"].replace(num_wordings=1, wordings_for="not_asked"),
     "n1k-groups-rounds": CONFIGS["n1k-groups"].replace(num_group_biographies=1, num_rounds=2),
 }
 

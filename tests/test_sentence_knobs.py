@@ -240,6 +240,57 @@ def test_another_seed_leaves_the_texts_as_they_are() -> None:
     }
 
 
+# The individuals that have texts of their own
+
+HALVES = CONFIG.replace(
+    num_biographies=2_000, phases=[[4_000, {"biographies": 2, "questions": 1}]], num_asked_individuals=20, num_wordings=2
+)
+
+
+@pytest.mark.parametrize("order", ["drawn", "row", "individual", "fixed"])
+@pytest.mark.parametrize("num_templates", [20, 3])
+def test_texts_of_those_not_asked_are_fixed_and_those_of_the_asked_are_new(num_templates: int, order: str) -> None:
+    everyone = HALVES.replace(num_training_templates=num_templates, sentence_order=order)
+    new = everyone.replace(num_wordings=None, sentence_order="drawn" if order == "row" else order)
+    asked = {row["individual_id"] for row in rows(draw(everyone, "train", range(4_000))) if is_question(row)}
+    assert len(asked) == 20
+    changed = everyone.replace(wordings_for="not_asked")
+    each = zip(*(rows(draw(config, "train", range(1_000))) for config in (changed, everyone, new)), strict=True)
+    for row, worded, fresh in each:
+        assert row == (fresh if row["individual_id"] in asked else worded)
+
+
+def is_question(row: dict[str, Any]) -> bool:
+    return bool(row["attributes"][0]["template_id"] >= 25)
+
+
+def test_individuals_with_texts_leave_evaluation_as_it_is() -> None:
+    changed = HALVES.replace(wordings_for="not_asked")
+    for name in splits(HALVES).keys() - {"train"}:
+        assert rows(draw(changed, name, range(100))) == rows(draw(HALVES, name, range(100)))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (CONFIG, "wordings_for is 'not_asked', but num_wordings is None; it must be 'everyone'"),
+        (
+            CONFIG.replace(num_wordings=1),
+            "wordings_for is 'not_asked', but phases have no questions; it must be 'everyone'",
+        ),
+        (
+            HALVES.replace(num_wordings=None),
+            "wordings_for is 'not_asked', but num_wordings is None; it must be 'everyone'",
+        ),
+    ],
+    ids=["neither", "without_questions", "without_wordings"],
+)
+def test_texts_of_those_not_asked_need_texts_and_questions(config: Config, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        config.replace(wordings_for="not_asked")
+    assert str(error.value) == message
+
+
 # The order of sentences
 
 

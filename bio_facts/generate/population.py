@@ -152,6 +152,11 @@ class Population:
         checked = check_indices("rank of an individual", ranks, self.num_individuals)
         return seeding.permute(checked, self.num_individuals, self.population_seed, "asked")
 
+    def asked_ranks(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """The inverse of asked_individuals: the rank (0..N-1) of each individual of pre-training, int64 [n]."""
+        checked = check_indices("individual_id", individual_ids, self.num_individuals)
+        return seeding.permute(checked, self.num_individuals, self.population_seed, "asked", inverse=True)
+
     def training_templates(self, individual_ids: ArrayLike, num_templates: int) -> NDArray[np.int64]:
         """Which of its 20 training templates each individual has for each attribute in a train split with `num_templates` of
         them: 0-based positions in its row of template_orders(), ascending, int64 [n, 6, num_templates].
