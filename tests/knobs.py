@@ -34,12 +34,13 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
         "phases": [[256_000, {"biographies": 3, "questions": 1}]],
         "num_asked_individuals": 3,
         "num_phrasings": 1,
+        "wordings_for": "not_asked",
     },
     "n1k-finetune1k": {"num_fine_tuning_individuals": 4, "replay_weight": 0.5},
     "individuals": {"num_individuals": 20, "population_seed": 5, "pool_sizes": {"cities": 2}},
 }
-# Parameter -> others without which its other value would not change the first 20 rows.
-ALONGSIDE: dict[str, dict[str, Any]] = {"num_rounds": {"num_group_biographies": 4}}
+# Parameter -> others without which its other value would be refused or would not change the first 20 rows.
+ALONGSIDE: dict[str, dict[str, Any]] = {"num_rounds": {"num_group_biographies": 4}, "wordings_for": {"num_wordings": 1}}
 CASES = [(name, parameter) for name, values in OTHER_VALUES.items() for parameter in values]
 
 

@@ -173,10 +173,11 @@ def test_table_tells_parameters() -> None:
 
 def test_table_tells_parameters_that_are_left_out_at_their_defaults() -> None:
     phases = [[60, {"biographies": 1, "questions": 2}]]
-    changed = {"num_training_templates": 2, "num_wordings": 1, "sentence_order": "fixed", "phases": phases, "num_phrasings": 2}
+    changed = {"num_training_templates": 2, "num_wordings": 1, "wordings_for": "not_asked", "sentence_order": "fixed"}
+    changed |= {"phases": phases, "num_phrasings": 2}
     lines = table_lines(card_of(plain=SMALL, other=SMALL.replace(**changed)))
     assert (
-        "num_training_templates 2, num_wordings 1, sentence_order fixed, "
+        "num_training_templates 2, num_wordings 1, wordings_for not_asked, sentence_order fixed, "
         "phases [[60, {'biographies': 1, 'questions': 2}]], num_asked_individuals 20, num_phrasings 2, distribution uniform"
     ) in lines["other"][2]
     assert "questions_asked 16,000, questions_not_asked 16,000, questions_unseen 16,000" in lines["other"][1]

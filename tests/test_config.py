@@ -176,10 +176,17 @@ BAD_BIOGRAPHIES = [
     ("num_wordings", 0, "num_wordings is 0; it must be an integer from 1 to 20"),
     ("num_wordings", 21, "num_wordings is 21; it must be an integer from 1 to 20"),
     ("num_wordings", 2.0, "num_wordings is 2.0; it must be an integer from 1 to 20"),
-    ("sentence_order", "shuffled", "sentence_order is 'shuffled'; it must be one of drawn, fixed"),
-    ("sentence_order", "Fixed", "sentence_order is 'Fixed'; it must be one of drawn, fixed"),
-    ("sentence_order", True, "sentence_order is True; it must be one of drawn, fixed"),
-    ("sentence_order", None, "sentence_order is None; it must be one of drawn, fixed"),
+    ("sentence_order", "shuffled", "sentence_order is 'shuffled'; it must be one of drawn, row, individual, fixed"),
+    ("sentence_order", "Fixed", "sentence_order is 'Fixed'; it must be one of drawn, row, individual, fixed"),
+    ("sentence_order", True, "sentence_order is True; it must be one of drawn, row, individual, fixed"),
+    ("sentence_order", None, "sentence_order is None; it must be one of drawn, row, individual, fixed"),
+    (
+        "sentence_order",
+        "row",
+        "sentence_order is 'row', but num_wordings is None; it must be 'drawn', which then means each row",
+    ),
+    ("wordings_for", "asked", "wordings_for is 'asked'; it must be one of everyone, not_asked"),
+    ("wordings_for", "not_asked", "wordings_for is 'not_asked', but num_wordings is None; it must be 'everyone'"),
     ("phases", 5, "phases is 5; it must be a list of [until_sample, weights], such as [[1000, {'biographies': 1}], [2000, "),
     ("num_asked_individuals", 5, "num_asked_individuals is 5, but phases have no questions; it must be None"),
     ("num_phrasings", 1, "num_phrasings is 1, but phases have no questions; it must be 8"),
@@ -255,6 +262,7 @@ def test_replace_with_nothing_gives_the_same() -> None:
 CONFIG_FIELDS = [
     *("distribution", "num_asked_individuals", "num_biographies", "num_individuals", "num_phrasings"),
     *("num_training_templates", "num_wordings", "phases", "pool_sizes", "population_seed", "seed", "sentence_order"),
+    "wordings_for",
 ]
 
 
@@ -390,7 +398,7 @@ ANY_CONFIG = st.builds(
     pool_sizes=st.fixed_dictionaries({}, optional={"cities": st.integers(1, 800), "days": st.integers(1, 28)}),
     num_training_templates=st.just(20) | st.integers(4, 20),
     num_wordings=st.none() | st.integers(1, 4),
-    sentence_order=st.sampled_from(["drawn", "fixed"]),
+    sentence_order=st.sampled_from(["drawn", "individual", "fixed"]),
     distribution=DISTRIBUTIONS,
 )
 
@@ -411,6 +419,7 @@ def test_any_config_comes_back_from_the_json_of_its_parameters(config: Config) -
     [
         ("n1k", "num_training_templates", 20),
         ("n1k", "num_wordings", None),
+        ("n1k", "wordings_for", "everyone"),
         ("n1k", "sentence_order", "drawn"),
         ("n1k", "phases", None),
         ("n1k", "num_asked_individuals", None),

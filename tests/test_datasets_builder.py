@@ -285,7 +285,7 @@ def test_other_data_version_is_made_anew(made: list[int], tmp_path: Path, monkey
 def test_other_parameter_is_another_cache(name: str, parameter: str, tmp_path: Path) -> None:
     options = {"cache_dir": str(tmp_path), "dataset_name": "bio_facts", "config_name": name}
     cache_dir = BioFacts(**options).cache_dir
-    other = BioFacts(**options, **{parameter: OTHER_VALUES[name][parameter]}).cache_dir
+    other = BioFacts(**options, **ALONGSIDE.get(parameter, {}), **{parameter: OTHER_VALUES[name][parameter]}).cache_dir
     assert Path(cache_dir).is_relative_to(tmp_path)
     assert cache_dir != other
 

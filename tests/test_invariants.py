@@ -23,9 +23,12 @@ VARIANTS = {
         num_training_templates=3, sentence_order="fixed", replay_weight=1
     ),
     "n1k-finetune1k-wordings2": CONFIGS["n1k-finetune1k"].replace(num_wordings=2, replay_weight=1),
+    "n1k-order-of-individuals": CONFIGS["n1k"].replace(sentence_order="individual"),
+    "n1k-wordings2-order-of-rows": CONFIGS["n1k"].replace(num_wordings=2, sentence_order="row"),
     "n1k-questions-mixed": CONFIGS["n1k-questions"].replace(
         phases=[[3, {"biographies": 1}], [256_000, {"biographies": 2, "questions": 3}]], num_phrasings=3
     ),
+    "n1k-questions-wordings1": CONFIGS["n1k-questions"].replace(num_wordings=1, wordings_for="not_asked"),
     "n1k-groups-rounds": CONFIGS["n1k-groups"].replace(num_group_biographies=1, num_rounds=2),
 }
 

@@ -74,6 +74,19 @@ def test_another_population_seed_asks_others() -> None:
     assert len(np.intersect1d(one, other)) == pytest.approx(5_000, abs=200)
 
 
+@pytest.mark.parametrize("number", [1, 7, 20_000])
+def test_rank_of_an_individual_is_its_place_among_the_asked(number: int) -> None:
+    population = Population(num_individuals=number, population_seed=5)
+    ranks = population.asked_ranks(range(number))
+    assert population.asked_individuals(ranks).tolist() == list(range(number))
+
+
+def test_individual_outside_the_population_has_no_rank() -> None:
+    with pytest.raises(ValueError) as error:
+        PEOPLE.asked_ranks([20_000])
+    assert str(error.value) == "individual_id is 20000; it must be an integer from 0 to 19,999"
+
+
 @pytest.mark.parametrize("rank", [-1, 20_000])
 def test_rank_outside_the_population_is_refused(rank: int) -> None:
     with pytest.raises(ValueError) as error:
@@ -176,6 +189,14 @@ def test_orders_of_questions_are_uniform_or_fixed() -> None:
     assert p_uniform(counts) > 0.001
     fixed = draw(config.replace(sentence_order="fixed"), "train", range(100))
     assert (fixed.attribute_id == np.arange(1, 7)).all()
+
+
+def test_questions_about_an_individual_have_the_order_of_its_biographies() -> None:
+    orders = defaultdict(set)
+    for row in rows(draw(CONFIG.replace(sentence_order="individual"), "train", range(2_000))):
+        orders[row["individual_id"]].add(tuple(entry["attribute"] for entry in row["attributes"]))
+    assert len(orders) == 50
+    assert {len(of_individual) for of_individual in orders.values()} == {1}
 
 
 # Phrasings

@@ -112,6 +112,13 @@ def test_permute_of_a_small_size_needs_no_other_indices() -> None:
     assert [int(seeding.permute([k], 997, 5, "s")[0]) for k in (0, 17, 996)] == whole[[0, 17, 996]].tolist()
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 20, 997, 10_000, 30_000, 104_729])
+def test_inverse_permutation_undoes_the_permutation(size: int) -> None:
+    permuted = seeding.permute(np.arange(size), size, 5, "s")
+    assert np.array_equal(seeding.permute(permuted, size, 5, "s", inverse=True), np.arange(size))
+    assert np.array_equal(seeding.permute(np.arange(size), size, 5, "s", inverse=True), np.argsort(permuted))
+
+
 @pytest.mark.parametrize(("seed", "stream"), [(6, "s"), (5, "t")])
 def test_permute_of_another_seed_or_stream_agrees_only_by_chance(seed: int, stream: str) -> None:
     indices = np.arange(30_000)

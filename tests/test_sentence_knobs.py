@@ -24,6 +24,9 @@ TUNED = CONFIG.replace(distribution=FineTuning(30, replay_weight=1))
 PEOPLE = Population(num_individuals=20_000, population_seed=0)
 NUMBERS = (1, 2, 4, 19)
 EACH_NUMBER = pytest.mark.parametrize("number", NUMBERS)
+EACH_DISTRIBUTION = pytest.mark.parametrize(
+    "distribution", [None, FineTuning(30, replay_weight=1), Groups(2)], ids=["uniform", "fine_tuning", "groups"]
+)
 EACH_CONFIG = pytest.mark.parametrize("config", [CONFIG, TUNED], ids=["plain", "tuned"])
 
 
@@ -182,7 +185,7 @@ def order_of(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(entry["attribute"] for entry in row["attributes"])
 
 
-@pytest.mark.parametrize("order", ["drawn", "fixed"])
+@pytest.mark.parametrize("order", ["drawn", "individual", "fixed"])
 @EACH_CONFIG
 @pytest.mark.parametrize("number", [1, 2, 4])
 def test_an_individual_has_so_many_texts_without_a_common_template(config: Config, number: int, order: str) -> None:
@@ -197,7 +200,7 @@ def test_an_individual_has_so_many_texts_without_a_common_template(config: Confi
             ]
             assert len(set(ids)) == number
             assert set(ids) <= set(individual.training_template_ids[attribute])
-        assert order == "drawn" or {order_of(row) for row in of_individual} == {tuple(ATTRIBUTES)}
+        assert order != "fixed" or {order_of(row) for row in of_individual} == {tuple(ATTRIBUTES)}
 
 
 def test_texts_in_use_grow_with_the_number_and_their_templates_are_those_of_fewer_templates() -> None:
@@ -216,7 +219,7 @@ def test_texts_of_an_individual_are_equally_likely() -> None:
 
 
 def test_orders_of_the_texts_are_drawn_for_each_individual_and_text() -> None:
-    _, orders = PEOPLE.wordings(np.repeat(np.arange(20_000), 2), np.tile([0, 1], 20_000))
+    orders = PEOPLE.wording_orders(np.repeat(np.arange(20_000), 2), np.tile([0, 1], 20_000))
     assert p_uniform(np.bincount(orders, minlength=720)) > 0.001
     first, second = orders.reshape(-1, 2).T
     assert (first == second).mean() == pytest.approx(1 / 720, abs=0.001)
@@ -237,12 +240,61 @@ def test_another_seed_leaves_the_texts_as_they_are() -> None:
     }
 
 
-# The order of sentences
+# The individuals that have texts of their own
+
+HALVES = CONFIG.replace(
+    num_biographies=2_000, phases=[[4_000, {"biographies": 2, "questions": 1}]], num_asked_individuals=20, num_wordings=2
+)
+
+
+@pytest.mark.parametrize("order", ["drawn", "row", "individual", "fixed"])
+@pytest.mark.parametrize("num_templates", [20, 3])
+def test_texts_of_those_not_asked_are_fixed_and_those_of_the_asked_are_new(num_templates: int, order: str) -> None:
+    everyone = HALVES.replace(num_training_templates=num_templates, sentence_order=order)
+    new = everyone.replace(num_wordings=None, sentence_order="drawn" if order == "row" else order)
+    asked = {row["individual_id"] for row in rows(draw(everyone, "train", range(4_000))) if is_question(row)}
+    assert len(asked) == 20
+    changed = everyone.replace(wordings_for="not_asked")
+    each = zip(*(rows(draw(config, "train", range(1_000))) for config in (changed, everyone, new)), strict=True)
+    for row, worded, fresh in each:
+        assert row == (fresh if row["individual_id"] in asked else worded)
+
+
+def is_question(row: dict[str, Any]) -> bool:
+    return bool(row["attributes"][0]["template_id"] >= 25)
+
+
+def test_individuals_with_texts_leave_evaluation_as_it_is() -> None:
+    changed = HALVES.replace(wordings_for="not_asked")
+    for name in splits(HALVES).keys() - {"train"}:
+        assert rows(draw(changed, name, range(100))) == rows(draw(HALVES, name, range(100)))
 
 
 @pytest.mark.parametrize(
-    "distribution", [None, FineTuning(30, replay_weight=1), Groups(2)], ids=["uniform", "fine_tuning", "groups"]
+    ("config", "message"),
+    [
+        (CONFIG, "wordings_for is 'not_asked', but num_wordings is None; it must be 'everyone'"),
+        (
+            CONFIG.replace(num_wordings=1),
+            "wordings_for is 'not_asked', but phases have no questions; it must be 'everyone'",
+        ),
+        (
+            HALVES.replace(num_wordings=None),
+            "wordings_for is 'not_asked', but num_wordings is None; it must be 'everyone'",
+        ),
+    ],
+    ids=["neither", "without_questions", "without_wordings"],
 )
+def test_texts_of_those_not_asked_need_texts_and_questions(config: Config, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        config.replace(wordings_for="not_asked")
+    assert str(error.value) == message
+
+
+# The order of sentences
+
+
+@EACH_DISTRIBUTION
 def test_fixed_order_is_that_of_the_attributes_in_every_split(distribution: Any) -> None:
     config = CONFIG if distribution is None else CONFIG.replace(distribution=distribution)
     fixed = config.replace(sentence_order="fixed")
@@ -252,6 +304,68 @@ def test_fixed_order_is_that_of_the_attributes_in_every_split(distribution: Any)
         assert np.array_equal(plain.individual_id, changed.individual_id)
         assert np.array_equal(by_attribute(plain), changed.template_id)
         assert len(np.unique(plain.attribute_id, axis=0)) > 250
+
+
+@pytest.mark.parametrize("num_wordings", [None, 1, 3])
+@EACH_DISTRIBUTION
+def test_order_of_an_individual_is_the_same_in_all_splits_and_nothing_else_changes(
+    distribution: Any, num_wordings: int | None
+) -> None:
+    config = CONFIG if distribution is None else CONFIG.replace(distribution=distribution)
+    plain = config.replace(num_wordings=num_wordings)
+    orders = defaultdict(set)
+    for name in splits(config):
+        before, after = (draw(item, name, range(500)) for item in (plain, plain.replace(sentence_order="individual")))
+        assert np.array_equal(before.individual_id, after.individual_id)
+        assert np.array_equal(by_attribute(before), by_attribute(after))
+        for individual_id, order in zip(after.individual_id.tolist(), after.attribute_id.tolist(), strict=True):
+            orders[individual_id].add(tuple(order))
+    assert {len(of_individual) for of_individual in orders.values()} == {1}
+    assert len(set.union(*orders.values())) > 0.5 * min(len(orders), 720)  # they differ between individuals
+
+
+def test_orders_of_individuals_are_uniform_and_independent_of_the_seed() -> None:
+    config = Config(num_individuals=36_000, sentence_order="individual")
+    ids = draw(config, "train", range(50_000)).individual_id
+    first_row = np.unique(ids, return_index=True)[1]
+    orders = draw(config, "train", first_row).attribute_id
+    _, counts = np.unique(orders, axis=0, return_counts=True)
+    assert len(counts) == 720
+    assert p_uniform(counts) > 0.001
+    other = draw(config.replace(seed=7), "train", range(2_000))
+    known = dict(zip(ids[first_row].tolist(), orders.tolist(), strict=True))
+    assert all(
+        known.get(row, order) == order for row, order in zip(other.individual_id, other.attribute_id.tolist(), strict=True)
+    )
+
+
+def test_order_of_an_individual_is_that_of_its_text_where_it_has_one() -> None:
+    for num_wordings in (1, 4):
+        drawn, one = (
+            texts_in_use(CONFIG.replace(num_wordings=num_wordings, sentence_order=order)) for order in ("drawn", "individual")
+        )
+        for individual, of_individual in one.items():
+            (order,) = {order_of(row) for row in of_individual}
+            assert order in {order_of(row) for row in drawn[individual]}
+            assert num_wordings > 1 or drawn[individual] == of_individual
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_order_of_rows_is_that_of_new_texts_and_templates_are_those_of_wordings(number: int) -> None:
+    config = TUNED.replace(num_wordings=number)
+    rowwise = config.replace(sentence_order="row")
+    changed, worded, new = (draw(item, "train", range(2_000)) for item in (rowwise, config, TUNED))
+    assert np.array_equal(by_attribute(changed), by_attribute(worded))
+    assert np.array_equal(changed.attribute_id, new.attribute_id)
+    for name in splits(config).keys() - {"train"}:
+        assert rows(draw(rowwise, name, range(200))) == rows(draw(config, name, range(200)))
+
+
+def test_order_of_rows_without_wordings_is_refused() -> None:
+    with pytest.raises(ValueError) as error:
+        CONFIG.replace(sentence_order="row")
+    expected = "sentence_order is 'row', but num_wordings is None; it must be 'drawn', which then means each row"
+    assert str(error.value) == expected
 
 
 def test_text_in_fixed_order_is_the_filled_templates_one_after_another() -> None:
@@ -270,13 +384,14 @@ def test_text_in_fixed_order_is_the_filled_templates_one_after_another() -> None
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.integers(1, 20),
-    st.none() | st.just(1),
-    st.sampled_from(["drawn", "fixed"]),
+    st.sampled_from([(None, order) for order in ("drawn", "individual", "fixed")])
+    | st.sampled_from([(1, order) for order in ("drawn", "row", "individual", "fixed")]),
     st.sampled_from(["train", "validation", "pretrain_validation", "unseen"]),
     st.lists(st.integers(0, 15_999), min_size=1, max_size=12),
 )
 def test_row_is_the_same_alone_and_among_others(
-    number: int, num_wordings: int | None, order: str, split: str, indices: list[int]
+    number: int, texts: tuple[int | None, str], split: str, indices: list[int]
 ) -> None:
+    num_wordings, order = texts
     config = TUNED.replace(num_training_templates=number, num_wordings=num_wordings, sentence_order=order)
     assert rows(draw(config, split, indices)) == [rows(draw(config, split, index))[0] for index in indices]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
-from knobs import CASES, OTHER_VALUES, declared_parameters, kind_of
+from knobs import ALONGSIDE, CASES, OTHER_VALUES, declared_parameters, kind_of
 
 from bio_facts.cli import main
 from bio_facts.generate import config as config_module
@@ -111,13 +111,14 @@ def test_parameters_of_configs_are_the_declared_settings() -> None:
 
 OMITTED = {
     *("num_training_templates", "num_wordings", "sentence_order", "num_rounds", "num_group0_individuals"),
-    *("phases", "num_asked_individuals", "num_phrasings"),
+    *("phases", "num_asked_individuals", "num_phrasings", "wordings_for"),
 }
 
 
 @pytest.mark.parametrize("name", OTHER_VALUES)
 def test_parameters_are_all_but_those_that_are_omitted_at_their_defaults(name: str) -> None:
     config, others = CONFIGS[name], {key: value for key, value in OTHER_VALUES[name].items() if key != "distribution"}
+    others |= {key: value for parameter in others for key, value in ALONGSIDE.get(parameter, {}).items()}
     of_questions = {"phases", "num_asked_individuals"} if name.endswith("-questions") else set()
     assert config.parameters.keys() == config.parameter_names - OMITTED | of_questions
     assert config.replace(**others).parameters.keys() == config.parameters.keys() | others.keys()
@@ -129,9 +130,10 @@ def test_settings_that_omit_their_default_are_those_added_after_the_first_config
 
 @pytest.mark.parametrize(("name", "parameter"), CASES)
 def test_other_value_is_another_fingerprint(name: str, parameter: str) -> None:
-    config = CONFIGS[name].replace(**{parameter: OTHER_VALUES[name][parameter]})
-    assert config.fingerprint != CONFIGS[name].fingerprint
-    assert config.replace(**{parameter: getattr_or_distribution(CONFIGS[name], parameter)}) == CONFIGS[name]
+    config = CONFIGS[name].replace(**ALONGSIDE.get(parameter, {}))
+    other = config.replace(**{parameter: OTHER_VALUES[name][parameter]})
+    assert other.fingerprint != config.fingerprint
+    assert other.replace(**{parameter: getattr_or_distribution(config, parameter)}) == config
 
 
 def getattr_or_distribution(config: Any, parameter: str) -> Any:

@@ -135,15 +135,23 @@ class IndividualsConfig(PopulationConfig):
 class Config(PopulationConfig):
     """One dataset of biographies; `CONFIGS["n64k"].replace(num_individuals=..., alpha=...)` gives one with other parameters.
 
-    num_individuals, population_seed, pool_sizes: see Population. num_biographies: number of rows of the exported train split;
-    seed: fixes individual, templates and sentence order of each sample; num_training_templates: how many of the 20 training
-    templates of each individual and attribute occur in train (see Population.training_templates); num_wordings: how many texts
-    train has about each individual (see Population.wordings), or None, a new one for each sample; sentence_order: drawn for
-    each biography (with num_wordings, for each text of an individual), or fixed: that of ATTRIBUTES in all biographies of all
-    splits; phases: which formats train has, biographies or questions, as Mixture.of takes it, or None, biographies alone;
+    num_individuals, population_seed, pool_sizes: see Population.
+    num_biographies: number of rows of the exported train split.
+    seed: fixes individual, templates and sentence order of each sample.
+    num_training_templates: how many of the 20 training templates of each individual and attribute occur in train (see
+    Population.training_templates).
+    num_wordings: how many texts train has about each individual (see Population.wordings); None: a new one for each sample.
+    wordings_for: the individuals that have them, everyone, or not_asked: those that train has no questions about. Texts about
+    the others are new.
+    sentence_order: drawn for each text, which is each sample, or with num_wordings each text of an individual. row: with
+    num_wordings, drawn for each sample. individual: one for all samples about an individual, in all splits, that of its first
+    wording. fixed: that of ATTRIBUTES in all samples of all splits. Rows of several questions are ordered like biographies.
+    phases: which formats train has, biographies or questions, as Mixture.of takes it; None: biographies alone.
     num_asked_individuals: how many individuals the questions of train are about (see Population.asked_individuals), by default
-    half of them; num_phrasings: how many of the 8 training phrasings of each question occur in train, or 1, the same phrasing
-    in all questions of all splits; distribution: which individuals train is about.
+    half of them.
+    num_phrasings: how many of the 8 training phrasings of each question occur in train, or 1, the same phrasing in all
+    questions of all splits.
+    distribution: which individuals train is about.
 
     Raises:
         ValueError: naming the parameter, its value and what is expected.
@@ -172,9 +180,20 @@ class Config(PopulationConfig):
             omit_default=True,
         ),
     ] = None
+    wordings_for: Annotated[
+        Literal["everyone", "not_asked"],
+        Setting(
+            "individuals that num_wordings holds for: everyone (the default), or those that train has no questions about",
+            omit_default=True,
+        ),
+    ] = "everyone"
     sentence_order: Annotated[
-        Literal["drawn", "fixed"],
-        Setting("order of the sentences: drawn (the default) for each biography, or fixed", omit_default=True),
+        Literal["drawn", "row", "individual", "fixed"],
+        Setting(
+            "order of the sentences: drawn (the default) for each text, or for each row (with num_wordings), one for each "
+            "individual, or fixed",
+            omit_default=True,
+        ),
     ] = "drawn"
     phases: Annotated[
         Mixture | None,
@@ -204,10 +223,7 @@ class Config(PopulationConfig):
         super().__post_init__()
         object.__setattr__(self, "phases", None if self.phases is None else Mixture.of(self.phases))
         check_settings(self)
-        if self.num_wordings is not None and self.num_wordings > self.num_training_templates:
-            raise ValueError(
-                f"num_wordings is {self.num_wordings}; it must be at most num_training_templates, {self.num_training_templates}"
-            )
+        self._check_wordings()
         _check_distribution(self.distribution).resolved(self.num_individuals).check_population(self.population)
         if self.phases is not None and self.num_biographies > self.phases.num_samples:
             raise ValueError(
@@ -215,6 +231,19 @@ class Config(PopulationConfig):
                 "be at most that"
             )
         self._check_questions()
+
+    def _check_wordings(self) -> None:
+        if self.num_wordings is not None:
+            if self.num_wordings > self.num_training_templates:
+                raise ValueError(
+                    f"num_wordings is {self.num_wordings}; it must be at most num_training_templates, "
+                    f"{self.num_training_templates}"
+                )
+            return
+        if self.wordings_for != "everyone":
+            raise ValueError(f"wordings_for is {self.wordings_for!r}, but num_wordings is None; it must be 'everyone'")
+        if self.sentence_order == "row":
+            raise ValueError("sentence_order is 'row', but num_wordings is None; it must be 'drawn', which then means each row")
 
     def _check_questions(self) -> None:
         if self.has_questions:
@@ -225,9 +254,10 @@ class Config(PopulationConfig):
             check_integer("num_individuals (with questions)", self.num_individuals, minimum=2)
             check_integer("num_asked_individuals", self.num_asked, minimum=1, maximum=self.num_individuals - 1)
             return
-        for name, default in (("num_asked_individuals", None), ("num_phrasings", NUM_TRAINING_QUESTIONS)):
-            if getattr(self, name) != default:
-                raise ValueError(f"{name} is {getattr(self, name)}, but phases have no questions; it must be {default}")
+        defaults = {"num_asked_individuals": None, "num_phrasings": NUM_TRAINING_QUESTIONS, "wordings_for": "everyone"}
+        for name, default in defaults.items():
+            if (value := getattr(self, name)) != default:
+                raise ValueError(f"{name} is {value!r}, but phases have no questions; it must be {default!r}")
 
     @property
     def has_questions(self) -> bool:

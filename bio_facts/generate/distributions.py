@@ -36,8 +36,8 @@ _MAX_POWER_LAW_INDIVIDUALS = 20_000_000  # their weights take 15 seconds and a g
 _CONFIG_FIELDS = frozenset(
     {
         *("num_individuals", "population_seed", "pool_sizes", "num_biographies", "seed"),
-        *("num_training_templates", "num_wordings", "sentence_order", "distribution"),
-        *("phases", "num_asked_individuals", "num_phrasings"),
+        *("num_training_templates", "num_wordings", "wordings_for", "sentence_order"),
+        *("phases", "num_asked_individuals", "num_phrasings", "distribution"),
     }
 )
 

@@ -152,6 +152,11 @@ class Population:
         checked = check_indices("rank of an individual", ranks, self.num_individuals)
         return seeding.permute(checked, self.num_individuals, self.population_seed, "asked")
 
+    def asked_ranks(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """The inverse of asked_individuals: the rank (0..N-1) of each individual of pre-training, int64 [n]."""
+        checked = check_indices("individual_id", individual_ids, self.num_individuals)
+        return seeding.permute(checked, self.num_individuals, self.population_seed, "asked", inverse=True)
+
     def training_templates(self, individual_ids: ArrayLike, num_templates: int) -> NDArray[np.int64]:
         """Which of its 20 training templates each individual has for each attribute in a train split with `num_templates` of
         them: 0-based positions in its row of template_orders(), ascending, int64 [n, 6, num_templates].
@@ -189,24 +194,30 @@ class Population:
         ]
         return np.argsort(np.stack(keys, axis=1), axis=-1, kind="stable")
 
-    def wordings(
-        self, individual_ids: ArrayLike, wording_ids: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """What the text of a wording (0..19) of each individual consists of; both arguments int64 [n].
+    def wordings(self, individual_ids: ArrayLike, wording_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The training templates of a wording (0..19) of each individual, one for each attribute; both arguments int64 [n].
 
         Returns:
-            The training template of each attribute, as 0-based positions in the individual's row of template_orders(), int64
-            [n, 6]; and the order of the sentences, as a row of attribute_orders() (0..719), int64 [n]. Different wordings of
-            an individual have no template in common, and orders that are drawn for each.
+            0-based positions in the individual's rows of template_orders(), int64 [n, 6]. Different wordings of an individual
+            have no template in common.
 
         Raises:
             ValueError: if an id is not in the name space.
         """
-        ids = _check_ids(individual_ids)
-        orders = self._orders_of_training_templates(ids)
-        templates = np.take_along_axis(orders, wording_ids[:, None, None], axis=-1)[..., 0]
+        orders = self._orders_of_training_templates(individual_ids)
+        return np.take_along_axis(orders, wording_ids[:, None, None], axis=-1)[..., 0]
+
+    def wording_orders(self, individual_ids: ArrayLike, wording_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The order of the sentences of a wording (0..19) of each individual, drawn for each wording; both arguments int64 [n].
+
+        Returns:
+            Rows of attribute_orders() (0..719), int64 [n].
+
+        Raises:
+            ValueError: if an id is not in the name space.
+        """
         num_orders = math.factorial(len(ATTRIBUTES))
-        return templates, seeding.integers(num_orders, self.population_seed, "wording_order", ids, wording_ids)
+        return seeding.integers(num_orders, self.population_seed, "wording_order", _check_ids(individual_ids), wording_ids)
 
     def individual(self, individual_id: int) -> Individual:
         """Any individual by id, including those of other roles (fine-tuning, unseen).

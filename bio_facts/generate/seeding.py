@@ -58,8 +58,8 @@ def integers(high: ArrayLike, seed: int, stream: str, *indices: ArrayLike) -> ND
     return drawn
 
 
-def permute(indices: ArrayLike, size: int, seed: int, stream: str) -> NDArray[np.int64]:
-    """Apply a fixed random permutation of range(size) to `indices`, without storing it; int64, same shape.
+def permute(indices: ArrayLike, size: int, seed: int, stream: str, *, inverse: bool = False) -> NDArray[np.int64]:
+    """Apply a fixed random permutation of range(size), or its inverse, to `indices`, without storing it; int64, same shape.
 
     A Feistel network in mixed radix: an index is a pair (left, right) in a grid of height x width = size, and each
     round shifts one half by a hash of the other, modulo its radix. Every round is invertible, so the result is a permutation.
@@ -68,18 +68,21 @@ def permute(indices: ArrayLike, size: int, seed: int, stream: str) -> NDArray[np
     """
     height = next(divisor for divisor in range(math.isqrt(size), 0, -1) if size % divisor == 0)
     if height >= 100:
-        return _permute_grid(indices, height, size // height, seed, stream)
+        return _permute_grid(indices, height, size // height, seed, stream, inverse)
     side = math.isqrt(size - 1) + 1
-    permuted = _permute_grid(indices, side, side, seed, stream)
+    permuted = _permute_grid(indices, side, side, seed, stream, inverse)
     while (outside := permuted >= size).any():
-        permuted[outside] = _permute_grid(permuted[outside], side, side, seed, stream)
+        permuted[outside] = _permute_grid(permuted[outside], side, side, seed, stream, inverse)
     return permuted
 
 
-def _permute_grid(indices: ArrayLike, height: int, width: int, seed: int, stream: str) -> NDArray[np.int64]:
+def _permute_grid(indices: ArrayLike, height: int, width: int, seed: int, stream: str, inverse: bool) -> NDArray[np.int64]:
     left, right = np.divmod(np.asarray(indices, dtype=np.int64), width)
-    for round_index in range(0, _PERMUTE_ROUNDS, 2):
-        left = (left + integers(height, seed, f"{stream}/{round_index}", right)) % height
-        right = (right + integers(width, seed, f"{stream}/{round_index + 1}", left)) % width
+    sign = -1 if inverse else 1
+    for round_index in range(_PERMUTE_ROUNDS)[::sign]:
+        if round_index % 2 == 0:
+            left = (left + sign * integers(height, seed, f"{stream}/{round_index}", right)) % height
+        else:
+            right = (right + sign * integers(width, seed, f"{stream}/{round_index}", left)) % width
     permuted: NDArray[np.int64] = left * width + right
     return permuted

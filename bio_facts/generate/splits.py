@@ -57,7 +57,7 @@ class Split:
     stream: names its random draws. num_rows: number of exported rows; an endless split can be drawn from beyond them.
     templates: the range of positions in an individual's template order that rows draw from. num_templates: how many of them,
     for each individual and attribute; only those for training can be fewer than all. num_wordings: how many texts there are
-    about each individual; None: a text is drawn for each row.
+    about each individual, or each of those that Config.wordings_for names; None: a text is drawn for each row.
     distribution: of the samples over `num_individuals` individuals, whose ids start at `first_individual`.
     individuals: ids of all individuals that rows can be about, as ranges. learned_individuals: ids of those whose value
     frequencies a model trained on the config can know; for individuals never trained on, those of pre-training.
@@ -233,26 +233,32 @@ def _sentences(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Of biographies: the attribute positions in order of appearance, and the template_id of each attribute, int64 [n, 6]."""
     stream, population = f"sample/{split.stream}", config.population
-    if split.num_wordings is None:
-        order = _orders(config, stream, indices)
-        index = seeding.integers(
-            split.num_templates, config.seed, f"{stream}/template", indices[:, None], np.arange(len(ATTRIBUTES))
-        )
-        if split.num_templates < len(split.templates):
-            in_use = population.training_templates(ids, split.num_templates)
-            index = np.take_along_axis(in_use, index[..., None], axis=-1)[..., 0]
-    else:
-        wording = seeding.integers(split.num_wordings, config.seed, f"{stream}/wording", indices)
-        index, order = population.wordings(ids, wording)
-        order = order * (config.sentence_order == "drawn")
+    order = _orders(config, stream, ids, indices)
+    index = seeding.integers(
+        split.num_templates, config.seed, f"{stream}/template", indices[:, None], np.arange(len(ATTRIBUTES))
+    )
+    if split.num_templates < len(split.templates):
+        in_use = population.training_templates(ids, split.num_templates)
+        index = np.take_along_axis(in_use, index[..., None], axis=-1)[..., 0]
+    if split.num_wordings is not None:
+        worded = np.ones(len(ids), dtype=bool)
+        if config.wordings_for == "not_asked":
+            worded = population.asked_ranks(ids) >= config.num_asked
+        wording = seeding.integers(split.num_wordings, config.seed, f"{stream}/wording", indices[worded])
+        index[worded] = population.wordings(ids[worded], wording)
+        if config.sentence_order == "drawn":
+            order[worded] = population.wording_orders(ids[worded], wording)
     position = split.templates.start + index
     return attribute_orders()[order], template_orders()[population.template_ranks(ids), position].astype(np.int64)
 
 
-def _orders(config: Config, stream: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The order of the sentences of each row, as a row of attribute_orders(), int64 [n]."""
-    is_drawn = config.sentence_order == "drawn"  # otherwise the order is the first one, that of ATTRIBUTES
-    return seeding.integers(len(attribute_orders()) if is_drawn else 1, config.seed, f"{stream}/order", indices)
+def _orders(config: Config, stream: str, ids: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order of the sentences of each row that has no wording, as a row of attribute_orders(), int64 [n]."""
+    if config.sentence_order == "fixed":
+        return np.zeros_like(ids)  # that of ATTRIBUTES
+    if config.sentence_order == "individual":
+        return config.population.wording_orders(ids, np.zeros_like(ids))
+    return seeding.integers(len(attribute_orders()), config.seed, f"{stream}/order", indices)
 
 
 def _questions(
@@ -264,7 +270,7 @@ def _questions(
     (stream, _, for_training), population = split.questions, config.population
     attributes = np.arange(len(ATTRIBUTES))
     if for_training:
-        order = attribute_orders()[_orders(config, f"sample/{stream}", indices)]
+        order = attribute_orders()[_orders(config, f"sample/{stream}", ids, indices)]
     else:
         order = indices[:, None] % len(attributes)
     if config.num_phrasings == 1:
