@@ -20,7 +20,7 @@ from bio_facts.runs.folder import CONFIG_FILE
 from bio_facts.runs.registration import read_measures, read_registration
 
 ANALYSES = Path(__file__).parent / "analysis"
-_LABEL = re.compile(r"(C|F)(\d+)")
+_LABEL = re.compile(r"(C|F|R)(\d+)")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Claim:
     """What the paper says about learning, and how runs are judged by it.
 
     Args:
-        label: number of the claim, C1, C2, ...; F1, F2, ... for figures of the paper that belong to no claim.
+        label: number of the claim, C1, C2, ...; F1, F2, ... for figures of the paper that belong to no claim; R1, R2, ... for
+            claims about storing and recalling, of other papers.
         name: of its module in eval/analysis/, its folder in train/recipes/ and its folder in eval/results/.
         title: the claim as a sentence, without a period.
         paper: what the paper says, with its figure.
@@ -48,7 +49,7 @@ class Claim:
         """Sort key of the label; ValueError if the label is not C or F and a number."""
         match = _LABEL.fullmatch(self.label)
         if match is None:
-            raise ValueError(f"label of claim {self.name} is {self.label!r}; it must be C or F and a number")
+            raise ValueError(f"label of claim {self.name} is {self.label!r}; it must be C, F or R and a number")
         return match[1], int(match[2])
 
     @property

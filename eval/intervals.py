@@ -12,7 +12,8 @@ with needs("train", "the analyses"):
     from scipy import stats
 
 CONFIDENCE = {True: 0.95, False: 0.99}  # of carrying measures, of all others
-NUM_CARRYING = 10  # carrying measures in all: the family of Holm's adjustment
+# Letter of the labels of claims -> carrying measures in all: the family of Holm's adjustment.
+NUM_CARRYING = {"C": 10, "R": 1}
 WORDS = ("shown", "direction", "undecided", "contradicted")
 
 
@@ -97,7 +98,7 @@ def _upper_tail(distance: float, error: float, degrees: int) -> float:
     return float(stats.t.sf(distance / error, degrees)) if error > 0 else float(distance <= 0)
 
 
-def holm(p_values: Mapping[str, float], family: int = NUM_CARRYING) -> dict[str, float]:
+def holm(p_values: Mapping[str, float], family: int) -> dict[str, float]:
     """Holm's adjustment of the p values of the carrying measures; those that are not there yet count as the largest."""
     adjusted: dict[str, float] = {}
     largest = 0.0

@@ -15,7 +15,7 @@ from typing import Any
 
 from claims import Claim, claims
 from coverage import coverage
-from intervals import WORDS, holm
+from intervals import NUM_CARRYING, WORDS, holm
 
 from bio_facts.checks import Parser, needs
 from bio_facts.files import write_text
@@ -92,13 +92,16 @@ def interval(measured: Mapping[str, Any]) -> str:
 
 
 def adjusted(entries: Sequence[Entry]) -> dict[str, float]:
-    """Name of a claim -> Holm's adjusted p of its carrying measure, over all ten carrying measures."""
-    p_values = {
-        entry.claim.name: entry.carrying["p"]
-        for entry in entries
-        if entry.carrying is not None and entry.carrying["p"] is not None
-    }
-    return holm(p_values)
+    """Name of a claim -> Holm's adjusted p of its carrying measure, over all carrying measures of labels with its letter."""
+    adjusted: dict[str, float] = {}
+    for letter, family in NUM_CARRYING.items():
+        p_values = {
+            entry.claim.name: entry.carrying["p"]
+            for entry in entries
+            if entry.claim.label.startswith(letter) and entry.carrying is not None and entry.carrying["p"] is not None
+        }
+        adjusted |= holm(p_values, family)
+    return adjusted
 
 
 def render(entries: Sequence[Entry], scale: str) -> str:

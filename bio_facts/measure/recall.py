@@ -15,7 +15,12 @@ from bio_facts.generate.facts import Facts
 from bio_facts.measure.scoring import token_scores
 from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
 
-SELECTION_SHARE = 3  # every third individual serves to choose a step; the others are scored
+_SELECTION = 3  # every third individual serves to choose a step; the others are scored
+
+
+def is_for_selection(num_individuals: int) -> NDArray[np.bool_]:
+    """Which individuals, in their order, serve to choose a step and are not scored, bool [n]."""
+    return np.arange(num_individuals) % _SELECTION == 0
 
 
 class FactTokens(NamedTuple):
@@ -42,7 +47,7 @@ def fact_counts(model: Any, tokens: FactTokens, batch_size: int) -> dict[str, An
     stored = _correct(model, tokens.texts, batch_size)
     recalled = _of_questions(_correct(model, tokens.questions, batch_size))
     exchanged = _of_questions(_correct(model, tokens.exchanged, batch_size))
-    for_selection = np.arange(len(stored)) % SELECTION_SHARE == 0
+    for_selection = is_for_selection(len(stored))
     return {
         "facts": _table(stored[~for_selection], recalled[~for_selection]),
         "facts_selection": _table(stored[for_selection], recalled[for_selection]),
