@@ -145,3 +145,13 @@ def test_wrong_values_are_refused_with_what_is_expected(phases: Any, message: st
     with pytest.raises(ValueError) as error:
         Mixture.of(phases)
     assert str(error.value) == message
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(PHASES)
+def test_number_of_questions_among_the_first_samples(phases: Any) -> None:
+    mixture = Mixture.of(phases)
+    formats = formats_of(mixture)
+    assert [mixture.num_questions(n) for n in range(len(formats) + 1)] == [
+        formats[:n].count("q") for n in range(len(formats) + 1)
+    ]

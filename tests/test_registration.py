@@ -77,11 +77,13 @@ def test_every_claim_is_registered(claim: str, scale: str) -> None:
     assert len(registration.digest) == 64
 
 
-def test_ten_claims_have_one_carrying_measure_each() -> None:
+def test_families_of_holm_have_one_carrying_measure_of_each_claim() -> None:
     from claims import claims
+    from intervals import NUM_CARRYING
 
     carrying = {claim.label: read_registration(claim.recipes, "mini").carrying for claim in claims()}
-    assert {label for label, measure in carrying.items() if measure is not None} == {f"C{n}" for n in range(1, 11)}
+    expected = {f"{letter}{n}" for letter, number in NUM_CARRYING.items() for n in range(1, number + 1)}
+    assert {label for label, measure in carrying.items() if measure is not None} == expected
 
 
 def copied(tmp_path: Path, claim: str) -> Path:

@@ -20,7 +20,8 @@ _SELECTION = 3  # every third individual serves to choose a step; the others are
 
 def is_for_selection(num_individuals: int) -> NDArray[np.bool_]:
     """Which individuals, in their order, serve to choose a step and are not scored, bool [n]."""
-    return np.arange(num_individuals) % _SELECTION == 0
+    is_chosen: NDArray[np.bool_] = np.arange(num_individuals) % _SELECTION == 0
+    return is_chosen
 
 
 class FactTokens(NamedTuple):

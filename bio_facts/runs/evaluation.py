@@ -113,7 +113,7 @@ class RecipeEvaluation(AttributeEvaluation):
         if self._facts is None:
             self._facts = FactTokens.of(facts(self.recipe.data, range(self.recipe.num_fact_individuals or 0)), self.tokenizer)
         with evaluation_mode(model):
-            return fact_counts(unwrapped(model), self._facts, self.batch_size)
+            return fact_counts(model, self._facts, self.batch_size)
 
     def _attention_signatures(self, model: Any, split: str) -> dict[str, list[float]]:
         """`attention_value_to_name` and so on, one number for each layer, on the first rows of a split."""

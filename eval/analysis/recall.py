@@ -1,4 +1,4 @@
-"""R1: whether stored facts are recalled depends on the texts, and on when questions come (Allen-Zhu & Li 3.1; arXiv 2505.16178).
+"""R1: stored facts are recalled, or not, by texts and by when questions come (Allen-Zhu & Li 3.1; arXiv 2505.16178).
 
 python eval/analysis/recall.py runs/paper-mini --results eval/results/recall/mini.json
 """
@@ -17,7 +17,7 @@ from figures import BLUE, GRAY, GREEN, ORANGE, RED, new_figure, save_figure
 from intervals import Values
 from measures import differences, runs_of
 
-from bio_facts.generate.config import config_from
+from bio_facts.generate.config import check_biographies, config_from
 from bio_facts.generate.facts import facts
 from bio_facts.measure.recall import accuracies, is_for_selection
 from bio_facts.runs.curves import Curve, Run
@@ -59,8 +59,8 @@ def measure(arms: Arms) -> Mapping[str, Values]:
 def recall(run: Run) -> float | None:
     """Accuracy on questions above chance / accuracy in texts above chance; None if too little is stored.
 
-    Questions: at the step after the onset of questions that is best for the individuals of facts_selection. Texts: at the end of
-    the run, in two-stage training at the end of the biographies. Chance is the best constant answer to each attribute.
+    Questions: at the step after the onset of questions that is best for the individuals of facts_selection. Texts: at the end
+    of the run, in two-stage training at the end of the biographies. Chance is the best constant answer to each attribute.
     """
     stored, chance = stored_accuracy(run), chance_accuracy(run)
     if stored < LEAST_STORED:
@@ -84,7 +84,7 @@ def best_line(run: Run) -> dict[str, Any]:
 
 def chance_accuracy(run: Run) -> float:
     """Accuracy of the best constant answer to each attribute, over the individuals that recall is scored on."""
-    config = config_from("biographies", run.data)
+    config = check_biographies(config_from("biographies", run.data))
     number = run.recipe["num_fact_individuals"]
     scored = np.flatnonzero(~is_for_selection(number))
     values = facts(config, scored).questions.piece_id[:, 0, 5:8].reshape(len(scored), -1, 3)
@@ -118,9 +118,10 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     run = first[min(first)]
     shown = [name for name in (*SCHEDULES, "sandwich") if any(arm.endswith(f"-{name}") for arm in arms)]
     title = (
-        "Facts of individuals that training never asks about: completed in their own texts (dashed), answered as questions (solid)\n"
-        f"{run.data['num_individuals']:,} individuals, {run.recipe['num_steps']:,} steps of {run.recipe['batch_size']}; half of "
-        "the rows are questions; thin lines: other seeds; dotted: the best constant answer"
+        "Facts about individuals that training asks no questions about: answered as questions (solid), completed in texts "
+        "(dashed)\n"
+        f"{run.data['num_individuals']:,} individuals, {run.recipe['num_steps']:,} steps of {run.recipe['batch_size']}, half "
+        "of the rows are questions; thin lines: other seeds; dotted: the best constant answer"
     )
     figure, axes = new_figure(1 + len(shown), title, num_columns=3)
     _draw_recall(axes[0], arms)
