@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from analysis import recall
+from analysis import celebrities_help, recall
 from conftest import ROOT
 from intervals import Values, outcome
 from memory_runs import SEEDS, SHIFTS, recipe_of, run_with
+from run_all import plan_claims
 
 from bio_facts import draw, rows
 from bio_facts.generate.attributes import ATTRIBUTES
@@ -152,6 +153,31 @@ def test_all_arms_have_the_same_rows_and_texts_of_their_name() -> None:
             orders.setdefault(row["individual_id"], set()).add(tuple(item["attribute"] for item in row["attributes"]))
         largest = max(map(len, orders.values()))
         assert (largest == 1) == (order == "fixed"), arm
+
+
+def test_celebrities_gain_is_the_difference_of_recall_and_its_rule_finds_that_of_31() -> None:
+    arms: dict[str, dict[int, Run]] = {"one-text": {}, "celebrities": {}}
+    for arm, share in (("one-text", 0.044), ("celebrities", 0.868)):
+        for shift, seed in zip(SHIFTS, SEEDS, strict=True):
+            accuracy = share + shift / 2
+            arms[arm][seed] = run("one-fixed-third", seed, [0, 2_100], [0, 1], [0, accuracy])
+    values = celebrities_help.measure(arms)["celebrities_gain"]
+    chance = recall.chance_accuracy(arms["celebrities"][20])
+    assert values.by_seed[20] == pytest.approx((0.868 - 0.044) / (1 - chance), abs=0.01)
+    measure = read_measures(FOLDER.parent / "celebrities_help")["celebrities_gain"]
+    assert outcome(measure, values).word == "shown"
+
+
+def test_run_without_celebrities_is_shared_with_recall_and_celebrities_alone_have_new_texts() -> None:
+    jobs = plan_claims(["recall", "celebrities_help"], "mini", Path("runs")).claims
+    assert jobs["recall"]["one-fixed-third", 20] is jobs["celebrities_help"]["one-text", 20]
+    data = recipe_of("celebrities_help", "celebrities", 20).data
+    texts: dict[int, set[str]] = {}
+    for row in rows(draw(data, "train", range(6_000))):
+        texts.setdefault(row["individual_id"], set()).add(row["text"])
+    asked = set(data.population.asked_individuals(range(300)).tolist())
+    assert {len(versions) > 1 for individual, versions in texts.items() if individual in asked} == {True}
+    assert {len(versions) for individual, versions in texts.items() if individual not in asked} == {1}
 
 
 def test_picture_has_a_panel_for_each_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

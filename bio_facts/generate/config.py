@@ -144,8 +144,8 @@ class Config(PopulationConfig):
     wordings_for: the individuals that have them, everyone, or not_asked: those that train has no questions about. Texts about
     the others are new.
     sentence_order: drawn for each text, which is each sample, or with num_wordings each text of an individual. row: with
-    num_wordings, drawn for each sample. individual: one for all samples about an individual, in all splits, that of its first
-    wording. fixed: that of ATTRIBUTES in all samples of all splits. Rows of several questions are ordered like biographies.
+    num_wordings, drawn for each sample. individual: one for all biographies of an individual, in all splits, that of its first
+    wording. fixed: that of ATTRIBUTES in all samples of all splits. Rows of questions have drawn orders unless it is fixed.
     phases: which formats train has, biographies or questions, as Mixture.of takes it; None: biographies alone.
     num_asked_individuals: how many individuals the questions of train are about (see Population.asked_individuals), by default
     half of them.

@@ -270,7 +270,8 @@ def _questions(
     (stream, _, for_training), population = split.questions, config.population
     attributes = np.arange(len(ATTRIBUTES))
     if for_training:
-        order = attribute_orders()[_orders(config, f"sample/{stream}", ids, indices)]
+        num_orders = 1 if config.sentence_order == "fixed" else len(attribute_orders())  # the first is that of ATTRIBUTES
+        order = attribute_orders()[seeding.integers(num_orders, config.seed, f"sample/{stream}/order", indices)]
     else:
         order = indices[:, None] % len(attributes)
     if config.num_phrasings == 1:

@@ -148,20 +148,25 @@ def _draw_recall(ax: Any, arms: Arms) -> None:
 
 def _draw_curves(ax: Any, arms: Arms, schedule: str) -> None:
     for text, (label, color) in TEXTS.items():
-        for index, (_, run) in enumerate(sorted(arms.get(f"{text}-{schedule}", {}).items())):
-            curve = run.curve(FACTS_SPLIT)
-            stored, recalled = _accuracies(curve)
-            width = 1.6 if index == 0 else 0.5
-            ax.plot(curve["step"], recalled, color=color, lw=width, label=label if index == 0 else None)
-            ax.plot(curve["step"], stored, color=color, lw=width, ls="--")
-            if index == 0:
-                ax.axhline(chance_accuracy(run), color=GRAY, lw=0.8, ls=":")
-                for end in phase_ends(run)[:-1]:
-                    ax.axvline(end, color=GRAY, lw=0.6)
-    ax.set_ylim(0, 1.02)
+        draw_curve(ax, arms.get(f"{text}-{schedule}", {}), label, color)
     ax.set_xlabel(f"training step ({schedule})")
-    ax.set_ylabel("accuracy")
     ax.legend(frameon=False, fontsize=8)
+
+
+def draw_curve(ax: Any, runs: Mapping[int, Run], label: str, color: str) -> None:
+    """Accuracy on questions (solid) and in texts (dashed) over training, ends of phases, and chance; the first seed thick."""
+    for index, (_, run) in enumerate(sorted(runs.items())):
+        curve = run.curve(FACTS_SPLIT)
+        stored, recalled = _accuracies(curve)
+        width = 1.6 if index == 0 else 0.5
+        ax.plot(curve["step"], recalled, color=color, lw=width, label=label if index == 0 else None)
+        ax.plot(curve["step"], stored, color=color, lw=width, ls="--")
+        if index == 0:
+            ax.axhline(chance_accuracy(run), color=GRAY, lw=0.8, ls=":")
+            for end in phase_ends(run)[:-1]:
+                ax.axvline(end, color=GRAY, lw=0.6)
+    ax.set_ylim(0, 1.02)
+    ax.set_ylabel("accuracy")
 
 
 def _accuracies(curve: Curve) -> tuple[list[float], list[float]]:
