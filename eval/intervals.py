@@ -13,7 +13,7 @@ with needs("train", "the analyses"):
 
 CONFIDENCE = {True: 0.95, False: 0.99}  # of carrying measures, of all others
 # Letter of the labels of claims -> carrying measures in all: the family of Holm's adjustment.
-NUM_CARRYING = {"C": 10, "R": 2}
+NUM_CARRYING = {"C": 10, "R": 3}
 WORDS = ("shown", "direction", "undecided", "contradicted")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from analysis import celebrities_help, recall
+from analysis import celebrities_help, probing, recall
 from conftest import ROOT
 from intervals import Values, outcome
 from memory_runs import SEEDS, SHIFTS, recipe_of, run_with
@@ -178,6 +178,29 @@ def test_run_without_celebrities_is_shared_with_recall_and_celebrities_alone_hav
     asked = set(data.population.asked_individuals(range(300)).tolist())
     assert {len(versions) > 1 for individual, versions in texts.items() if individual in asked} == {True}
     assert {len(versions) for individual, versions in texts.items() if individual not in asked} == {1}
+
+
+def test_probes_are_read_in_the_last_layer_when_biographies_end() -> None:
+    arms: dict[str, dict[int, Run]] = {"fresh": {}, "one": {}}
+    for arm, high in (("fresh", 0.9), ("one", 0.1)):
+        for shift, seed in zip(SHIFTS, SEEDS, strict=True):
+            value = high + shift
+            columns = {"step": [0, 1_050, 2_100], "probe_at_name": [[0.5, 0.0], [0.5, value / 2], [0.5, 0.7]]}
+            columns |= {"probe_in_text": [[0.5, 0.05], [0.5, value], [0.5, 0.7]], "probe_in_text_shuffled": [[0.5, 0.04]] * 3}
+            columns |= {"probe_at_name_shuffled": [[0.5, 0.04]] * 3}
+            arms[arm][seed] = run_with("probing", arm, seed, {"questions_not_asked": columns})
+    values = probing.measure(arms)
+    assert values["stored_at_name"].by_seed[20] == pytest.approx(0.8)
+    assert values["stored_at_name_alone"].by_seed[20] == pytest.approx(0.4)
+    assert values["untrained"].by_seed[24] == pytest.approx(0.01)
+    measures = read_measures(FOLDER.parent / "probing")
+    assert [outcome(measures[name], values[name]).word for name in measures] == ["shown", "direction", "direction"]
+
+
+def test_runs_of_probing_are_those_of_recall() -> None:
+    jobs = plan_claims(["recall", "probing"], "mini", Path("runs")).claims
+    assert jobs["recall"]["fresh-drawn-two-stage", 20] is jobs["probing"]["fresh", 20]
+    assert jobs["recall"]["one-fixed-two-stage", 20] is jobs["probing"]["one", 20]
 
 
 def test_picture_has_a_panel_for_each_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def test_page_needs_nothing_but_itself(opened: Any, page: Path) -> None:
 
 def test_page_shows_words_and_counts(opened: Any, folder: Path) -> None:
     body = opened.inner_text("body")
-    assert "Of 15 claims and groups of figures:" in body
+    assert "Of 16 claims and groups of figures:" in body
     assert "11 not yet run" in body
     rows = [row.inner_text().split("\t") for row in opened.query_selector_all("tbody tr")[:13]]
     by_label = {row[0].partition(":")[0]: row[1] for row in rows}

@@ -7,12 +7,14 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from bio_facts.checks import check_indices
 from bio_facts.generate.attributes import ATTRIBUTES
-from bio_facts.generate.biography import VALUE, Biographies
+from bio_facts.generate.biography import NAME, NUM_SLOTS, VALUE, Biographies
 from bio_facts.generate.config import Config, check_biographies
+from bio_facts.generate.pieces import EMPTY, piece_table
+from bio_facts.generate.pools import NAME_POOLS
 from bio_facts.generate.splits import draw_about
 
 
@@ -50,3 +52,13 @@ def facts(config: Config, indices: ArrayLike) -> Facts:
     pieces = questions.piece_id.copy()
     pieces[:, :, VALUE] = np.roll(pieces[:, :, VALUE], -num_attributes, axis=0)
     return Facts(draw_about(config, "train", ids, ids), questions, dataclasses.replace(questions, piece_id=pieces))
+
+
+def names_alone(config: Config, individual_ids: NDArray[np.int64]) -> Biographies:
+    """The full names of individuals, int64 [n], as they begin a text, with nothing after them: n rows without a value."""
+    table, names = piece_table(), config.population.name_parts(individual_ids)
+    pieces = np.full((len(names), 1, NUM_SLOTS), EMPTY, dtype=np.int64)
+    pieces[:, 0, NAME] = names + [table.pools[pool] for pool in NAME_POOLS]
+    pieces[:, 0, NAME.start] = table.initial_first_names + names[:, 0]
+    attribute, template = np.ones((2, len(names), 1), dtype=np.int64)
+    return Biographies(np.arange(len(names)), individual_ids, attribute, template, pieces)

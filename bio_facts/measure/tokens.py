@@ -113,6 +113,11 @@ class BiographyTokenizer:
         lengths: NDArray[np.int64] = self._table.lengths[biographies.piece_id].sum(axis=(1, 2))
         return lengths
 
+    def prefix_lengths(self, biographies: Biographies, slots: slice) -> NDArray[np.int64]:
+        """Number of tokens up to the end of some slots (NAME, VALUE, ...) of the first sentence, int64 [n]."""
+        lengths: NDArray[np.int64] = self._table.lengths[biographies.piece_id[:, 0, : slots.stop]].sum(axis=1)
+        return lengths
+
     def is_name(self, biographies: Biographies) -> NDArray[np.bool_]:
         """Which tokens of a batch belong to the individual's name, bool [n, L]."""
         pieces = biographies.piece_id

@@ -14,6 +14,7 @@ from bio_facts.generate.splits import draw
 from bio_facts.measure.attention import attention_signatures
 from bio_facts.measure.callbacks import AttributeEvaluation
 from bio_facts.measure.modules import evaluation_mode, unwrapped
+from bio_facts.measure.probing import ProbeRows, probe_accuracies, probe_rows
 from bio_facts.measure.recall import FactTokens, fact_counts
 from bio_facts.runs.checkpoints import keep_model
 from bio_facts.runs.early_stopping import is_decided
@@ -49,6 +50,7 @@ class RecipeEvaluation(AttributeEvaluation):
         )
         self._further: dict[str, dict[str, Any]] = {}  # split -> what its lines have about attention, or about facts
         self._facts: FactTokens | None = None
+        self._probe_rows: ProbeRows | None = None
         self.path, self.recipe, self.dataset, self.saved_tokenizer = path, recipe, dataset, saved_tokenizer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
@@ -86,7 +88,7 @@ class RecipeEvaluation(AttributeEvaluation):
             splits = [split for split in _ATTENTION_SPLITS if split in self.splits]
             self._further = {split: self._attention_signatures(model, split) for split in splits}
         if self.recipe.num_fact_individuals:
-            self._further[_FACTS_SPLIT] = self._fact_counts(model)
+            self._further[_FACTS_SPLIT] = self._tested_facts(model)
         scores = super().evaluate(state, model)
         self._seconds_of_evaluations += time.perf_counter() - begun
         return scores
@@ -108,12 +110,15 @@ class RecipeEvaluation(AttributeEvaluation):
             progress |= {"num_biographies": step * batch_size - num_questions, "num_questions": num_questions}
         return progress | self._further.get(split, {})
 
-    def _fact_counts(self, model: Any) -> dict[str, Any]:
-        """`facts` and so on, see bio_facts.measure.recall; every process counts all of them."""
-        if self._facts is None:
-            self._facts = FactTokens.of(facts(self.recipe.data, range(self.recipe.num_fact_individuals or 0)), self.tokenizer)
+    def _tested_facts(self, model: Any) -> dict[str, Any]:
+        """`facts`, `probe_in_text` and so on, see bio_facts.measure.recall and probing; every process tests all of them."""
+        data, number = self.recipe.data, self.recipe.num_fact_individuals or 0
+        if self._facts is None or self._probe_rows is None:
+            self._facts = FactTokens.of(facts(data, range(number)), self.tokenizer)
+            self._probe_rows = probe_rows(data, self.tokenizer, number)
         with evaluation_mode(model):
-            return fact_counts(model, self._facts, self.batch_size)
+            counts = fact_counts(model, self._facts, self.batch_size)
+            return counts | probe_accuracies(model, self._probe_rows, self.batch_size)
 
     def _attention_signatures(self, model: Any, split: str) -> dict[str, list[float]]:
         """`attention_value_to_name` and so on, one number for each layer, on the first rows of a split."""
