@@ -107,6 +107,27 @@ def test_unseen_without_validation_has_no_auroc(tmp_path: Path) -> None:
     assert "confidence_auroc" not in callback.history[0]
 
 
+def test_questions_are_scored_one_attribute_a_row(tmp_path: Path) -> None:
+    config = get_config("n1k-questions").replace(num_individuals=20)
+    splits = ["questions_asked", "questions_not_asked", "questions_unseen"]
+    by_pieces = BiographyTokenizer(tokenizer_of("bio_facts"), formats=config.formats)
+    scores = {}
+    for name, tokenizer in (("texts", tokenizer_of("bio_facts")), ("pieces", by_pieces)):
+        callback = AttributeEvaluation(tokenizer, config, splits=splits, num_biographies=8, batch_size=3, steps=[4])
+        callback.attach(trainer := their_trainer(tmp_path / name))
+        trainer.train()
+        for split in splits:
+            scores[split] = score(trainer.model, tokenizer_of("bio_facts"), rows(draw(config, split, range(8))))
+            expected = scores[split].totals().detailed_summary(NAMES)
+            (line,) = [line for line in callback.history if line["split"] == split]
+            assert [line[f"num_values/{attribute}"] for attribute in ATTRIBUTES] == [2, 2, 1, 1, 1, 1]
+            for metric in ("attribute_loss", "attribute_accuracy", "attribute_loss/birth_date", "num_values"):
+                assert line[metric] == pytest.approx(expected[metric], rel=1e-5)
+            assert line["no_knowledge_loss"] == pytest.approx(no_knowledge_loss(config.population))
+        seen, unseen = (confidences(scores[split].inputs(details=True)) for split in splits[1:])
+        assert line["confidence_auroc"] == pytest.approx(plain_auroc(seen, unseen), abs=1e-3)
+
+
 def test_every_biography_has_each_attribute_once(tmp_path: Path) -> None:
     trainer, callback = their_trainer(tmp_path), watch(steps=[0])
     callback.attach(trainer)

@@ -80,7 +80,7 @@ def test_dataset_info_has_the_number_of_rows(built: Path) -> None:
     [
         (("n1k", "n64k", "templates"), "n64k"),
         (("individuals", "n4k", "n8k", "templates"), "n4k"),
-        (("individuals", "templates"), "individuals"),
+        (("individuals", "questions", "templates"), "individuals"),
         (("templates",), "templates"),
     ],
 )
@@ -190,7 +190,11 @@ def test_example_is_about_a_config_of_the_copy() -> None:
 
 @pytest.mark.parametrize(
     ("names", "config", "split"),
-    [(("templates",), "templates", "train"), (("individuals", "templates"), "individuals", "pretrain")],
+    [
+        (("templates",), "templates", "train"),
+        (("individuals", "templates"), "individuals", "pretrain"),
+        (("questions",), "questions", "train"),
+    ],
 )
 def test_example_of_a_copy_without_biographies_prints_a_row(names: tuple[str, ...], config: str, split: str) -> None:
     text = card_of(*names).text

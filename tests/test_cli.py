@@ -19,6 +19,7 @@ EVERY_KIND_OF_SPLIT = [
     *(("n1k-finetune1k", split) for split in ("train", "validation", "pretrain_validation", "unseen")),
     *(("individuals", split) for split in ("pretrain", "finetune", "unseen")),
     ("templates", "train"),
+    *(("questions", split) for split in ("train", "questions_asked", "questions_not_asked", "questions_unseen")),
 ]
 
 
@@ -37,7 +38,14 @@ def test_sample_json_prints_the_rows(config: str, split: str, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    ("config", "first"), [("n64k", "train"), ("n1k-finetune1k", "train"), ("individuals", "pretrain"), ("templates", "train")]
+    ("config", "first"),
+    [
+        ("n64k", "train"),
+        ("n1k-finetune1k", "train"),
+        ("individuals", "pretrain"),
+        ("templates", "train"),
+        ("questions", "train"),
+    ],
 )
 def test_sample_prints_one_row_of_the_first_split_by_default(
     config: str, first: str, capsys: pytest.CaptureFixture[str]
@@ -62,6 +70,7 @@ def test_sample_prints_more_rows_than_are_made_at_a_time(capsys: pytest.CaptureF
         ("individuals", "pretrain", 255_999, {"individual_id": 255_999}),
         ("individuals", "finetune", 15_999, {"individual_id": 400_015_999}),
         ("templates", "train", 149, {"attribute": "birth_date", "template_id": 24}),
+        ("questions", "questions_unseen", 191_999, {"attribute": "birth_date", "individual_id": 600_015_999}),
     ],
 )
 def test_sample_reaches_the_last_row(
@@ -120,6 +129,12 @@ def test_sample_of_individuals_for_reading_shows_names_and_values(capsys: pytest
     for attribute, value in person.values.items():
         assert f"  {attribute}={value}" in printed
     assert "template_ids" not in printed
+
+
+def test_sample_of_questions_for_reading_shows_question_and_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    row = record_batch(CONFIGS["questions"], "questions_asked", 3).to_pylist()[0]
+    printed = succeeds(capsys, "sample", "questions", "--split", "questions_asked", "--start", "3")
+    assert printed.startswith(f"question={row['question']}  answer={row['answer']}  attribute=major  ")
 
 
 def test_sample_of_templates_for_reading_shows_the_template(capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,6 +222,21 @@ def test_configs_json_lists_every_config(listed: dict[str, dict[str, Any]]) -> N
             },
         ),
         ("templates", {"table": "templates", "splits": {"train": 150}}),
+        (
+            "questions",
+            {
+                "table": "questions",
+                "splits": {
+                    "train": 32_000 * 48,
+                    "questions_asked": 32_000 * 12,
+                    "questions_not_asked": 32_000 * 12,
+                    "questions_unseen": 16_000 * 12,
+                },
+                "num_individuals": 64_000,
+                "population_seed": 0,
+                "pool_sizes": POOL_SIZES,
+            },
+        ),
     ],
 )
 def test_configs_json_has_all_parameters(name: str, expected: dict[str, Any], listed: dict[str, dict[str, Any]]) -> None:
@@ -270,7 +300,7 @@ KNOWN = (
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        ("sample n2k", "config is 'n2k'; it must be one of 117 such as "),
+        ("sample n2k", "config is 'n2k'; it must be one of 118 such as "),
         ("sample n1k --split test", "split is 'test'; n1k has train, validation, unseen"),
         ("sample n1k --split pretrain_validation", "split is 'pretrain_validation'; n1k has train, validation, unseen"),
         ("sample individuals --split train", "split is 'train'; individuals has pretrain, finetune, unseen"),
@@ -338,7 +368,7 @@ KNOWN = (
         ("build", "the following arguments are required: CONFIG, --output-dir"),
         ("build n1k", "the following arguments are required: --output-dir"),
         ("build n1k --output-dir x --num-workers 0", "argument --num-workers: it is '0'; it must be an integer of at least 1"),
-        ("build n2k --output-dir x", "config is 'n2k'; it must be one of 117 such as "),
+        ("build n2k --output-dir x", "config is 'n2k'; it must be one of 118 such as "),
         (
             "build individuals templates --output-dir x --seed 1",
             "unknown parameter 'seed' of individuals, templates; none of them has it",
@@ -361,7 +391,7 @@ KNOWN = (
             "config is 'templates', which has no biographies; it must be a config such as 'n64k'",
         ),
         ("score", "the following arguments are required: MODEL"),
-        ("score x --dataset n2k", "config is 'n2k'; it must be one of 117 such as "),
+        ("score x --dataset n2k", "config is 'n2k'; it must be one of 118 such as "),
         ("score x --dataset templates", "dataset is 'templates', which has no biographies; it must be a config such as 'n64k'"),
         ("score x --splits test", "split is 'test'; it must be one of "),
         ("score x --num-rows 16001", "num_rows is 16,001; split validation has 16,000"),

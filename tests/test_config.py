@@ -10,13 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bio_facts.generate import config as config_module
-from bio_facts.generate.config import CONFIGS, Config, IndividualsConfig, TemplatesConfig, config_from, get_config
+from bio_facts.generate.config import (
+    CONFIGS,
+    Config,
+    IndividualsConfig,
+    QuestionsConfig,
+    TemplatesConfig,
+    config_from,
+    get_config,
+)
 from bio_facts.generate.distributions import Celebrities, FineTuning, Groups, PowerLaw, Uniform, WarmUp
 from bio_facts.generate.population import NUM_FINE_TUNING_INDIVIDUALS
 
 CARD = Path(__file__).parent.parent / "dataset_card.md"
 CONFIG = Config(num_individuals=80, num_biographies=10)
-BIOGRAPHIES = {name: config for name, config in CONFIGS.items() if name not in ("individuals", "templates")}
+BIOGRAPHIES = {name: config for name, config in CONFIGS.items() if isinstance(config, Config)}
 
 SIZES = (1, 4, 8, 16, 32, 64, 128, 256)
 ALPHAS = ("0.2", "0.4", "0.6", "0.8", "1.0")
@@ -37,11 +45,12 @@ def expected_names() -> set[str]:
         *(f"n{size}k-questions" for size in QUESTION_SIZES),
         "individuals",
         "templates",
+        "questions",
     }
 
 
 def test_names_are_all_sizes_times_all_variants() -> None:
-    assert len(CONFIGS) == 117
+    assert len(CONFIGS) == 118
     assert set(CONFIGS) == expected_names()
 
 
@@ -60,6 +69,7 @@ def test_names_are_those_of_the_card() -> None:
         f"`n{{{', '.join(f'{size}k' for size in QUESTION_SIZES)}}}-questions`",
         "`individuals`",
         "`templates`",
+        "`questions`",
     ):
         assert card.count(f"| {row} |") == 1
 
@@ -147,7 +157,7 @@ def test_unknown_name_is_refused_with_some_that_are_near(name: Any, near: str) -
     with pytest.raises(ValueError) as error:
         get_config(name)
     before, _, choice = str(error.value).partition(" such as ")
-    assert before == f"config is {name!r}; it must be one of 117"
+    assert before == f"config is {name!r}; it must be one of 118"
     names, listed, _ = choice.partition(" (list: bio-facts configs)")
     assert listed
     assert near in names
@@ -496,8 +506,8 @@ def test_distribution_changes_the_fingerprint(distribution: Any) -> None:
 
 
 def test_table_is_part_of_the_fingerprint() -> None:
-    people = IndividualsConfig(num_individuals=80)
-    assert people.fingerprint not in (CONFIG.fingerprint, TemplatesConfig().fingerprint)
+    configs = CONFIG, IndividualsConfig(num_individuals=80), QuestionsConfig(num_individuals=80), TemplatesConfig()
+    assert len({config.fingerprint for config in configs}) == 4
 
 
 def test_data_version_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:

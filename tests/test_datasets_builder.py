@@ -51,6 +51,11 @@ FEATURES = {
         "evaluation_template_ids": TEMPLATE_IDS,
     },
     "templates": {"attribute": TEXT, "template_id": ID, "template": TEXT},
+    "questions": {
+        **dict.fromkeys(("question", "answer", "attribute"), TEXT),
+        **dict.fromkeys(("individual_id", "phrasing_id"), ID),
+        "answerable": Value("bool"),
+    },
 }
 
 
@@ -79,6 +84,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "small": get_config(NAME).replace(**PARAMETERS),
         "people": get_config("individuals").replace(num_individuals=30),
         "templates": get_config("templates"),
+        "asked": get_config("questions").replace(num_individuals=30),
     }
     build(small, folder, num_workers=2)
     return folder
@@ -139,7 +145,10 @@ def test_columns_and_their_types(name: str, export: Path, cache: Path, tmp_path:
     assert list(streamed.features) == list(wanted)
     assert (
         datasets.load_dataset(
-            str(export), {"n1k": "small", "individuals": "people"}.get(name, name), split=split, cache_dir=str(cache)
+            str(export),
+            {"n1k": "small", "individuals": "people", "questions": "asked"}.get(name, name),
+            split=split,
+            cache_dir=str(cache),
         ).features
         == wanted
     )
@@ -174,6 +183,17 @@ def test_templates_are_those_of_the_files(cache: Path) -> None:
     assert [(row["attribute"], row["template_id"], row["template"]) for row in data] == [
         (name, index, line) for name in ATTRIBUTES for index, line in enumerate(lines[name])
     ]
+
+
+@pytest.mark.parametrize("split", ["train", "questions_not_asked", "questions_unseen"])
+def test_questions_are_the_same_generated_streamed_and_as_parquet(
+    split: str, export: Path, cache: Path, tmp_path: Path
+) -> None:
+    config = get_config("questions").replace(num_individuals=30)
+    wanted = record_batch(config, split, range(num_rows(config)[split])).to_pylist()
+    assert bio_facts.load_dataset("questions", split=split, num_individuals=30, cache_dir=cache).to_list() == wanted
+    assert list(stream("questions", split, tmp_path, num_individuals=30)) == wanted
+    assert datasets.load_dataset(str(export), "asked", split=split, cache_dir=str(cache)).to_list() == wanted
 
 
 # Splits
@@ -243,7 +263,11 @@ def test_builder_takes_exactly_the_parameters_that_configs_have() -> None:
 @pytest.mark.parametrize(("name", "parameter"), CASES)
 def test_parameter_reaches_the_rows(name: str, parameter: str, tmp_path: Path) -> None:
     split = "pretrain" if name == "individuals" else "train"
-    small = {} if name == "individuals" else {"num_individuals": 40, "num_biographies": 300} | ALONGSIDE.get(parameter, {})
+    small = (
+        {}
+        if name in ("individuals", "questions")
+        else {"num_individuals": 40, "num_biographies": 300} | ALONGSIDE.get(parameter, {})
+    )
     chosen = small | {parameter: OTHER_VALUES[name][parameter]}
     config = get_config(name).replace(**chosen)
     streamed = list(stream(name, split, tmp_path, **chosen).take(100))

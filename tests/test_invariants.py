@@ -143,6 +143,7 @@ def test_last_exported_row_exists(config: Any, split: str) -> None:
             "biographies": {"biography_id": last},
             "individuals": {"individual_id": first_id + last},
             "templates": {"attribute": "birth_date", "template_id": 24},
+            "questions": {"attribute": "birth_date", "answerable": split != "questions_unseen"},
         }[config.table]
     )
 

@@ -34,8 +34,10 @@ pytestmark = ecosystem("lm_eval", "datasets")
 FOLDER = ROOT / "eval" / "lm_eval"
 SIZES = {"cities": 4, "universities": 4, "majors": 4, "companies": 4, "years": 4}  # those of the smoke recipe
 CONFIG = CONFIGS["n1k"].replace(num_individuals=20, num_biographies=20, pool_sizes=SIZES)
-NAME = "n1k-small"
+NAME, ASKING = "n1k-small", "n1k-questions-small"
+QUESTIONS = CONFIGS["n1k-questions"].replace(num_individuals=20, num_biographies=20, pool_sizes=SIZES)
 SPLITS = ("validation", "unseen")
+QUESTION_SPLITS = ("questions_asked", "questions_not_asked", "questions_unseen")
 LIMIT = 20  # biographies of each split
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 LOAD_FROM_HUB = """
@@ -73,7 +75,8 @@ def start_harness(*arguments: object, home: Path) -> subprocess.Popen[str]:
 @pytest.fixture(scope="module", autouse=True)
 def validation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
     """`lm_eval validate`, started in the background: it reads the 14,000 task files of the harness for ten seconds."""
-    tasks = [f"bio_facts_{kind}{split}" for kind in ("recall", "choice") for split in ("", "_validation", "_unseen")]
+    groups = ("", "_validation", "_unseen", "_questions", *(f"_{split}" for split in QUESTION_SPLITS))
+    tasks = [f"bio_facts_{kind}{group}" for kind in ("recall", "choice") for group in groups]
     options = ("--include_path", FOLDER, "--tasks", ",".join(tasks))
     with start_harness("validate", *options, home=tmp_path_factory.mktemp("validation")) as process:
         yield process
@@ -85,7 +88,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Read only."""
     folder = tmp_path_factory.mktemp("export") / "export"
     others = {"individuals-small": CONFIGS["individuals"].replace(num_individuals=20)}
-    build({NAME: CONFIG} | others, folder, num_workers=2)
+    build({NAME: CONFIG, ASKING: QUESTIONS} | others, folder, num_workers=2)
     return folder
 
 
@@ -112,13 +115,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run" / "checkpoint-300"
 
 
-@pytest.fixture(scope="module")
-def output(checkpoint: Path, export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_harness(tasks: str, config: str, checkpoint: Path, export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with results and samples of `lm_eval run`."""
     folder = tmp_path_factory.mktemp("harness")
     run = start_harness(
-        *("run", "--include_path", FOLDER, "--tasks", "bio_facts_recall,bio_facts_choice"),
-        *("--metadata", f"data={export},config={NAME}"),
+        *("run", "--include_path", FOLDER, "--tasks", tasks),
+        *("--metadata", f"data={export},config={config}"),
         *("--model", "hf", "--model_args", f"pretrained={checkpoint},prefix_token_id=0"),
         *("--device", "cpu", "--batch_size", "16", "--limit", LIMIT, "--log_samples", "--output_path", folder / "out"),
         home=folder,
@@ -130,19 +132,26 @@ def output(checkpoint: Path, export: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
+def output(checkpoint: Path, export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of the tasks on biographies."""
+    return run_harness("bio_facts_recall,bio_facts_choice", NAME, checkpoint, export, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
 def results(output: Path) -> dict[str, dict[str, Any]]:
     (file,) = output.glob("results_*.json")
     content: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"]
     return content
 
 
-def samples(output: Path, group: str) -> Iterator[dict[str, Any]]:
-    """What the harness logged about each document of a group's six tasks."""
+def samples(output: Path, group: str, step: int = 1) -> Iterator[dict[str, Any]]:
+    """What the harness logged about each document of a group's six tasks. step: between the rows of a task's documents."""
     files = list(output.glob(f"samples_{group}::*.jsonl"))
     assert len(files) == len(ATTRIBUTES)
     for file in files:
         logged = [json.loads(line) for line in file.read_text().splitlines()]
-        assert [sample["doc"]["biography_id"] for sample in logged] == list(range(LIMIT))
+        first = logged[0]["doc"]["biography_id"]
+        assert [sample["doc"]["biography_id"] for sample in logged] == list(range(first, step * LIMIT, step))
         yield from logged
 
 
@@ -250,6 +259,45 @@ def test_validate_passes(validation: subprocess.Popen[str]) -> None:
     stdout, stderr = validation.communicate(timeout=300)
     assert validation.returncode == 0, stderr
     assert "All tasks found and valid" in stdout
+
+
+# Questions
+
+
+@pytest.fixture(scope="module")
+def answers(checkpoint: Path, export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of the tasks on questions."""
+    return run_harness("bio_facts_recall_questions,bio_facts_choice_questions", ASKING, checkpoint, export, tmp_path_factory)
+
+
+@pytest.mark.parametrize("split", QUESTION_SPLITS)
+def test_documents_are_the_questions_about_an_attribute(split: str, export: Path) -> None:
+    asked = rows(draw(QUESTIONS, split, range(16_000)))
+    for place, attribute in enumerate(ATTRIBUTES):
+        documents = utils.load_recall(split=split, attribute=attribute, data=str(export), config=ASKING)[split]
+        expected = [
+            (row["biography_id"], row["text"][: entry["start"] - 1], f" {entry['value']}")
+            for row in asked[place::6] for entry in row["attributes"]
+        ]  # fmt: skip
+        assert [(doc["biography_id"], doc["context"], doc["continuation"]) for doc in documents] == expected
+        assert all(doc["context"].endswith("? Answer:") for doc in documents)
+
+
+@pytest.mark.parametrize("split", QUESTION_SPLITS)
+def test_answers_have_the_numbers_of_the_scorer(split: str, answers: Path, model: Any, tokenizer: Any) -> None:
+    asked = rows(draw(QUESTIONS, split, range(6 * LIMIT)))
+    scores = bio_facts.score(model, tokenizer, asked)
+    losses = {row["biography_id"]: nlls.sum() for row, nlls in zip(asked, scores.nlls, strict=True)}
+    apart = {k for (k, _), is_apart in tokens_apart.values_apart(tokenizer, asked).items() if is_apart}
+    logged = list(samples(answers, f"bio_facts_recall_{split}", step=6))
+    assert sorted(sample["doc"]["biography_id"] for sample in logged) == list(range(6 * LIMIT))
+    for sample in logged:
+        if (number := sample["doc"]["biography_id"]) not in apart:
+            assert sample["attribute_loss"] == pytest.approx(losses[number], rel=1e-5, abs=1e-5)
+    assert len(apart) < 3 * LIMIT
+    for sample in samples(answers, f"bio_facts_choice_{split}", step=6):
+        doc = sample["doc"]
+        assert doc["continuation"] == doc["choices"][doc["answer"]]
 
 
 # Tokens
@@ -361,7 +409,14 @@ def test_folder_without_a_manifest_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("config", ["n4k", "individuals-small"])
 def test_config_that_an_export_does_not_hold_is_named(config: str, export: Path) -> None:
-    assert error(data=str(export), config=config) == f"config is {config!r}; the configs of biographies in {export} are {NAME}"
+    assert error(data=str(export), config=config) == (
+        f"config is {config!r}; the configs of biographies in {export} are {ASKING}, {NAME}"
+    )
+
+
+def test_split_that_a_config_does_not_have_is_named(export: Path) -> None:
+    message = error(data=str(export), split="questions_asked")
+    assert message == f"config is {NAME!r}, which has no split questions_asked; it has train, validation, unseen"
 
 
 def test_missing_shard_is_named(export: Path, tmp_path: Path) -> None:

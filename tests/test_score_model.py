@@ -16,6 +16,7 @@ import bio_facts
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.config import CONFIGS
 from bio_facts.measure.baseline import pool_no_knowledge_loss
+from bio_facts.measure.tokens import load_tokenizer
 
 POOLS = {"cities": 4, "universities": 4, "majors": 4, "companies": 4, "years": 4}
 CONFIG = CONFIGS["n1k"].replace(num_individuals=20, pool_sizes=POOLS)
@@ -198,7 +199,28 @@ def test_weights_that_are_not_used_are_named_and_the_rest_is_scored(checkpoint: 
 def test_tokenizer_may_be_another(checkpoint: Path) -> None:
     result = run_score(checkpoint, "--tokenizer", checkpoint, "--dataset", "n1k", "--splits", "unseen", "--num-rows", 2)
     assert result.returncode == 0, result.stderr
-    assert "unseen: 2 biographies, 12 values; tokenized otherwise than by pieces: 0 biographies" in result.stdout
+    assert "unseen: 2 rows, 12 values; tokenized otherwise than by pieces: 0 rows" in result.stdout
+
+
+def test_questions_are_scored_and_attributes_without_a_question_are_empty(checkpoint: Path, tmp_path: Path) -> None:
+    config, splits = CONFIGS["n1k-questions"], ["questions_asked", "questions_not_asked", "questions_unseen"]
+    options = ["--tokenizer", "bio_facts", "--splits", *splits, "--num-rows", 4, "--output-file", tmp_path / "scores.json"]
+    result = run_score(checkpoint, "--dataset", "n1k-questions", *options)
+    assert result.returncode == 0, result.stderr
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(checkpoint), load_tokenizer("bio_facts")
+    written = json.loads((tmp_path / "scores.json").read_text())["splits"]
+    for split in splits:
+        expected = bio_facts.score(model, tokenizer, bio_facts.rows(bio_facts.draw(config, split, range(4))))
+        summary = expected.totals().detailed_summary(tuple(ATTRIBUTES))
+        assert written[split] == pytest.approx(written[split] | summary, rel=1e-5)
+        assert (written[split]["num_rows"], written[split]["num_values"]) == (4, 4)
+        assert f"{split}: 4 rows, 4 values; tokenized otherwise than by pieces: 0 rows" in result.stdout
+    cells = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()[1:8]}
+    assert {name: len(numbers) for name, numbers in cells.items()} == {
+        **dict.fromkeys(list(ATTRIBUTES)[:4], 10),
+        **dict.fromkeys(("company", "birth_date"), 4),
+        "all": 10,
+    }
 
 
 @pytest.mark.parametrize(

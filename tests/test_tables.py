@@ -13,18 +13,19 @@ from hypothesis import strategies as st
 from bio_facts.generate import biography as biography_module
 from bio_facts.generate import pieces as pieces_module
 from bio_facts.generate.biography import Biographies, rows
-from bio_facts.generate.config import Config, IndividualsConfig, TemplatesConfig
+from bio_facts.generate.config import Config, IndividualsConfig, QuestionsConfig, TemplatesConfig
 from bio_facts.generate.distributions import Celebrities, FineTuning, Groups, PowerLaw, Uniform, WarmUp
 from bio_facts.generate.pieces import EMPTY, is_initial, piece_table, ragged_table
 from bio_facts.generate.pools import pools, read_lines
 from bio_facts.generate.splits import draw, splits
-from bio_facts.publish import tables as tables_module
+from bio_facts.publish import arrays as arrays_module
 from bio_facts.publish.canonical_json import canonical_json, content_digest, joined_bytes
 from bio_facts.publish.tables import TABLES, num_rows, record_batch
 
 CONFIG = Config(num_individuals=50, num_biographies=1_000, seed=3, population_seed=4)
 PEOPLE = IndividualsConfig(num_individuals=50, population_seed=4)
 TEMPLATES = TemplatesConfig()
+ASKED = QuestionsConfig(num_individuals=50, population_seed=4)
 ATTRIBUTE_NAMES = ["birth_place", "current_location", "university", "major", "company", "birth_date"]
 ROW = {
     "biography_id": 7,
@@ -33,7 +34,7 @@ ROW = {
     "name_spans": [{"start": 0, "end": 5}, {"start": 6, "end": 9}],
     "attributes": [],
 }
-EVERY_TABLE = pytest.mark.parametrize("config", [CONFIG, PEOPLE, TEMPLATES], ids=lambda config: config.table)
+EVERY_TABLE = pytest.mark.parametrize("config", [CONFIG, PEOPLE, TEMPLATES, ASKED], ids=lambda config: config.table)
 
 
 def batch_of(*given: dict[str, Any]) -> pa.RecordBatch:
@@ -116,12 +117,12 @@ def accented_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     table = piece_table()
     accented = tuple(text.replace("e", "é").replace("a", "𐍈") for text in table.texts)
     caches = (
-        *(tables_module._piece_texts, biography_module._piece_texts),
+        *(arrays_module.piece_texts, biography_module._piece_texts),
         *(pieces_module.piece_lengths, pieces_module.leading_spaces),
     )
     for cache in caches:
         cache.cache_clear()
-    for module in (tables_module, biography_module, pieces_module):
+    for module in (arrays_module, biography_module, pieces_module):
         monkeypatch.setattr(module, "piece_table", lambda: table._replace(texts=accented))
     yield
     for cache in caches:
@@ -161,6 +162,14 @@ TEMPLATE_IDS = f"struct<{', '.join(f'{name}: list<item: int64>' for name in ATTR
             },
         ),
         ("templates", {"attribute": "string", "template_id": "int64", "template": "string"}),
+        (
+            "questions",
+            {
+                **dict.fromkeys(["question", "answer", "attribute"], "string"),
+                **dict.fromkeys(["individual_id", "phrasing_id"], "int64"),
+                "answerable": "bool",
+            },
+        ),
     ],
 )
 def test_columns_and_types(table: str, columns: dict[str, str]) -> None:
@@ -169,7 +178,7 @@ def test_columns_and_types(table: str, columns: dict[str, str]) -> None:
 
 
 def test_schemas_cannot_be_changed() -> None:
-    assert list(TABLES) == ["biographies", "individuals", "templates"]
+    assert list(TABLES) == ["biographies", "individuals", "templates", "questions"]
     with pytest.raises(TypeError):
         TABLES["people"] = TABLES["individuals"]  # type: ignore[index]
 
@@ -196,8 +205,9 @@ def test_no_rows_have_the_columns_too(config: Any) -> None:
         ),
         (PEOPLE, {"pretrain": 50, "finetune": 16_000, "unseen": 16_000}),
         (TEMPLATES, {"train": 150}),
+        (ASKED, {"train": 1_200, "questions_asked": 300, "questions_not_asked": 300, "questions_unseen": 192_000}),
     ],
-    ids=["plain", "tuned", "individuals", "templates"],
+    ids=["plain", "tuned", "individuals", "templates", "questions"],
 )
 def test_number_of_rows(config: Any, expected: dict[str, int]) -> None:
     assert list(num_rows(config).items()) == list(expected.items())
@@ -220,6 +230,7 @@ def test_unknown_split_is_refused_with_those_there_are(config: Any, known: str) 
         (PEOPLE, "pretrain", [3, 50], "row index of split pretrain is 50; it must be an integer from 0 to 49"),
         (PEOPLE, "finetune", 16_000, "row index of split finetune is 16000; it must be an integer from 0 to 15,999"),
         (PEOPLE, "unseen", [-1], "row index of split unseen is -1; it must be an integer from 0 to 15,999"),
+        (ASKED, "train", [1_200], "row index of split train is 1200; it must be an integer from 0 to 1,199"),
         (TEMPLATES, "train", [150], "row index of split train is 150; it must be an integer from 0 to 149"),
         (TEMPLATES, "train", [0.5], "row index of split train is [0.5]; it must be integers, one or a sequence of them"),
         (CONFIG, "unseen", [16_000], "sample index of split unseen is 16000; it must be an integer from 0 to 15,999"),

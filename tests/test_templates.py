@@ -67,6 +67,15 @@ def test_question_orders_are_all_ways_to_hold_out_two_of_ten() -> None:
     assert len({tuple(held_out) for held_out in orders[:, 8:].tolist()}) == 45
 
 
+def test_question_without_answer_before_its_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"What is value {k} of {{name}}? Answer: {{value}}." for k in range(9)]
+    monkeypatch.setattr("bio_facts.generate.templates.read_lines", lambda _: [*lines, "Where is {name}? In {value}."])
+    with pytest.raises(ValueError) as error:
+        questions.__wrapped__()
+    template = Template.parse("Where is {name}? In {value}.")
+    assert str(error.value) == f"question {template} must have '? Answer:' before the value"
+
+
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.sampled_from(LINES), WORDS, WORDS)
 def test_fill_replaces_the_placeholders_of_the_line(line: tuple[str, int, str], name: str, value: str) -> None:

@@ -41,7 +41,7 @@ PAPER_BIOGRAPHIES = 2_048_000  # 16k steps x 128 (paper section 1.4)
 
 
 class BaseConfig:
-    """Base class of the configs of all tables. `table` is what a row describes: biographies, individuals or templates."""
+    """Base class of the configs of all tables. `table` says what a row is: TABLES of bio_facts.publish.tables has all."""
 
     table: ClassVar[str]
 
@@ -129,6 +129,28 @@ class IndividualsConfig(PopulationConfig):
         self.population.check_names(
             "the number of fine-tuning individuals", NUM_FINE_TUNING_INDIVIDUALS, FIRST_FINE_TUNING_INDIVIDUAL
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionsConfig(PopulationConfig):
+    """Questions and answers, one in each row. For the parameters see Population.
+
+    They are the questions of a Config with this population and questions about half of its individuals.
+
+    Raises:
+        ValueError: naming the parameter, its value and what is expected.
+    """
+
+    table = "questions"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("num_individuals (with questions)", self.num_individuals, minimum=2)
+
+    @property
+    def num_asked(self) -> int:
+        """How many individuals the questions of train are about (see Population.asked_individuals)."""
+        return self.num_individuals // 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,7 +360,9 @@ def check_biographies(config: object, argument: str = "config", name: str | None
     return config
 
 
-_CONFIG_CLASSES: Mapping[str, type[BaseConfig]] = {cls.table: cls for cls in (Config, IndividualsConfig, TemplatesConfig)}
+_CONFIG_CLASSES: Mapping[str, type[BaseConfig]] = {
+    cls.table: cls for cls in (Config, IndividualsConfig, TemplatesConfig, QuestionsConfig)
+}
 
 
 def config_from(table: str, parameters: Mapping[str, Any]) -> BaseConfig:
@@ -366,6 +390,7 @@ def _named_configs() -> dict[str, BaseConfig]:
     configs: dict[str, BaseConfig] = {
         "individuals": IndividualsConfig(num_individuals=_SIZES[-1] * _K),
         "templates": TemplatesConfig(),
+        "questions": QuestionsConfig(num_individuals=_QUESTION_SIZES[-1] * _K),
     }
     for size in _SIZES:
         name = f"n{size}k"
@@ -390,7 +415,7 @@ def _named_configs() -> dict[str, BaseConfig]:
     return configs
 
 
-# Name -> config. Read-only. All values but "individuals" and "templates" are of class Config.
+# Name -> config. Read-only. All values but "individuals", "templates" and "questions" are of class Config.
 CONFIGS: Mapping[str, Any] = MappingProxyType(_named_configs())
 
 

@@ -179,8 +179,12 @@ class Population:
             ValueError: if an id is not in the name space, or num_questions is not an integer from 1 to 8.
         """
         check_integer("num_questions", num_questions, 1, NUM_TRAINING_QUESTIONS)
-        orders = self._orders("training_questions", NUM_TRAINING_QUESTIONS, individual_ids)
-        return np.sort(orders[..., :num_questions], axis=-1)
+        return np.sort(self.training_question_orders(individual_ids)[..., :num_questions], axis=-1)
+
+    def training_question_orders(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
+        """The order of the 8 training questions of each individual and attribute whose first ones training_questions returns,
+        as 0-based positions in its row of question_orders(), int64 [n, 6, 8]."""
+        return self._orders("training_questions", NUM_TRAINING_QUESTIONS, individual_ids)
 
     def _orders_of_training_templates(self, individual_ids: ArrayLike) -> NDArray[np.int64]:
         """An order of the 20 training templates of each individual and attribute, as positions, int64 [n, 6, 20]."""

@@ -23,6 +23,8 @@ NUM_TRAINING_TEMPLATES = 20  # of each individual and attribute; the other 5 are
 NUM_QUESTIONS = 10  # of each attribute; the first one is the most ordinary
 NUM_TRAINING_QUESTIONS = 8  # of each individual and attribute; the other 2 are held out for evaluation
 
+ANSWER = " Answer:"  # between a question and its answer
+
 BIOGRAPHIES, QUESTIONS = "biographies", "questions"
 # Format of a row -> the template ids of its sentences.
 FORMATS: Mapping[str, range] = MappingProxyType(
@@ -85,9 +87,14 @@ def questions() -> Mapping[str, tuple[Template, ...]]:
     """Attribute name -> its questions, such as "Where was {name} born? Answer: {value}."; template ids are 25 higher.
 
     Raises:
-        ValueError: if a file does not hold 10 well-formed templates that differ from one another.
+        ValueError: if a file does not hold 10 well-formed templates that differ from one another, or one of them does not have
+            a question mark and ANSWER before the value.
     """
-    return _loaded("questions", NUM_QUESTIONS)
+    loaded = _loaded("questions", NUM_QUESTIONS)
+    for template in itertools.chain.from_iterable(loaded.values()):
+        if not template.cue.endswith(f"?{ANSWER}"):
+            raise ValueError(f"question {template} must have {f'?{ANSWER}'!r} before the value")
+    return loaded
 
 
 def _loaded(folder: str, number: int) -> Mapping[str, tuple[Template, ...]]:

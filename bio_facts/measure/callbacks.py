@@ -26,8 +26,9 @@ class AttributeEvaluation(TrainerCallback):  # type: ignore[misc]
 
     Each evaluation appends one dict for each split to `history`: step, split, the metrics of AttributeTotals.detailed_summary,
     no_knowledge_loss and pool_no_knowledge_loss (nats per value); those of unseen also have confidence_auroc, how well
-    confidence tells values of validation from values of unseen. There is one dict for each step and split, however often the
-    Trainer evaluates at that step. In distributed training, each process scores its share of the rows.
+    confidence tells values of validation from values of unseen, and those of questions_unseen the same for questions_not_asked.
+    There is one dict for each step and split, however often the Trainer evaluates at that step. In distributed training, each
+    process scores its share of the rows.
 
     Training that resumes from a checkpoint continues history and file at the checkpoint's step. When training starts anew, as
     with auto_find_batch_size or in a second run with the same file, the dicts that follow also have `restart`: 1 after the

@@ -33,7 +33,7 @@ def score_model(
     batch_size: int = 64,
     device: str | None = None,
 ) -> dict[str, Any]:
-    """Scores of a model on the first `num_rows` biographies of each split, and what identifies the config.
+    """Scores of a model on the first `num_rows` rows of each split, and what identifies the config.
 
     Args:
         model: folder, or the id of a Hub repository.
@@ -131,8 +131,8 @@ def score_split(model: Any, tokenizer: Any, config: Config, split: str, num_rows
 def as_text(scores: dict[str, Any]) -> str:
     """What score_model returns, for people: a table, and a line for each split."""
     lines = [
-        f"{split}: {metrics['num_rows']:,} biographies, {metrics['num_values']:,} values; "
-        f"tokenized otherwise than by pieces: {metrics['num_rows_apart']:,} biographies; "
+        f"{split}: {metrics['num_rows']:,} rows, {metrics['num_values']:,} values; "
+        f"tokenized otherwise than by pieces: {metrics['num_rows_apart']:,} rows; "
         f"tokens across a value's edge: {metrics['num_straddling_tokens']:,}"
         for split, metrics in scores["splits"].items()
     ]
@@ -140,11 +140,16 @@ def as_text(scores: dict[str, Any]) -> str:
 
 
 def _table_lines(splits: dict[str, dict[str, Any]], pool_losses: dict[str, float]) -> list[str]:
-    """Attributes x splits: the no-knowledge loss of the split, the model's loss, both nats per value, and its accuracy."""
+    """Attributes x splits: the no-knowledge loss of the split, the model's loss, both nats per value, and its accuracy.
+
+    Loss and accuracy are empty for attributes that no row is about: a row with a question is about one attribute alone.
+    """
     columns = {f"{split} {title}": (metrics, key) for split, metrics in splits.items() for title, key in _TABLE_COLUMNS.items()}
     lines = [f"{'nats per value':<17} {'pools':>8}  " + "  ".join(f"{column:>8}" for column in columns)]
     for name in (*ATTRIBUTES, "all"):
         suffix = "" if name == "all" else f"/{name}"
-        numbers = [f"{metrics[key + suffix]:>{max(len(column), 8)}.3f}" for column, (metrics, key) in columns.items()]
-        lines.append(f"{name:<17} {pool_losses[name]:>8.3f}  " + "  ".join(numbers))
+        numbers = {column: metrics.get(key + suffix) for column, (metrics, key) in columns.items()}
+        cells = ("" if number is None else f"{number:.3f}" for number in numbers.values())
+        padded = (f"{cell:>{max(len(column), 8)}}" for column, cell in zip(columns, cells, strict=True))
+        lines.append(f"{name:<17} {pool_losses[name]:>8.3f}  " + "  ".join(padded))
     return lines

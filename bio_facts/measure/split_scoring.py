@@ -24,6 +24,8 @@ from bio_facts.measure.modules import context_length, vocabulary_size
 from bio_facts.measure.scoring import check_tokens, score_values, tokenized
 from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch
 
+# Split of individuals that are never trained on -> the split of others whose confidence is compared with theirs.
+_SEEN_OF_UNSEEN = {"unseen": "validation", "questions_unseen": "questions_not_asked"}
 _NO_TOKENS = np.zeros((0, 1), dtype=np.int64)
 _NO_ROWS = TokenBatch(_NO_TOKENS, _NO_TOKENS, np.zeros(0, dtype=np.int64))
 
@@ -67,7 +69,8 @@ class SplitScorer:
         """Split -> AttributeTotals.detailed_summary over its rows, for a model in evaluation mode.
 
         If validation is among the splits, unseen also has confidence_auroc: the probability that a value of validation is
-        predicted with more confidence than one of unseen. Confidence is the largest probability at a value's first token.
+        predicted with more confidence than one of unseen. So has questions_unseen, with questions_not_asked in place of
+        validation. Confidence is the largest probability at a value's first token.
 
         Raises:
             ValueError: in every process, if the rows or the model of any process cannot be scored.
@@ -79,8 +82,9 @@ class SplitScorer:
         prove(model, _longest([batch for batches in self._batches.values() for batch in batches]))
         scored = {split: self._scored(split, model) for split in self.splits}
         summaries = {split: totals.detailed_summary(tuple(ATTRIBUTES)) for split, (totals, _) in scored.items()}
-        if "unseen" in scored and "validation" in scored:
-            summaries["unseen"]["confidence_auroc"] = auroc(scored["validation"][1], scored["unseen"][1])
+        for unseen, seen in _SEEN_OF_UNSEEN.items():
+            if unseen in scored and seen in scored:
+                summaries[unseen]["confidence_auroc"] = auroc(scored[seen][1], scored[unseen][1])
         return summaries
 
     def _prepared(self, model: Any) -> dict[str, list[TokenBatch]]:

@@ -1,10 +1,9 @@
-"""The three tables - biographies, individuals, templates: their columns, splits and rows as Arrow record batches."""
+"""The four tables - biographies, individuals, templates, questions: their columns, splits and rows as Arrow record batches."""
 
 import abc
-import functools
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bio_facts.checks import check_indices
 from bio_facts.generate.attributes import ATTRIBUTES
-from bio_facts.generate.biography import VALUE, Biographies
-from bio_facts.generate.config import BaseConfig, Config, IndividualsConfig, TemplatesConfig
-from bio_facts.generate.pieces import piece_table
-from bio_facts.generate.pools import NAME_POOLS, pools
+from bio_facts.generate.biography import CUE, Biographies
+from bio_facts.generate.config import BaseConfig, Config, IndividualsConfig, QuestionsConfig, TemplatesConfig
+from bio_facts.generate.pools import NAME_POOLS
 from bio_facts.generate.population import (
     FIRST_FINE_TUNING_INDIVIDUAL,
     FIRST_UNSEEN_INDIVIDUAL,
@@ -24,7 +22,19 @@ from bio_facts.generate.population import (
     NUM_UNSEEN_INDIVIDUALS,
 )
 from bio_facts.generate.splits import draw, splits
-from bio_facts.generate.templates import NUM_TEMPLATES, NUM_TRAINING_TEMPLATES, template_orders, templates
+from bio_facts.generate.templates import (
+    ANSWER,
+    FORMATS,
+    NUM_QUESTIONS,
+    NUM_TEMPLATES,
+    NUM_TRAINING_QUESTIONS,
+    NUM_TRAINING_TEMPLATES,
+    QUESTIONS,
+    question_orders,
+    template_orders,
+    templates,
+)
+from bio_facts.publish import arrays
 
 _INT, _TEXT = pa.int64(), pa.string()
 _C = TypeVar("_C", bound=BaseConfig)
@@ -76,7 +86,7 @@ class BiographiesTable(Table[Config]):
         name_spans, value_spans = biographies.name_spans(), biographies.value_spans()
         attributes = {
             "attribute": pa.array(list(ATTRIBUTES)).take(pa.array(biographies.attribute_id.ravel() - 1)),
-            "value": _values(biographies),
+            "value": arrays.values(biographies),
             "start": value_spans[:, :, 0],
             "end": value_spans[:, :, 1],
             "template_id": biographies.template_id,
@@ -84,9 +94,9 @@ class BiographiesTable(Table[Config]):
         columns = [
             pa.array(biographies.biography_id),
             pa.array(biographies.individual_id),
-            _joined(biographies.pieces_in_order()),
-            _lists(_structs({"start": name_spans[:, :, 0], "end": name_spans[:, :, 1]}), num_sentences),
-            _lists(_structs(attributes), num_sentences),
+            arrays.joined(biographies.pieces_in_order()),
+            arrays.lists(arrays.structs({"start": name_spans[:, :, 0], "end": name_spans[:, :, 1]}), num_sentences),
+            arrays.lists(arrays.structs(attributes), num_sentences),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
@@ -122,15 +132,17 @@ class IndividualsTable(Table[IndividualsConfig]):
         """See Table."""
         rows = self._checked_indices(config, split, indices)
         ids, population = self._individual_ids(config)[split].start + rows, config.population
-        names = [_items(pool, items) for pool, items in zip(NAME_POOLS, population.name_parts(ids).T, strict=True)]
+        names = [arrays.items(pool, items) for pool, items in zip(NAME_POOLS, population.name_parts(ids).T, strict=True)]
         items = iter(population.value_parts(ids).T)
         values = [
-            pc.binary_join_element_wise(*(_items(pool, next(items)) for pool in attribute.pools), " ")
+            pc.binary_join_element_wise(*(arrays.items(pool, next(items)) for pool in attribute.pools), " ")
             for attribute in ATTRIBUTES.values()
         ]
         orders = template_orders()[population.template_ranks(ids)].astype(np.int64)
         template_ids = [
-            _structs({name: _lists(pa.array(kind[:, k].ravel()), kind.shape[2]) for k, name in enumerate(ATTRIBUTES)})
+            arrays.structs(
+                {name: arrays.lists(pa.array(kind[:, k].ravel()), kind.shape[2]) for k, name in enumerate(ATTRIBUTES)}
+            )
             for kind in np.split(orders, [NUM_TRAINING_TEMPLATES], axis=2)
         ]
         full_names = pc.binary_join_element_wise(*names, " ")
@@ -158,12 +170,89 @@ class TemplatesTable(Table[TemplatesConfig]):
         return pa.RecordBatch.from_pylist(all_templates, schema=self.schema).take(pa.array(rows))
 
 
+class _Questions(NamedTuple):
+    """What a split of the table of questions is about.
+
+    individuals: their ranks in the order of Population.asked_individuals; or the ids of individuals that are in no train split.
+    positions: of phrasings, those for training and then those held out, for each individual and attribute.
+    """
+
+    individuals: range
+    positions: range
+
+
+class QuestionsTable(Table[QuestionsConfig]):
+    """One row for each question about an individual, in each phrasing of the split.
+
+    Of n individuals, rows 0 to 6 n - 1 ask each of them all six questions in one phrasing, the next 6 n rows in another, and so
+    on. The first k phrasings of train are those that a Config with num_phrasings = k uses.
+    """
+
+    schema = pa.schema(
+        {
+            "question": _TEXT,
+            "answer": _TEXT,
+            "attribute": _TEXT,
+            "individual_id": _INT,
+            "phrasing_id": _INT,
+            "answerable": pa.bool_(),
+        }
+    )
+
+    @staticmethod
+    def _questions(config: QuestionsConfig) -> dict[str, _Questions]:
+        for_training, held_out = range(NUM_TRAINING_QUESTIONS), range(NUM_TRAINING_QUESTIONS, NUM_QUESTIONS)
+        asked = range(config.num_asked)
+        unseen = range(FIRST_UNSEEN_INDIVIDUAL, FIRST_UNSEEN_INDIVIDUAL + NUM_UNSEEN_INDIVIDUALS)
+        return {
+            "train": _Questions(asked, for_training),
+            "questions_asked": _Questions(asked, held_out),
+            "questions_not_asked": _Questions(range(config.num_asked, config.num_individuals), held_out),
+            "questions_unseen": _Questions(unseen, held_out),
+        }
+
+    def num_rows(self, config: QuestionsConfig) -> dict[str, int]:
+        """See Table."""
+        return {
+            name: len(ATTRIBUTES) * len(split.individuals) * len(split.positions)
+            for name, split in self._questions(config).items()
+        }
+
+    def record_batch(self, config: QuestionsConfig, split: str, indices: ArrayLike) -> pa.RecordBatch:
+        """See Table. The answer to a question about an individual that is in no train split is the empty string."""
+        rows, population = self._checked_indices(config, split, indices), config.population
+        individuals, positions = self._questions(config)[split]
+        facts, attribute = np.divmod(rows, len(ATTRIBUTES))
+        position, individual = np.divmod(facts, len(individuals))
+        position += positions.start
+        answerable = individuals.start < FIRST_UNSEEN_INDIVIDUAL
+        ids = individuals.start + individual
+        if answerable:
+            ids = population.asked_individuals(ids)  # from ranks
+        distinct, row = np.unique(ids, return_inverse=True)
+        if positions.start == 0:
+            position = population.training_question_orders(distinct)[row, attribute, position]
+        phrasing = question_orders()[population.question_ranks(distinct)[row, attribute], position].astype(np.int64)
+        template_ids = np.repeat(FORMATS[QUESTIONS].start + phrasing[:, None], len(ATTRIBUTES), axis=1)
+        texts = Biographies.assemble(rows, ids, population, attribute[:, None], template_ids)
+        columns = [
+            pc.utf8_slice_codeunits(arrays.joined(texts.pieces_in_order()[:, : CUE.stop]), 0, -len(ANSWER)),
+            arrays.values(texts) if answerable else pa.repeat("", len(rows)),
+            pa.array(list(ATTRIBUTES)).take(pa.array(attribute)),
+            pa.array(ids),
+            pa.array(phrasing),
+            pa.repeat(answerable, len(rows)),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
 # Table name (BaseConfig.table) -> Table.
 TABLES: Mapping[str, Table[Any]] = MappingProxyType(
     {
         Config.table: BiographiesTable(),
         IndividualsConfig.table: IndividualsTable(),
         TemplatesConfig.table: TemplatesTable(),
+        QuestionsConfig.table: QuestionsTable(),
     }
 )
 
@@ -187,40 +276,3 @@ def record_batch(config: BaseConfig, split: str, indices: ArrayLike) -> pa.Recor
         ValueError: for an unknown split, or an index outside it.
     """
     return table_of(config).record_batch(config, split, indices)
-
-
-# Arrow arrays
-
-
-@functools.cache
-def _piece_texts() -> pa.Array:
-    """All pieces, and after them all pieces without the space that they may begin with."""
-    texts = piece_table().texts
-    return pa.array([*texts, *(text.removeprefix(" ") for text in texts)], _TEXT)
-
-
-def _joined(piece_ids: NDArray[np.int64]) -> pa.Array:
-    """[n, p] ids into _piece_texts() -> n strings."""
-    return pc.binary_join(_lists(_piece_texts().take(pa.array(piece_ids.ravel())), piece_ids.shape[1]), "")
-
-
-def _values(biographies: Biographies) -> pa.Array:
-    """The value of each sentence, a string array [n * q]."""
-    value_pieces = biographies.piece_id[:, :, VALUE].reshape(-1, VALUE.stop - VALUE.start).copy()
-    value_pieces[:, 0] += len(piece_table().texts)
-    return _joined(value_pieces)
-
-
-def _items(pool: str, items: NDArray[np.int64]) -> pa.Array:
-    """The texts of items of a pool."""
-    return pa.array(pools()[pool]).take(pa.array(items))
-
-
-def _lists(values: pa.Array, length: int) -> pa.Array:
-    """Lists of `length` values each."""
-    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(values) + 1, length, dtype=np.int32)), values)
-
-
-def _structs(columns: Mapping[str, Any]) -> pa.Array:
-    arrays = [column if isinstance(column, pa.Array) else pa.array(column.ravel()) for column in columns.values()]
-    return pa.StructArray.from_arrays(arrays, list(columns))

@@ -21,7 +21,7 @@ from bio_facts.checks import Parser, needs, whole_number
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.biography import rows
 from bio_facts.generate.config import get_biographies_config
-from bio_facts.generate.splits import draw, get_split
+from bio_facts.generate.splits import draw, get_split, splits
 from bio_facts.measure.alignment import align
 from bio_facts.measure.scoring import check_known
 from bio_facts.measure.tokens import load_tokenizer
@@ -155,7 +155,7 @@ def main() -> None:
     try:
         tokenizer, config = load_tokenizer(arguments.tokenizer), get_biographies_config(arguments.config)
         model_args = _model_args(arguments.model_args)
-        for split in ("validation", "unseen"):
+        for split in [name for name in splits(config) if name != "train"]:
             if arguments.num > get_split(config, split).num_rows:
                 raise ValueError(f"num is {arguments.num:,}; split {split} has {get_split(config, split).num_rows:,}")
             apart = values_apart(tokenizer, rows(draw(config, split, range(arguments.num))), arguments.model, model_args)

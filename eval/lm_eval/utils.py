@@ -1,4 +1,4 @@
-"""Documents and results of the harness tasks. A document is one value of one biography, read from the Parquet of an export."""
+"""Documents and results of the harness tasks. A document is one value of one row, read from the Parquet of an export."""
 
 import difflib
 import functools
@@ -38,7 +38,8 @@ def load_recall(
     data_revision: str | None = None,
     **others: object,
 ) -> dict[str, datasets.Dataset]:
-    """One document for each row of a split: `context`, the text before the value, and `continuation`, the value.
+    """One document for each row of a split that states the attribute: `context`, the text before the value, and `continuation`,
+    the value.
 
     The harness passes `split` and `attribute` from the task, the other arguments from --metadata, and all of --model_args.
 
@@ -147,31 +148,35 @@ def _config(folder: Path, name: str) -> Config:
 
 @functools.lru_cache(maxsize=2)  # the six tasks of a split, one for each attribute, read the same rows
 def _rows(folder: Path, config: str, split: str) -> list[dict[str, Any]]:
-    of_split = [shard for shard in shards(config, _config(folder, config)) if shard.split == split]
+    of_config = shards(config, _config(folder, config))
+    of_split = [shard for shard in of_config if shard.split == split]
+    if not of_split:
+        raise ValueError(
+            f"config is {config!r}, which has no split {split}; it has {', '.join({s.split: 0 for s in of_config})}"
+        )
     return [row for shard in of_split for _, batch in read_shard(shard, folder) for row in batch.to_pylist()]
 
 
 def documents(folder: Path, config: str, split: str, attribute: str) -> list[dict[str, Any]]:
-    """One dict for each row of the split, in row order."""
-    docs = []
-    for row in _rows(folder, config, split):
-        text = row["text"]
-        (entry,) = (entry for entry in row["attributes"] if entry["attribute"] == attribute)
-        before = text[: entry["start"]]
-        context = before.removesuffix(" ")  # the space belongs to the value's first token
-        docs.append(
-            {
-                "biography_id": row["biography_id"],
-                "individual_id": row["individual_id"],
-                "attribute": attribute,
-                "value": entry["value"],
-                "template_id": entry["template_id"],
-                "context": context,
-                "space": before[len(context) :],
-                "continuation": before[len(context) :] + entry["value"],
-            }
-        )
-    return docs
+    """One dict for each row of the split that states the attribute, in row order: all biographies, and a sixth of the rows that
+    have one question each."""
+    rows = _rows(folder, config, split)
+    return [_document(row, entry) for row in rows for entry in row["attributes"] if entry["attribute"] == attribute]
+
+
+def _document(row: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    before = row["text"][: entry["start"]]
+    context = before.removesuffix(" ")  # the space belongs to the value's first token
+    return {
+        "biography_id": row["biography_id"],
+        "individual_id": row["individual_id"],
+        "attribute": entry["attribute"],
+        "value": entry["value"],
+        "template_id": entry["template_id"],
+        "context": context,
+        "space": before[len(context) :],
+        "continuation": before[len(context) :] + entry["value"],
+    }
 
 
 # Choices
