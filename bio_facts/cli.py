@@ -38,6 +38,7 @@ from bio_facts.publish.order import write_order
 from bio_facts.publish.shards import chunks
 from bio_facts.publish.tables import num_rows, record_batch
 from bio_facts.publish.verify import verify
+from bio_facts.terminal import NAME_COLOR, VALUE_COLOR, colored, shows_color
 
 _ROWS_PER_BATCH = 1_000
 _RESUMABLE = ("build", "push")  # commands that do not start anew when they are run again
@@ -79,17 +80,19 @@ def _sample(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"start + num is {end:,}, beyond the {counts[split]:,} rows of {arguments.config}/{split}; it must be at most that"
         )
+    in_color = shows_color(sys.stdout)
     for rows in chunks(range(start, end), _ROWS_PER_BATCH):
         batch = record_batch(config, split, np.asarray(rows))
-        for line in canonical_json(batch).to_pylist() if arguments.json else _lines(batch.to_pylist()):
+        for line in canonical_json(batch).to_pylist() if arguments.json else _lines(batch.to_pylist(), in_color):
             print(line)
 
 
-def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+def _lines(rows: list[dict[str, Any]], in_color: bool) -> Iterator[str]:
     for row in rows:
         if "text" in row:
             yield f"biography {row['biography_id']}, individual {row['individual_id']}"
-            yield row["text"]
+            colors = {NAME_COLOR: row["name_spans"], VALUE_COLOR: row["attributes"]} if in_color else {}
+            yield colored(row["text"], colors)
             yield "  ".join(f"{entry['attribute']}={entry['value']}" for entry in row["attributes"])
         else:
             yield "  ".join(f"{column}={value}" for column, value in row.items() if not isinstance(value, dict))
@@ -184,7 +187,7 @@ def build_parser() -> argparse.ArgumentParser:
         "sample",
         _sample,
         "print rows",
-        "Generate and print rows of a split.",
+        "Generate and print rows of a split. On a terminal, names and values are in color, unless NO_COLOR is set.",
         "  bio-facts sample n64k --num 3\n  bio-facts sample n1k --split unseen --start 100 --num 2 --json\n"
         "  bio-facts sample individuals --split finetune",
     )
