@@ -8,6 +8,7 @@ bio-facts verify export
 bio-facts push you/bio_facts --from export
 bio-facts order n64k --batch-size 128 --output-file order.parquet
 bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200
+bio-facts plot runs/demo runs/smoke --output-file curves.svg
 """
 
 import argparse
@@ -38,6 +39,7 @@ from bio_facts.publish.order import write_order
 from bio_facts.publish.shards import chunks
 from bio_facts.publish.tables import num_rows, record_batch
 from bio_facts.publish.verify import verify
+from bio_facts.runs.plot import plot
 from bio_facts.terminal import NAME_COLOR, VALUE_COLOR, colored, shows_color
 
 _ROWS_PER_BATCH = 1_000
@@ -166,6 +168,11 @@ def _score(arguments: argparse.Namespace) -> None:
         print(f"scores: {file}")
 
 
+def _plot(arguments: argparse.Namespace) -> None:
+    print(plot(arguments.runs, arguments.output_file, arguments.splits))
+    print(f"figure: {arguments.output_file}")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line of bio-facts."""
     formatting: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
@@ -277,6 +284,22 @@ def build_parser() -> argparse.ArgumentParser:
     score_command.add_argument("--batch-size", type=whole_number("batch_size", 1), default=64, metavar="B", help="default: 64")
     score_command.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
     score_command.add_argument("--output-file", type=_path, metavar="FILE", help="JSON file to write; must not exist")
+
+    plot_command = add(
+        "plot",
+        _plot,
+        "draw the learning curves of runs",
+        "Draw attribute loss and accuracy over the steps of runs of train/pretrain.py, finished or still running, in one\n"
+        "figure, and print the last numbers of each. Colors are runs, line styles splits; the no-knowledge loss is dotted,\n"
+        "and the ends of phase 1 and of the plateau are marked.",
+        "  bio-facts plot runs/demo --output-file demo.png\n"
+        "  bio-facts plot runs/first runs/second --splits validation --output-file curves.svg",
+    )
+    plot_command.add_argument("runs", type=_path, nargs="+", metavar="RUN", help="output folder of a run")
+    plot_command.add_argument("--splits", nargs="+", metavar="SPLIT", help="splits to draw (default: all)")
+    plot_command.add_argument(
+        "--output-file", type=_path, required=True, metavar="FILE", help="PNG or SVG file; an existing one is replaced"
+    )
 
     for command in (build_command, verify_command, push_command):
         command.add_argument(
