@@ -40,7 +40,7 @@ from bio_facts.publish.shards import chunks
 from bio_facts.publish.tables import num_rows, record_batch
 from bio_facts.publish.verify import verify
 from bio_facts.runs.plot import plot
-from bio_facts.terminal import NAME_COLOR, VALUE_COLOR, colored, shows_color
+from bio_facts.terminal import NAME_COLOR, SHELLS, VALUE_COLOR, colored, completion, shows_color
 
 _ROWS_PER_BATCH = 1_000
 _RESUMABLE = ("build", "push")  # commands that do not start anew when they are run again
@@ -173,11 +173,25 @@ def _plot(arguments: argparse.Namespace) -> None:
     print(f"figure: {arguments.output_file}")
 
 
+class _PrintCompletion(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: Any, option_string: str | None = None
+    ) -> None:
+        print(completion(parser, values, list(CONFIGS)))
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line of bio-facts."""
     formatting: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     parser = Parser(prog="bio-facts", description=__doc__, **formatting)
     parser.add_argument("--version", action="version", version=f"bio-facts {__version__}, data {DATA_VERSION}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=SHELLS,
+        help="print what lets a shell complete commands, and exit",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], None], summary: str, description: str, examples: str) -> Parser:

@@ -299,7 +299,7 @@ def test_wheel_is_told_to_hold_the_package_and_its_assets() -> None:
 def test_libraries_of_table_modules_are_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {name.partition(">")[0] for name in project["dependencies"]}
-    assert declared == {"numpy", "pyyaml", *TABLES - {"yaml"}}
+    assert declared == {"numpy", "pyyaml", "shtab", *TABLES - {"yaml"}}
 
 
 @pytest.mark.parametrize("folder", [*SCRIPT_FOLDERS, "tests"])
