@@ -44,18 +44,18 @@ $(VENV)/.torch $(ECOSYSTEM)/.torch:
 	@$(PIP) TORCH='$(TORCH)' TORCH_CPU_INDEX='$(TORCH_CPU_INDEX)' NVIDIA_DRIVER='$(NVIDIA_DRIVER)' .ci/install_torch $(@D)
 
 $(VENV)/.installed-demo: pyproject.toml constraints.txt $(VENV)/.torch
-	@echo "make: installing what training and analyses need into $(VENV), 52 packages beside PyTorch: about 1 minute"
+	@echo "make: installing what training and analyses need into $(VENV), 53 packages beside PyTorch: about 1 minute"
 	$(PIP) $(BIN)/python -m pip install --editable ".[train]"
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt $(VENV)/.torch
-	@echo "make: installing what our own tests need into $(VENV), 86 packages beside PyTorch: about 2 minutes"
+	@echo "make: installing what our own tests need into $(VENV), 87 packages beside PyTorch: about 2 minutes"
 	$(PIP) $(BIN)/python -m pip install "pip>=25.1"
 	$(PIP) $(BIN)/python -m pip install --editable ".[paper]" --group test
 	@touch $(VENV)/.installed-demo $@
 
 $(ECOSYSTEM)/.installed: pyproject.toml constraints.txt $(ECOSYSTEM)/.torch
-	@echo "make: installing all extras and what their tests need into $(ECOSYSTEM), 150 packages beside PyTorch: about 3 minutes"
+	@echo "make: installing all extras and what their tests need into $(ECOSYSTEM), 151 packages beside PyTorch: about 3 minutes"
 	$(PIP) $(ECOSYSTEM)/bin/python -m pip install "pip>=25.1"
 	$(PIP) $(ECOSYSTEM)/bin/python -m pip install --editable ".[hub,datatrove,train,paper,eval,harness]" --group test --group ecosystem
 	@touch $@

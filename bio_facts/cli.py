@@ -8,6 +8,7 @@ bio-facts verify export
 bio-facts push you/bio_facts --from export
 bio-facts order n64k --batch-size 128 --output-file order.parquet
 bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200
+bio-facts plot runs/demo runs/smoke --output-file curves.svg
 """
 
 import argparse
@@ -38,6 +39,8 @@ from bio_facts.publish.order import write_order
 from bio_facts.publish.shards import chunks
 from bio_facts.publish.tables import num_rows, record_batch
 from bio_facts.publish.verify import verify
+from bio_facts.runs.plot import plot
+from bio_facts.terminal import NAME_COLOR, SHELLS, VALUE_COLOR, colored, completion, shows_color
 
 _ROWS_PER_BATCH = 1_000
 _RESUMABLE = ("build", "push")  # commands that do not start anew when they are run again
@@ -79,17 +82,19 @@ def _sample(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"start + num is {end:,}, beyond the {counts[split]:,} rows of {arguments.config}/{split}; it must be at most that"
         )
+    in_color = shows_color(sys.stdout)
     for rows in chunks(range(start, end), _ROWS_PER_BATCH):
         batch = record_batch(config, split, np.asarray(rows))
-        for line in canonical_json(batch).to_pylist() if arguments.json else _lines(batch.to_pylist()):
+        for line in canonical_json(batch).to_pylist() if arguments.json else _lines(batch.to_pylist(), in_color):
             print(line)
 
 
-def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+def _lines(rows: list[dict[str, Any]], in_color: bool) -> Iterator[str]:
     for row in rows:
         if "text" in row:
             yield f"biography {row['biography_id']}, individual {row['individual_id']}"
-            yield row["text"]
+            colors = {NAME_COLOR: row["name_spans"], VALUE_COLOR: row["attributes"]} if in_color else {}
+            yield colored(row["text"], colors)
             yield "  ".join(f"{entry['attribute']}={entry['value']}" for entry in row["attributes"])
         else:
             yield "  ".join(f"{column}={value}" for column, value in row.items() if not isinstance(value, dict))
@@ -163,11 +168,30 @@ def _score(arguments: argparse.Namespace) -> None:
         print(f"scores: {file}")
 
 
+def _plot(arguments: argparse.Namespace) -> None:
+    print(plot(arguments.runs, arguments.output_file, arguments.splits))
+    print(f"figure: {arguments.output_file}")
+
+
+class _PrintCompletion(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: Any, option_string: str | None = None
+    ) -> None:
+        print(completion(parser, values, list(CONFIGS)))
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line of bio-facts."""
     formatting: dict[str, Any] = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False}
     parser = Parser(prog="bio-facts", description=__doc__, **formatting)
     parser.add_argument("--version", action="version", version=f"bio-facts {__version__}, data {DATA_VERSION}")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=SHELLS,
+        help="print what lets a shell complete commands, and exit",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], None], summary: str, description: str, examples: str) -> Parser:
@@ -184,7 +208,7 @@ def build_parser() -> argparse.ArgumentParser:
         "sample",
         _sample,
         "print rows",
-        "Generate and print rows of a split.",
+        "Generate and print rows of a split. On a terminal, names and values are in color, unless NO_COLOR is set.",
         "  bio-facts sample n64k --num 3\n  bio-facts sample n1k --split unseen --start 100 --num 2 --json\n"
         "  bio-facts sample individuals --split finetune",
     )
@@ -274,6 +298,22 @@ def build_parser() -> argparse.ArgumentParser:
     score_command.add_argument("--batch-size", type=whole_number("batch_size", 1), default=64, metavar="B", help="default: 64")
     score_command.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
     score_command.add_argument("--output-file", type=_path, metavar="FILE", help="JSON file to write; must not exist")
+
+    plot_command = add(
+        "plot",
+        _plot,
+        "draw the learning curves of runs",
+        "Draw attribute loss and accuracy over the steps of runs of train/pretrain.py, finished or still running, in one\n"
+        "figure, and print the last numbers of each. Colors are runs, line styles splits; the no-knowledge loss is dotted,\n"
+        "and the ends of phase 1 and of the plateau are marked.",
+        "  bio-facts plot runs/demo --output-file demo.png\n"
+        "  bio-facts plot runs/first runs/second --splits validation --output-file curves.svg",
+    )
+    plot_command.add_argument("runs", type=_path, nargs="+", metavar="RUN", help="output folder of a run")
+    plot_command.add_argument("--splits", nargs="+", metavar="SPLIT", help="splits to draw (default: all)")
+    plot_command.add_argument(
+        "--output-file", type=_path, required=True, metavar="FILE", help="PNG or SVG file; an existing one is replaced"
+    )
 
     for command in (build_command, verify_command, push_command):
         command.add_argument(

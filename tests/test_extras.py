@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import tomllib
-import zipfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -14,14 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recipe
-from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from written_runs import curve, write_run
 
 import bio_facts
-from bio_facts.files import ASSETS, asset
 from bio_facts.runs.registration import read_registration
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -396,65 +393,3 @@ def test_every_block_that_needs_an_extra_imports_what_the_extra_provides() -> No
                 assert names
                 assert {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in names} <= provided(extra), file
     assert num_blocks > 10
-
-
-# The wheel
-
-
-def files_below(path: Path) -> dict[str, bytes]:
-    """Relative path -> content of a file, or of all files of a folder."""
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    return {str(file.relative_to(path)): file.read_bytes() for file in files if "__pycache__" not in file.parts}
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    (path,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("wheel")), versions=["standard"])
-    return Path(path)
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which the wheel is installed. Read only."""
-    folder = tmp_path_factory.mktemp("installed")
-    with zipfile.ZipFile(wheel) as opened:
-        opened.extractall(folder)
-    return folder
-
-
-def test_wheel_has_the_package_its_data_assets_and_py_typed(installed: Path) -> None:
-    assert {path.name for path in installed.iterdir()} == {"bio_facts", f"bio_facts-{bio_facts.__version__}.dist-info"}
-    names = {name for name in files_below(installed / "bio_facts") if not name.startswith("assets/")}
-    assert names == set(files_below(ROOT / "bio_facts"))
-    assert "py.typed" in names
-    assert {path.name for path in (installed / "bio_facts" / "assets").iterdir()} == set(ASSETS)
-    (metadata,) = installed.glob("*.dist-info/METADATA")
-    extras = re.findall(r"^Provides-Extra: (.+)$", metadata.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert set(extras) == set(PROJECT["optional-dependencies"])
-
-
-def test_wheel_is_small(wheel: Path) -> None:
-    """The committed results and pictures, almost two megabytes, are not in it."""
-    assert wheel.stat().st_size < 400_000
-
-
-@pytest.mark.parametrize("name", ASSETS)
-def test_asset_is_found_in_an_installed_wheel_and_in_a_clone(name: str, installed: Path) -> None:
-    program = f"from bio_facts.files import asset; print(asset({name!r}))"
-    places = {}
-    for root in (installed, ROOT):  # an editable install puts the clone on the path, too
-        environment = SCRIPT_ENVIRONMENT | {"PYTHONPATH": str(root)}
-        result = subprocess.run(
-            [sys.executable, "-c", program], cwd=installed.parent, env=environment, capture_output=True, text=True, check=True
-        )
-        places[root] = Path(result.stdout.strip())
-    assert places == {installed: installed / "bio_facts" / "assets" / name, ROOT: ROOT / ASSETS[name]}
-    in_clone = files_below(places[ROOT])
-    assert in_clone
-    in_clone.pop("page.png", None)  # a picture for README.md
-    assert files_below(places[installed]) == in_clone
-
-
-def test_unknown_asset_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^asset is 'results'; it must be one of dataset_card\.md, recipes, "):
-        asset("results")

@@ -101,7 +101,7 @@ def test_commands_are_found() -> None:
 
 @pytest.mark.parametrize("command", [command for command in documented("bio-facts ") if " --" in command])
 def test_documented_commands_are_parsed(command: str) -> None:
-    if command.endswith(" --help"):
+    if command.endswith(" --help") or " --print-completion " in command:
         with pytest.raises(SystemExit, match="0"):
             build_parser().parse_args(shlex.split(command)[1:])
         return

@@ -1,4 +1,4 @@
-"""Finished runs, read from the folders that the training scripts write: settings, curves, and groups of runs to compare."""
+"""Runs, read from the folders that the training scripts write: settings, curves, and groups of runs to compare."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. config: its config.json; curves: split -> curve."""
+    """A run, by default a finished one. config: its config.json; curves: split -> curve."""
 
     folder: Path
     config: dict[str, Any]
@@ -73,11 +73,11 @@ class Run:
         return phase1_end(*self.loss_curve()), plateau_end(*self.loss_curve())
 
 
-def read_run(folder: Path) -> Run:
-    """Read the config.json and metrics.jsonl of a finished run.
+def read_run(folder: Path, *, may_be_unfinished: bool = False) -> Run:
+    """Read the config.json and metrics.jsonl of a finished run, or of one that is still running or was interrupted.
 
     Raises:
-        ValueError: if a file is missing or damaged, or the run is not finished; says what is missing.
+        ValueError: if a file is missing or damaged, or a run that must be finished is not; says what is missing.
     """
     for name in (CONFIG_FILE, METRICS_FILE):
         if not (folder / name).is_file():
@@ -93,7 +93,8 @@ def read_run(folder: Path) -> Run:
         raise ValueError(f"{folder / METRICS_FILE} holds NaN or an infinite number; it must hold finite ones") from error
     splits = dict.fromkeys(line["split"] for line in lines)
     run = Run(folder, config, {split: Curve([line for line in lines if line["split"] == split]) for split in splits})
-    _check_finished(run)
+    if not may_be_unfinished:
+        _check_finished(run)
     return run
 
 
