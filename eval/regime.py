@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from curve_files import curves_text, read_curves
-from figures import BLACK, new_figure, save_figure, with_colors
 
 from bio_facts.checks import Parser
 from bio_facts.files import write_text
 from bio_facts.runs.curves import Run, read_run
+from bio_facts.runs.figures import BLACK, new_figure, save_figure, with_colors
 from bio_facts.runs.phases import phase1_end, plateau_end, plateau_width
 
 FOLDER = Path(__file__).parent  # not that of the recipes, which the wheel contains

@@ -13,12 +13,12 @@ from analysis.replay import fraction
 from arms import Arms
 from claims import Claim, curves_file, run_analysis
 from curve_files import read_curves
-from figures import BLACK, GRAY, new_figure, save_figure
 from forgetting import HALF_KNOWN, Tuning, loss_measures, lost_by_arm, memory_tuning_of, replay_measures, tuning_of
 from intervals import Values
 from measures import runs_of
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLACK, GRAY, new_figure, save_figure
 
 MOST, FEWEST = "new1024", "new32"  # arms, by the number of new pairs
 WITH, WITHOUT = "w0.125", "new128"  # arms with and without replay

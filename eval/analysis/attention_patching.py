@@ -12,12 +12,12 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, new_figure, save_figure
 from intervals import Values
 from measures import differences, final_losses, largest_grid_error, losses_in_b, ratios, runs_of, value_at
 from paper import attention_curves, patched_final_losses, patched_loss_curve, three_phases_curve
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, new_figure, save_figure
 from bio_facts.runs.phases import last_crossing, phase1_end, plateau_end
 
 KNOWLEDGE_FACTOR = 0.97  # knowledge has come once the loss stays below this share of the no-knowledge loss

@@ -12,9 +12,10 @@ sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from analysis.recall import draw_curve, recall
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLUE, RED, new_figure, save_figure
 from intervals import Values
 from measures import differences, runs_of
+
+from bio_facts.runs.figures import BLUE, RED, new_figure, save_figure
 
 LABELS = {"celebrities": ("new texts for those with questions", BLUE), "one-text": ("one text for everyone", RED)}
 

@@ -11,13 +11,13 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLACK, GRAY, new_figure, save_figure, with_colors
 from forgetting import HALF_KNOWN, Tuning, loss_measures, lost_by_arm, tuning_of
 from intervals import Values
 from measures import runs_of
 from paper import fine_tuning_curve
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLACK, GRAY, new_figure, save_figure, with_colors
 
 MOST, FEWEST = "quarter", "64th"  # arms, by the number of new individuals as a share of the old ones
 LAST_LAYER = -1  # where the paper looks at attention from values to names (App. D.2)

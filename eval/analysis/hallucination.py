@@ -13,12 +13,12 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLACK, BLUE, GRAY, RED, draw_seeds, new_figure, save_figure
 from intervals import Values
 from measures import losses_in_b, ratios
 from paper import confidence_curve, three_phases_curve, unseen_loss_curve
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLACK, BLUE, GRAY, RED, draw_seeds, new_figure, save_figure
 from bio_facts.runs.phases import grid_error, median_over_log_steps, onset, plateau_end, plateau_halves
 
 DEPARTURE = 0.02  # of the no-knowledge loss: a loss has left its plateau once it stays this far from the plateau's level

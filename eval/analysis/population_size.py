@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLUE, GRAY, ORANGE, draw_level_in_b, new_figure, save_figure, with_colors
 from intervals import Values
 from measures import common_seeds, largest_grid_error, losses_in_b, plateau_ends
 from paper import paper_numbers
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLUE, GRAY, ORANGE, draw_level_in_b, new_figure, save_figure, with_colors
 
 PAPER_BATCH = 128
 

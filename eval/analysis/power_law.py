@@ -15,7 +15,6 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLACK, BLUE, GRAY, GREEN, PURPLE, RED, draw_seeds, new_figure, save_figure
 from intervals import Values
 from measures import differences, final_losses, largest_grid_error, losses_in_b, ratios, runs_of
 from paper import benefits_of_imbalance, final_losses_by_alpha, plateau_ratios_by_alpha, three_phases_curve
@@ -24,6 +23,7 @@ from bio_facts.generate.config import Config
 from bio_facts.generate.power_law import power_law_weights
 from bio_facts.measure.baseline import weighted_no_knowledge_loss
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLACK, BLUE, GRAY, GREEN, PURPLE, RED, draw_seeds, new_figure, save_figure
 from bio_facts.runs.phases import plateau_end
 
 ALPHAS = {0.0: "alpha0", 0.4: "alpha0.4", 0.6: "alpha0.6", 1.0: "alpha1"}  # alpha -> arm

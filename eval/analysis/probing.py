@@ -12,11 +12,11 @@ sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from analysis.recall import FACTS_SPLIT, phase_ends
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLUE, GRAY, RED, new_figure, save_figure
 from intervals import Values
 from measures import differences, runs_of
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLUE, GRAY, RED, new_figure, save_figure
 
 LAST_LAYER = -1
 LABELS = {"fresh": ("new texts", BLUE), "one": ("one text", RED)}

@@ -11,12 +11,12 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLACK, BLUE, GRAY, ORANGE, new_figure, save_figure
 from intervals import Values
 from measures import runs_of
 from paper import rare_individuals_accuracies
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLACK, BLUE, GRAY, ORANGE, new_figure, save_figure
 
 REST, CELEBRITIES = "rest", "celebrities"  # arms: who the fine-tuning is about
 SPLITS = {REST: "validation_group1", CELEBRITIES: "validation_group0"}

@@ -13,7 +13,6 @@ import numpy as np
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLUE, GRAY, GREEN, ORANGE, RED, new_figure, save_figure
 from intervals import Values
 from measures import differences, runs_of
 
@@ -21,6 +20,7 @@ from bio_facts.generate.config import check_biographies, config_from
 from bio_facts.generate.facts import facts
 from bio_facts.measure.recall import accuracies, is_for_selection
 from bio_facts.runs.curves import Curve, Run
+from bio_facts.runs.figures import BLUE, GRAY, GREEN, ORANGE, RED, new_figure, save_figure
 
 FACTS_SPLIT = "questions_not_asked"  # whose lines have the counts of facts
 LEAST_STORED = 0.9  # accuracy in texts that a run must reach; otherwise its recall says nothing about storage

@@ -12,11 +12,12 @@ sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from analysis.fine_tuning import tunings_of
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLACK, BLUE, GRAY, RED, new_figure, save_figure, with_colors
 from forgetting import final_rise_removed, recovery, replay_measures
 from intervals import Values
 from measures import runs_of
 from paper import early_peak_without_replay, fine_tuning_curve, replay_losses
+
+from bio_facts.runs.figures import BLACK, BLUE, GRAY, RED, new_figure, save_figure, with_colors
 
 WITH, WITHOUT = "w0.125", "none"  # arms; the weight of an old individual, where a new one has 1
 

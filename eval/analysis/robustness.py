@@ -12,12 +12,12 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLACK, GRAY, PALETTE, draw_level_in_b, new_figure, save_figure
 from intervals import Values
 from measures import largest_grid_error, losses_in_b, plateau_ends, ratios, runs_of
 from paper import paper_numbers, three_phases_curve
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLACK, GRAY, PALETTE, draw_level_in_b, new_figure, save_figure
 from bio_facts.runs.phases import plateau_end, plateau_width
 
 DEFAULT = "default"

@@ -14,11 +14,11 @@ import numpy as np
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, new_figure, save_figure
 from intervals import Values
 from measures import losses_in_b, runs_of
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, new_figure, save_figure
 from bio_facts.runs.phases import first_crossing, grid_error
 
 LEVEL = 0.5  # of the no-knowledge loss of a group: below it the group counts as learned, above it as lost

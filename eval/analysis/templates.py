@@ -11,12 +11,12 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLUE, GRAY, RED, draw_level_in_b, new_figure, save_figure, with_colors
 from intervals import Values
 from measures import differences, final_losses, losses_in_b, plateau_ends, runs_of
 from paper import paper_numbers
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLUE, GRAY, RED, draw_level_in_b, new_figure, save_figure, with_colors
 
 REFERENCE, ONE, FIXED = "all", "one-drawn", "all-fixed"
 

@@ -13,11 +13,11 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLUE, GRAY, PHASE_COLORS, RED, draw_level, legend_below, new_figure, save_figure
 from intervals import Values
 from paper import three_phases_accuracy, three_phases_curve
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLUE, GRAY, PHASE_COLORS, RED, draw_level, legend_below, new_figure, save_figure
 from bio_facts.runs.phases import first_crossing, grid_error, phase1_end, plateau_end, plateau_width
 
 FACTORS = (1.03, 1.04, 1.05, 1.06)  # of the no-knowledge loss, at which phase 1 ends

@@ -15,12 +15,12 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
-from figures import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, TEAL, draw_seeds, new_figure, save_figure
 from intervals import Values
 from measures import differences, final_losses, largest_grid_error, losses_in_b, runs_of, value_at
 from paper import paper_numbers, schedules, three_phases_curve, warm_up_accuracies, warm_up_losses
 
 from bio_facts.runs.curves import Run
+from bio_facts.runs.figures import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, TEAL, draw_seeds, new_figure, save_figure
 from bio_facts.runs.phases import plateau_end
 
 BEST_FIXED = "alpha0.6"  # named before any run
