@@ -26,8 +26,8 @@ import numpy as np
 from tqdm import tqdm
 
 from bio_facts import __version__
-from bio_facts.checks import Parser, whole_number
-from bio_facts.files import check_new_file, write_text
+from bio_facts.checks import Parser, check_number, whole_number
+from bio_facts.files import asset, check_new_file, write_text
 from bio_facts.generate.config import CONFIGS, DATA_VERSION, BaseConfig, check_biographies, get_config
 from bio_facts.generate.flags import add_parameters, chosen_config, given_parameters
 from bio_facts.measure.score_model import as_text, score_model
@@ -148,8 +148,24 @@ def _order(arguments: argparse.Namespace) -> None:
     print(f"{arguments.output_file}: {config.num_biographies:,} {what} in {num_steps:,} steps")
 
 
-def _score(arguments: argparse.Namespace) -> None:
+def _minimum(text: str) -> tuple[str, float]:
+    """A split and the accuracy that it must have, from SPLIT=X."""
+    split, _, number = text.partition("=")
+    try:
+        return split, check_number("accuracy", float(number), 0, 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"it is {text!r}; it must be SPLIT=X with a number from 0 to 1, such as validation=0.9"
+        ) from None
+
+
+def _score(arguments: argparse.Namespace) -> int:
     config = check_biographies(chosen_config(arguments.dataset, arguments), "dataset", arguments.dataset)
+    minima: dict[str, float] = dict(arguments.min_accuracy)
+    if unscored := [split for split in minima if split not in arguments.splits]:
+        raise ValueError(
+            f"min_accuracy has split {unscored[0]!r}; it must be one of the scored ones, {', '.join(arguments.splits)}"
+        )
     file: Path | None = arguments.output_file
     if file is not None:
         check_new_file("output_file", file)
@@ -162,10 +178,20 @@ def _score(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         device=arguments.device,
     )
-    print(as_text(scores))
+    print(json.dumps(scores, indent=1) if arguments.json else as_text(scores))
     if file is not None:
         write_text(file, json.dumps(scores, indent=1) + "\n")
-        print(f"scores: {file}")
+        print(f"scores: {file}", file=sys.stderr if arguments.json else sys.stdout)
+    accuracies = {split: scores["splits"][split]["attribute_accuracy"] for split in minima}
+    below = [split for split, accuracy in accuracies.items() if accuracy < minima[split]]
+    for split in below:
+        message = f"accuracy on {split} is {accuracies[split]:.4g}, below the minimum of {minima[split]:g}"
+        print(f"bio-facts score: {message}", file=sys.stderr)
+    return int(bool(below))
+
+
+def _lm_eval_path(arguments: argparse.Namespace) -> None:
+    print(asset("lm_eval"))
 
 
 def _plot(arguments: argparse.Namespace) -> None:
@@ -194,7 +220,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable[[argparse.Namespace], None], summary: str, description: str, examples: str) -> Parser:
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int | None], summary: str, description: str, examples: str
+    ) -> Parser:
         command: Parser = commands.add_parser(
             name, help=summary, description=description, epilog=f"examples:\n{examples}", **formatting
         )
@@ -283,6 +311,7 @@ def build_parser() -> argparse.ArgumentParser:
         "Print the attribute loss and accuracy of a model by attribute and split, and write all metrics as JSON. Whole texts\n"
         "are tokenized, by default with the model's tokenizer.",
         "  bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200 --output-file scores.json\n"
+        "  bio-facts score model --dataset n1k --splits validation --min-accuracy validation=0.9 --json\n"
         "  bio-facts score runs/demo/checkpoint-2300 --dataset n1k --num-individuals 900 \\\n"
         "      --pool-sizes cities=32,universities=32,majors=32,companies=32,years=4,months=4,days=4",
     )
@@ -297,7 +326,26 @@ def build_parser() -> argparse.ArgumentParser:
     )
     score_command.add_argument("--batch-size", type=whole_number("batch_size", 1), default=64, metavar="B", help="default: 64")
     score_command.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
+    score_command.add_argument("--json", action="store_true", help="print JSON in place of the table")
     score_command.add_argument("--output-file", type=_path, metavar="FILE", help="JSON file to write; must not exist")
+    score_command.add_argument(
+        "--min-accuracy",
+        type=_minimum,
+        nargs="+",
+        default=[],
+        metavar="SPLIT=X",
+        help="exit with code 1 if the accuracy on a split is below a number, as in validation=0.9",
+    )
+
+    add(
+        "lm-eval-path",
+        _lm_eval_path,
+        "print the folder of the tasks for the lm-evaluation-harness",
+        "Print the folder that has the tasks of bio_facts for the lm-evaluation-harness, which is what --include_path takes.",
+        "  bio-facts lm-eval-path\n"
+        '  lm_eval run --include_path "$(bio-facts lm-eval-path)" --tasks bio_facts_recall \\\n'
+        "      --model hf --model_args pretrained=MODEL --metadata data=export,config=n1k",
+    )
 
     plot_command = add(
         "plot",
@@ -329,11 +377,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; exit code 2 and one line on stderr for invalid input."""
+    """Run the command line; exit code 2 and one line on stderr for invalid input, 1 for a score that is too low."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
+    code = 0
     try:
-        arguments.run(arguments)
+        code = arguments.run(arguments) or 0
         sys.stdout.flush()
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
@@ -346,7 +395,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = "; run the same command to resume" if arguments.command in _RESUMABLE else ""
         print(f"{parser.prog}: interrupted{hint}", file=sys.stderr)
         return 130
-    return 0
+    return code
 
 
 if __name__ == "__main__":

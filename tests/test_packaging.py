@@ -91,21 +91,25 @@ def by_pip(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_installed(folder: Path, *command: object) -> str:
+def run_installed(folder: Path, *arguments: str) -> str:
     environment = SCRIPT_ENVIRONMENT | {"PYTHONPATH": str(folder)}
-    return subprocess.run(
-        list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True, check=True
-    ).stdout
+    command = [str(folder / "bin" / "bio-facts"), *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def test_installed_command_prints_the_rows_without_the_clone(by_pip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from bio_facts.cli import main
 
-    file = run_installed(by_pip, sys.executable, "-c", "import bio_facts; print(bio_facts.__file__)")
-    assert Path(file.strip()) == by_pip / "bio_facts" / "__init__.py"
-    printed = run_installed(by_pip, by_pip / "bin" / "bio-facts", "sample", "n64k", "--num", "2")
+    printed = run_installed(by_pip, "sample", "n64k", "--num", "2")
     assert main(["sample", "n64k", "--num", "2"]) == 0
     assert printed == capsys.readouterr().out
+
+
+def test_installed_command_finds_the_tasks_of_the_harness(by_pip: Path) -> None:
+    """And is that of the wheel, not of the clone."""
+    folder = Path(run_installed(by_pip, "lm-eval-path").strip())
+    assert folder == by_pip / "bio_facts" / "assets" / "lm_eval"
+    assert {file.stem for file in folder.glob("*.yaml")} >= {"bio_facts_recall", "bio_facts_choice"}
 
 
 # The page on PyPI

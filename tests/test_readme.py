@@ -1,3 +1,4 @@
+import ast
 import functools
 import inspect
 import os
@@ -27,10 +28,12 @@ def blocks(document: str, language: str) -> list[str]:
     return [content for block_language, content in fenced if block_language == language]
 
 
+HUB_MODEL = "EleutherAI/pythia-70m"  # in place of which the tests load a small one of their own
 PYTHON_BLOCKS = [
     pytest.param(block, id=f"{document}-{number}")
     for document in DOCUMENTS
     for number, block in enumerate(blocks(document, "python"))
+    if HUB_MODEL not in block
 ]
 
 
@@ -72,6 +75,27 @@ def test_python_blocks_run(block: str, hub: HubServer, tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout
+
+
+def test_first_example_of_the_metric_takes_any_model_and_texts(tmp_path: Path) -> None:
+    """And does so in six lines."""
+    from kinds import model_of, tokenizer_of
+
+    section = DOCUMENTS["README.md"].partition("\n## Measure\n")[2]
+    block = section.partition("```python\n")[2].partition("```\n")[0]
+    assert len([line for line in block.splitlines() if line]) == 6
+    tokenizer = tokenizer_of("bio_facts")
+    for saved in (model_of("llama", tokenizer), tokenizer):
+        saved.save_pretrained(tmp_path / "model")
+    assert HUB_MODEL in block
+    (tmp_path / "block.py").write_text(block.replace(HUB_MODEL, "model"))
+    result = subprocess.run(
+        [sys.executable, "block.py"], cwd=tmp_path, env=SCRIPT_ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    metrics = ast.literal_eval(result.stdout)
+    assert metrics["num_values"] == metrics["num_values/country"] == 1
+    assert metrics["attribute_loss"] > 0
 
 
 def test_bash_blocks_run_one_after_another(tmp_path: Path) -> None:

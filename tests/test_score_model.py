@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import bio_facts
+from bio_facts.cli import main
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.config import CONFIGS
 from bio_facts.measure.baseline import pool_no_knowledge_loss
@@ -241,9 +242,53 @@ def test_questions_are_scored_and_attributes_without_a_question_are_empty(checkp
         (["MODEL", "--output-file", __file__], ["output_file is", "exists"]),
         (["MODEL", "--output-file", "/no/such/folder/scores.json"], ["output_file is", "no folder /no/such/folder"]),
         (["MODEL", "--alpha", "0.5"], ["alpha"]),
+        (["MODEL", "--min-accuracy", "0.9"], ["it is '0.9'", "it must be SPLIT=X", "validation=0.9"]),
+        (["MODEL", "--min-accuracy", "validation=90"], ["it is 'validation=90'", "from 0 to 1"]),
+        (["MODEL", "--min-accuracy", "train=0.9"], ["min_accuracy has split 'train'", "validation, unseen"]),
     ],
     ids=lambda value: " ".join(value[1:]) if value and value[0] == "MODEL" else "",
 )
 def test_bad_arguments_are_refused(checkpoint: Path, arguments: list[str], fragments: list[str]) -> None:
     given = [checkpoint if word == "MODEL" else word for word in arguments]
     assert_refused(run_score(*given), *fragments)
+
+
+# For other programs
+
+
+def score_here(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command in this process."""
+    code = main(["score", *map(str, [*arguments, "--dataset", "n1k", *FLAGS, "--num-rows", 30, "--batch-size", 7])])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_json_is_that_of_the_file(
+    checkpoint: Path, scored: tuple[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed, _ = score_here(capsys, checkpoint, "--json")
+    assert code == 0
+    assert json.loads(printed) == scored[1]
+
+
+@pytest.mark.parametrize(
+    ("minima", "expected"),
+    [
+        (["validation=0", "unseen=0.0"], []),
+        (["validation=0.01", "unseen=0"], ["accuracy on validation is 0, below the minimum of 0.01"]),
+        (["unseen=1"], ["accuracy on unseen is 0, below the minimum of 1"]),
+    ],
+)
+def test_accuracy_below_the_minimum_of_its_split_is_exit_code_1(
+    minima: list[str],
+    expected: list[str],
+    checkpoint: Path,
+    scored: tuple[str, dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """After everything is printed."""
+    assert {metrics["attribute_accuracy"] for metrics in scored[1]["splits"].values()} == {0}
+    code, printed, errors = score_here(capsys, checkpoint, "--min-accuracy", *minima)
+    assert code == len(expected)
+    assert printed == "".join(scored[0].splitlines(keepends=True)[:-1])
+    assert [line for line in errors.splitlines() if "below" in line] == [f"bio-facts score: {line}" for line in expected]

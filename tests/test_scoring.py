@@ -453,3 +453,22 @@ def test_totals_of_the_generators_tokens_equal_those_of_all_logits_one_row_at_a_
     summary = score_tokens(model, batch).detailed_summary(NAMES)
     assert summary.pop("expected_calibration_error") == pytest.approx(expected.pop("expected_calibration_error"), abs=1e-3)
     assert summary == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_summary_of_scores_has_all_metrics_of_the_rows(scores: Scores) -> None:
+    summary = scores.summary()
+    columns = {name: np.concatenate(getattr(scores, name)) for name in ("nlls", "predictions", "references", "attribute_ids")}
+    num_values = len(ROWS) * len(ATTRIBUTES)
+    assert summary["num_values"] == num_values
+    assert summary["attribute_loss"] == pytest.approx(columns["nlls"][columns["attribute_ids"] > 0].sum() / num_values)
+    assert {"entropy", "expected_calibration_error", *(f"attribute_accuracy/{name}" for name in ATTRIBUTES)} <= set(summary)
+
+
+def test_scores_are_shown_in_one_short_line(scores: Scores) -> None:
+    summary = scores.summary()
+    expected = (
+        f"Scores(9 rows, 54 values: attribute_loss {summary['attribute_loss']:.3f} nats per value, "
+        f"attribute_accuracy {summary['attribute_accuracy']:.3f})"
+    )
+    assert repr(scores) == expected
+    assert repr(Scores()) == "Scores(0 rows, no values)"

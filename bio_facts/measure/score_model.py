@@ -125,7 +125,7 @@ def score_split(model: Any, tokenizer: Any, config: Config, split: str, num_rows
     baselines = {"no_knowledge_loss": mean_over_attributes(losses)}
     baselines |= {f"no_knowledge_loss/{name}": loss for name, loss in losses.items()}
     counts = {name: getattr(scores, name) for name in ("num_straddling_tokens", "num_truncated_values", "num_rows_apart")}
-    return {"num_rows": num_rows} | scores.totals().detailed_summary(tuple(ATTRIBUTES)) | baselines | counts
+    return {"num_rows": num_rows} | scores.summary() | baselines | counts
 
 
 def as_text(scores: dict[str, Any]) -> str:

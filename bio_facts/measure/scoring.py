@@ -22,7 +22,7 @@ NOT_SCORED = -1  # prediction of a token that was not scored
 _TABLES = {"iterrows": '.to_dict("records")', "iter_rows": ".to_dicts()", "to_pylist": ".to_pylist()"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scores:
     """Per-token numbers of n rows, each a list of n arrays [tokens], and the counts of their AlignedRows.
 
@@ -49,7 +49,7 @@ class Scores:
         return {name: getattr(self, name) for name in names}
 
     def totals(self) -> AttributeTotals:
-        """Sums over all values; `scores.totals().summary(scores.attribute_names)` gives the metrics."""
+        """Sums over all values, which can be added to those of other scores."""
         flat = {name: np.concatenate([np.zeros(0), *values]) for name, values in self.inputs(details=True).items()}
         return attribute_totals(
             nlls=flat["nlls"],
@@ -59,6 +59,24 @@ class Scores:
             num_attributes=len(self.attribute_names),
             top_probabilities=flat["top_probabilities"],
             entropies=flat["entropies"],
+        )
+
+    def summary(self) -> dict[str, float]:
+        """All metrics, overall and by attribute: what AttributeTotals.detailed_summary gives.
+
+        Raises:
+            ValueError: if there is no value at all.
+        """
+        return self.totals().detailed_summary(self.attribute_names)
+
+    def __repr__(self) -> str:
+        num_rows = len(self.references)
+        if not self.totals().num_values.any():
+            return f"Scores({num_rows:,} rows, no values)"
+        metrics = self.summary()
+        return (
+            f"Scores({num_rows:,} rows, {metrics['num_values']:,} values: attribute_loss {metrics['attribute_loss']:.3f} nats "
+            f"per value, attribute_accuracy {metrics['attribute_accuracy']:.3f})"
         )
 
 
