@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bio_facts.generate import config as config_module
+from bio_facts.generate import table_configs
 from bio_facts.generate.config import (
     CONFIGS,
     Config,
@@ -512,7 +512,7 @@ def test_table_is_part_of_the_fingerprint() -> None:
 
 def test_data_version_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     before = CONFIGS["n1k"].fingerprint
-    monkeypatch.setattr(config_module, "DATA_VERSION", "99.0.0")
+    monkeypatch.setattr(table_configs, "DATA_VERSION", "99.0.0")
     assert CONFIGS["n1k"].fingerprint != before
 
 

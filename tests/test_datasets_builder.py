@@ -300,7 +300,7 @@ def test_parameters_that_change_nothing_share_a_cache(made: list[int], tmp_path:
 
 def test_other_data_version_is_made_anew(made: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bio_facts.load_dataset("templates", cache_dir=tmp_path)
-    monkeypatch.setattr("bio_facts.generate.config.DATA_VERSION", "1.0.1")
+    monkeypatch.setattr("bio_facts.generate.table_configs.DATA_VERSION", "1.0.1")
     bio_facts.load_dataset("templates", cache_dir=tmp_path)
     assert made == [150, 150]
 

@@ -33,6 +33,7 @@ CONFIGS: dict[str, Config] = {
     "rounds": get_config("n1k-groups").replace(**SMALL, num_groups=4, num_group_biographies=50, first_group=2, num_rounds=4),
     "fine-tuning": get_config("n1k-finetune1k").replace(**SMALL, num_fine_tuning_individuals=9),
     "questions": get_config("n1k-questions").replace(**SMALL, phases=[[300, {"biographies": 1}], [1_003, {"questions": 1}]]),
+    "phases of biographies": get_config("n1k-alpha1.0").replace(**SMALL, phases=[[2_000, {"biographies": 1}]]),
     "mixed": get_config("n1k-questions").replace(**SMALL, phases=[[2_000, {"biographies": 2, "questions": 3}]]),
     "replay": get_config("n64k-finetune4k-replay0.5").replace(**SMALL, num_fine_tuning_individuals=9),
 }
@@ -86,6 +87,14 @@ def test_configs_with_phases_have_a_column_with_the_format() -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_rows_equal_a_plain_recount(name: str) -> None:
     assert table(CONFIGS[name], 17).to_pylist() == recount(CONFIGS[name], 17)  # 1,003 = 59 * 17: all batches full
+
+
+def test_exposures_count_biographies_and_rows_of_questions_of_an_individual_apart() -> None:
+    seen: dict[tuple[int, str], list[int]] = {}
+    for row in table(CONFIGS["mixed"], 16).to_pylist():
+        seen.setdefault((row["individual_id"], row["format"]), []).append(row["exposure"])
+    assert {len({key for key in seen if key[1] == name}) for name in ("biographies", "questions")} == {40, 20}
+    assert all(exposures == list(range(1, len(exposures) + 1)) for exposures in seen.values())
 
 
 @pytest.mark.parametrize("batch_size", [1, 16, 1_003, 5_000])

@@ -238,8 +238,7 @@ def _sentences(
         split.num_templates, config.seed, f"{stream}/template", indices[:, None], np.arange(len(ATTRIBUTES))
     )
     if split.num_templates < len(split.templates):
-        in_use = population.training_templates(ids, split.num_templates)
-        index = np.take_along_axis(in_use, index[..., None], axis=-1)[..., 0]
+        index = _at(population.training_templates(ids, split.num_templates), index)
     if split.num_wordings is not None:
         worded = np.ones(len(ids), dtype=bool)
         if config.wordings_for == "not_asked":
@@ -250,6 +249,11 @@ def _sentences(
             order[worded] = population.wording_orders(ids[worded], wording)
     position = split.templates.start + index
     return attribute_orders()[order], template_orders()[population.template_ranks(ids), position].astype(np.int64)
+
+
+def _at(choices: NDArray[np.int64], index: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of `choices`, int64 [n, 6, k], the one at `index`, int64 [n, 6], for each individual and attribute, int64 [n, 6]."""
+    return np.take_along_axis(choices, index[..., None], axis=-1)[..., 0]
 
 
 def _orders(config: Config, stream: str, ids: NDArray[np.int64], indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -280,8 +284,7 @@ def _questions(
         number = config.num_phrasings if for_training else NUM_QUESTIONS - NUM_TRAINING_QUESTIONS
         position = seeding.integers(number, config.seed, f"sample/{stream}/phrasing", indices[:, None], attributes)
         if for_training:
-            in_use = population.training_questions(ids, number)
-            position = np.take_along_axis(in_use, position[..., None], axis=-1)[..., 0]
+            position = _at(population.training_questions(ids, number), position)
         else:
             position += NUM_TRAINING_QUESTIONS
         phrasing = question_orders()[population.question_ranks(ids), position].astype(np.int64)

@@ -19,7 +19,7 @@ from bio_facts.checks import check_integer
 from bio_facts.files import unfinished_file
 from bio_facts.generate.config import Config, check_biographies
 from bio_facts.generate.splits import formats, get_split, individual_ids
-from bio_facts.generate.templates import FORMATS
+from bio_facts.generate.templates import BIOGRAPHIES
 
 COLUMNS = ("step", "slot", "biography_id", "individual_id", "exposure")
 SCHEMA = pa.schema([(name, pa.int64()) for name in COLUMNS])
@@ -51,18 +51,22 @@ def _batches(config: Config, batch_size: int) -> Iterator[pa.RecordBatch]:
     ranges = get_split(config, "train").individuals  # their individuals have consecutive positions in num_exposures
     first_ids = np.array([ids.start for ids in ranges])
     first_positions = np.cumsum([0, *(len(ids) for ids in ranges)])
-    num_exposures = {name: np.zeros(first_positions[-1], dtype=np.int64) for name in FORMATS}  # of each individual, so far
+    num_exposures = {name: np.zeros(first_positions[-1], dtype=np.int64) for name in config.formats}  # of each one, so far
     for start in range(0, config.num_biographies, _BIOGRAPHIES_PER_BATCH):
         biographies = np.arange(start, min(start + _BIOGRAPHIES_PER_BATCH, config.num_biographies))
         ids = individual_ids(config, "train", biographies)
         range_index = np.searchsorted(first_ids, ids, side="right") - 1
         positions = ids - first_ids[range_index] + first_positions[range_index]
         steps, slots = np.divmod(biographies, batch_size)
-        of_format, exposures = formats(config, "train", biographies), np.empty_like(ids)
-        for name, so_far in num_exposures.items():
-            chosen = of_format == name
-            exposures[chosen] = _count(positions[chosen], so_far)
-        columns = [steps + 1, slots, biographies, ids, exposures, of_format][: len(schema(config))]
+        columns = [steps + 1, slots, biographies, ids]
+        if config.phases is None:
+            columns.append(_count(positions, num_exposures[BIOGRAPHIES]))
+        else:
+            of_format, exposures = formats(config, "train", biographies), np.empty_like(ids)
+            for name, so_far in num_exposures.items():
+                chosen = of_format == name
+                exposures[chosen] = _count(positions[chosen], so_far)
+            columns += [exposures, of_format]
         yield pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=schema(config))
 
 
