@@ -46,6 +46,7 @@ def run(
         "facts": [counts(*pair) for pair in zip(stored, recalled, strict=True)],
         "facts_selection": [counts(1, share) for share in for_selection or recalled],
         "num_questions": [data.phases.num_questions(step * 32) for step in steps],
+        "num_biographies": [step * 32 - data.phases.num_questions(step * 32) for step in steps],
     }
     return run_with("recall", arm, seed, {"questions_not_asked": columns})
 
@@ -138,6 +139,14 @@ def test_a_seed_without_recall_leaves_the_measure_undecided() -> None:
     values: Values = recall.measure(runs)["text"]
     assert values.by_seed[21] is None
     assert outcome(MEASURES["text"], values).word == "undecided"
+
+
+def test_runs_of_unequal_length_are_refused() -> None:
+    runs = arms_of_31()
+    runs["one-drawn-third"][22] = run("one-drawn-third", 22, [0, 1_050, 1_400], [0, 1, 1], [0, 1, 1])
+    message = "one-drawn-third-s22 has num_biographies 28,000, another run 33,600; expected the same rows of each format"
+    with pytest.raises(ValueError, match=message):
+        recall.measure(runs)
 
 
 def test_all_arms_have_the_same_rows_and_texts_of_their_name() -> None:

@@ -36,6 +36,7 @@ TEXTS = {
 
 def measure(arms: Arms) -> Mapping[str, Values]:
     """Differences of recall between arms, over the seeds that both have."""
+    _check_equal_rows(arms)
     scores = {arm: {seed: recall(run) for seed, run in runs.items()} for arm, runs in arms.items()}
 
     def minus(arm: str, other: str) -> dict[int, float | None]:
@@ -54,6 +55,20 @@ def measure(arms: Arms) -> Mapping[str, Values]:
         "return_with_new_texts": Values({s: recall_that_returns(r) for s, r in runs_of(arms, "fresh-drawn-sandwich").items()}),
         "return_with_one_text": Values({s: recall_that_returns(r) for s, r in runs_of(arms, "one-fixed-sandwich").items()}),
     }
+
+
+def _check_equal_rows(arms: Arms) -> None:
+    """ValueError if runs differ in their individuals, or in how many biographies or rows of questions they were trained on."""
+    expected: dict[str, Any] = {}
+    for run in (run for runs in arms.values() for run in runs.values()):
+        last = run.curve(FACTS_SPLIT).lines[-1]
+        rows = {name: last[name] for name in ("num_biographies", "num_questions")}
+        for name, value in (rows | {"num_individuals": run.data["num_individuals"]}).items():
+            if expected.setdefault(name, value) != value:
+                raise ValueError(
+                    f"run {run.folder} has {name} {value:,}, another run {expected[name]:,}; expected the same rows of each "
+                    "format and as many individuals in all arms"
+                )
 
 
 def recall(run: Run) -> float | None:
