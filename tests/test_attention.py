@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from bio_facts import draw, get_config
 from bio_facts.measure.attention import attention_layers, attention_signatures, patch_attention
-from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
+from bio_facts.measure.tokens import ROLES, BiographyTokenizer, load_tokenizer
 
 SIZES = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "vocab_size": 50}
 KINDS = {
@@ -112,7 +112,7 @@ def test_input_that_the_reference_cannot_be_given_is_refused() -> None:
 def test_signatures_of_uniform_attention_are_shares_of_tokens() -> None:
     biographies = draw(get_config("n1k"), "validation", range(4))
     tokenizer = BiographyTokenizer(load_tokenizer("bio_facts"))
-    batch, is_name = tokenizer(biographies), tokenizer.is_name(biographies)
+    batch, is_name = tokenizer(biographies), tokenizer.roles(biographies) == ROLES.index("name")
     model = model_of("llama", vocab_size=len(load_tokenizer("bio_facts")))
     for layer in attention_layers(model):
         torch.nn.init.zeros_(layer.q_proj.weight)  # all positions get the same weight
@@ -132,16 +132,3 @@ def test_signatures_of_uniform_attention_are_shares_of_tokens() -> None:
     assert signatures["name_to_name"] == pytest.approx([np.mean(within)] * 2, rel=1e-5)
     assert signatures["entropy"] == pytest.approx([1.0, 1.0], rel=1e-5)
     assert model.config._attn_implementation != "eager"
-
-
-def test_is_name_marks_every_mention_of_the_name_and_nothing_else() -> None:
-    biographies = draw(get_config("n1k"), "train", range(5))
-    tokenizer = load_tokenizer("bio_facts")
-    tokenize = BiographyTokenizer(tokenizer)
-    batch, is_name = tokenize(biographies), tokenize.is_name(biographies)
-    for row, (ids, marks) in enumerate(zip(batch.input_ids, is_name, strict=True)):
-        text = tokenizer.decode(ids[marks]).split()
-        assert len(text) % 6 == 0
-        parts = text[: len(text) // 6]
-        assert text == parts * 6
-        assert not (marks & (batch.attribute_ids[row] > 0)).any()

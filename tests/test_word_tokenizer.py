@@ -157,7 +157,7 @@ def test_callback_refuses_a_config_with_unknown_words():
 
 def test_biography_with_other_pool_items_is_refused():
     tokenize = BiographyTokenizer(word_tokenizer(PoolSizes(SMALL_NAMES)), PoolSizes(SMALL_NAMES))
-    for method in (tokenize, tokenize.lengths, tokenize.is_name):
+    for method in (tokenize, tokenize.lengths, tokenize.roles):
         with pytest.raises(ValueError, match="beyond the pool_sizes"):
             method(draw(CONFIGS["n1k"], "train", range(20)))
 

@@ -1,10 +1,11 @@
 """Which tokens of a text belong to which attribute's value, for any tokenizer with character offsets."""
 
+import bisect
 import itertools
 import operator
 import re
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.measure.metrics import first_tokens
-from bio_facts.measure.tokens import encode_pieces
+from bio_facts.measure.tokens import ROLES, encode_pieces
 
 _SPACE = "Ġ"  # in the tokens of byte-level tokenizers
 _TRIMS = re.compile(rb'"trim_offsets":\s*true')
@@ -59,15 +60,9 @@ def align(
             of one attribute without a token between them.
     """
     rows = [_checked_row(number, row, attribute_names) for number, row in enumerate(rows, start=first_row)]
-    texts = [row["text"] for row in rows]
-    encoded = tokenizer(texts, return_offsets_mapping=True, return_special_tokens_mask=True, return_attention_mask=False)
-    tokens_of_pieces, trims = _tokens_of_pieces(tokenizer, rows), _trims_offsets(tokenizer)
+    tokens_of_pieces = _tokens_of_pieces(tokenizer, rows)
     input_ids, attribute_ids, num_straddling, num_truncated, num_apart = [], [], 0, 0, 0
-    for k, row in enumerate(rows):
-        ids, special = np.array(encoded.input_ids[k], dtype=np.int64), np.array(encoded.special_tokens_mask[k], dtype=bool)
-        offsets = np.array(encoded.offset_mapping[k], dtype=np.int64).reshape(-1, 2)
-        if trims:
-            offsets = _untrimmed(row["text"], encoded.tokens(k), offsets, special)
+    for k, (row, (ids, offsets, special)) in enumerate(zip(rows, _encoded(tokenizer, rows), strict=True)):
         row_attribute_ids, num_straddling_of_row = _value_tokens(first_row + k, row, offsets, special, attribute_names)
         num_straddling += num_straddling_of_row
         num_apart += tokens_of_pieces[k] is None or tokens_of_pieces[k] != ids[~special].tolist()
@@ -82,6 +77,41 @@ def align(
         input_ids.append(ids)
         attribute_ids.append(row_attribute_ids)
     return AlignedRows(input_ids, attribute_ids, num_straddling, num_truncated, num_apart)
+
+
+def token_roles(
+    tokenizer: Any, rows: Sequence[Mapping[str, Any]], *, attribute_names: Sequence[str] = tuple(ATTRIBUTES)
+) -> list[NDArray[np.int64]]:
+    """The role of each token of rows, as its position in ROLES of bio_facts.measure.tokens: n arrays int64 [tokens].
+
+    Rows have `name_spans` beside what `align` takes; a cue is the text from a name to the next value. Special tokens are
+    text. A token that holds characters of several spans, or the space before them, has the first role of value, name, cue.
+
+    Raises:
+        ValueError: as align, or for a row without name_spans.
+    """
+    checked = [_checked_row(number, row, attribute_names) for number, row in enumerate(rows)]
+    for number, row in enumerate(checked):
+        if not row["name_spans"]:
+            raise ValueError(f"row {number} has no name_spans; expected those of the rows of bio_facts")
+    roles = []
+    for number, (row, (_, offsets, special)) in enumerate(zip(checked, _encoded(tokenizer, checked), strict=True)):
+        attribute_ids, _ = _value_tokens(number, row, offsets, special, attribute_names)
+        roles.append(_roles(row, offsets, special, attribute_ids))
+    return roles
+
+
+def _encoded(
+    tokenizer: Any, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
+    """Of each row: token ids, offsets [tokens, 2] of their characters, and which tokens the tokenizer has added."""
+    texts = [row["text"] for row in rows]
+    encoded = tokenizer(texts, return_offsets_mapping=True, return_special_tokens_mask=True, return_attention_mask=False)
+    trims = _trims_offsets(tokenizer)
+    for k, text in enumerate(texts):
+        ids, special = np.array(encoded.input_ids[k], dtype=np.int64), np.array(encoded.special_tokens_mask[k], dtype=bool)
+        offsets = np.array(encoded.offset_mapping[k], dtype=np.int64).reshape(-1, 2)
+        yield ids, _untrimmed(text, encoded.tokens(k), offsets, special) if trims else offsets, special
 
 
 def _checked_row(number: int, row: object, attribute_names: Sequence[str]) -> dict[str, Any]:
@@ -179,9 +209,7 @@ def _value_tokens(
     num_straddling = 0
     for value in row["attributes"]:
         start, end = value["start"], value["end"]
-        space = start - (start > 0 and text[start - 1].isspace())
-        holds_some = (ends > start) & (starts < end) & (ends > starts) & ~special
-        holds_space = (starts == space) & (ends == start) & (ends > starts) & ~special
+        space, holds_some, holds_space = _holds(text, start, end, offsets, special)
         if not holds_some.any():
             raise ValueError(f"row {number}: {value['attribute']} {text[start:end]!r} has no token of this tokenizer")
         indices = np.flatnonzero(holds_some | holds_space)
@@ -193,6 +221,36 @@ def _value_tokens(
     if first_tokens(attribute_ids, np.array([len(attribute_ids)])).sum() != len(row["attributes"]):
         raise ValueError(f"row {number}: two values of one attribute have no token between them; they would count as one")
     return attribute_ids, num_straddling
+
+
+def _holds(
+    text: str, start: int, end: int, offsets: NDArray[np.int64], special: NDArray[np.bool_]
+) -> tuple[int, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where the space before a span begins; which tokens hold characters of the span; which hold that space alone."""
+    starts, ends = offsets.T
+    space = start - (start > 0 and text[start - 1].isspace())
+    is_text = (ends > starts) & ~special
+    return space, (ends > start) & (starts < end) & is_text, (starts == space) & (ends == start) & is_text
+
+
+def _roles(
+    row: Mapping[str, Any], offsets: NDArray[np.int64], special: NDArray[np.bool_], attribute_ids: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The role of each token of a row."""
+    text, roles = row["text"], np.zeros(len(offsets), dtype=np.int64)
+    names = sorted((span["start"], span["end"]) for span in row["name_spans"])
+    name_ends = [end for _, end in names]
+    cues = []
+    for value in row["attributes"]:
+        if (number := bisect.bisect_right(name_ends, value["start"])) > 0:
+            start = name_ends[number - 1]
+            cues.append((start + len(text[start:]) - len(text[start:].lstrip()), value["start"]))
+    for role, spans in (("cue", cues), ("name", names)):
+        for start, end in spans:
+            _, holds_some, holds_space = _holds(text, start, end, offsets, special)
+            roles[holds_some | holds_space] = ROLES.index(role)
+    roles[attribute_ids > 0] = ROLES.index("value")
+    return roles
 
 
 def _trims_offsets(tokenizer: Any) -> bool:

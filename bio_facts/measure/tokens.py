@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bio_facts.checks import MissingExtraError, needs
 from bio_facts.generate.attributes import ATTRIBUTES, VALUE_PARTS
-from bio_facts.generate.biography import NAME, VALUE, Biographies
+from bio_facts.generate.biography import CUE, NAME, VALUE, Biographies
 from bio_facts.generate.pieces import is_initial, piece_table, pieces_in_use, ragged_table
 from bio_facts.generate.pools import DATA, NAME_POOLS, PoolSizes
 from bio_facts.generate.templates import BIOGRAPHIES, FORMATS
@@ -29,6 +29,10 @@ TOKENIZER_FILE = DATA / "tokenizer" / "tokenizer.json"
 
 # A piece inside a text is tokenized behind the first of these that does not merge with it.
 _ANCHORS = ("a", ".", "\n", "1", ")", "¶")
+
+
+# What a token is in its sentence: part of the name, of the text between name and value, of the value, or of any other text.
+ROLES = ("text", "name", "cue", "value")
 
 
 class TokenBatch(NamedTuple):
@@ -118,16 +122,17 @@ class BiographyTokenizer:
         lengths: NDArray[np.int64] = self._table.lengths[biographies.piece_id[:, 0, : slots.stop]].sum(axis=1)
         return lengths
 
-    def is_name(self, biographies: Biographies) -> NDArray[np.bool_]:
-        """Which tokens of a batch belong to the individual's name, bool [n, L]."""
+    def roles(self, biographies: Biographies) -> NDArray[np.int64]:
+        """The role of each token of a batch, as its position in ROLES, int64 [n, L]; 0, as for text, where a row has ended."""
         pieces = biographies.piece_id
-        is_name_piece = np.zeros(pieces.shape, dtype=bool)
-        is_name_piece[:, :, NAME] = True
+        piece_roles = np.zeros(pieces.shape, dtype=np.int64)
+        for role, slots in (("name", NAME), ("cue", CUE), ("value", VALUE)):
+            piece_roles[:, :, slots] = ROLES.index(role)
         lengths = self.lengths(biographies)
         is_token = np.arange(lengths.max(initial=0)) < lengths[:, None]
-        is_name = np.zeros(is_token.shape, dtype=bool)
-        is_name[is_token] = np.repeat(is_name_piece.ravel(), self._table.lengths[pieces].ravel())
-        return is_name
+        roles = np.zeros(is_token.shape, dtype=np.int64)
+        roles[is_token] = np.repeat(piece_roles.ravel(), self._table.lengths[pieces].ravel())
+        return roles
 
     def __call__(self, biographies: Biographies) -> TokenBatch:
         """The tokens of a batch of biographies. Raises as `lengths`."""

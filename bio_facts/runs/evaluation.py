@@ -16,6 +16,7 @@ from bio_facts.measure.callbacks import AttributeEvaluation
 from bio_facts.measure.modules import evaluation_mode, unwrapped
 from bio_facts.measure.probing import ProbeRows, probe_accuracies, probe_rows
 from bio_facts.measure.recall import FactTokens, fact_counts
+from bio_facts.measure.tokens import ROLES
 from bio_facts.runs.checkpoints import keep_model
 from bio_facts.runs.early_stopping import is_decided
 from bio_facts.runs.recipe import Recipe
@@ -123,7 +124,7 @@ class RecipeEvaluation(AttributeEvaluation):
     def _attention_signatures(self, model: Any, split: str) -> dict[str, list[float]]:
         """`attention_value_to_name` and so on, one number for each layer, on the first rows of a split."""
         biographies = draw(self.recipe.data, split, range(self.recipe.num_attention_biographies))
-        batch, is_name = self.tokenizer(biographies), self.tokenizer.is_name(biographies)
+        batch, is_name = self.tokenizer(biographies), self.tokenizer.roles(biographies) == ROLES.index("name")
         with evaluation_mode(model):
             signatures = attention_signatures(unwrapped(model), batch.input_ids, batch.attribute_ids, is_name)
         return {f"attention_{name}": [round(value, 5) for value in layers] for name, layers in signatures.items()}
