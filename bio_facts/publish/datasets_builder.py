@@ -6,6 +6,7 @@ config, so that different data never share a cache.
 
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from bio_facts.checks import needs
-from bio_facts.generate.config import CONFIGS, DATA_VERSION, BaseConfig, all_settings, get_config
+from bio_facts.generate.config import CONFIGS, DATA_VERSION, BaseConfig, all_settings, check_biographies, get_config
+from bio_facts.measure.alignment import align, token_roles
 from bio_facts.publish.shards import ROWS_PER_BATCH, chunks
 from bio_facts.publish.tables import num_rows, record_batch, table_of
 
@@ -91,6 +93,7 @@ def load_dataset(
     streaming: bool = False,
     num_proc: int | None = None,
     cache_dir: str | Path | None = None,
+    tokenizer: Any = None,
     **parameters: Any,
 ) -> Any:
     """A config as a Dataset of `datasets` (a DatasetDict without `split`, an IterableDataset with `streaming`).
@@ -104,12 +107,18 @@ def load_dataset(
         streaming: generate rows while they are read, without writing a cache.
         num_proc: number of processes that generate rows.
         cache_dir: folder to use instead of the cache of `datasets`.
+        tokenizer: a fast tokenizer of transformers; rows also have `input_ids`, `attribute_ids` (0: not in a value) and `roles`
+            (positions in ROLES of bio_facts.measure.tokens) of its tokens, made when they are read.
         parameters: replace those of the config (fields of Config and of its distribution).
 
     Raises:
         ValueError: for an unknown config, parameter or split, or an invalid value.
     """
     config = get_config(name).replace(**parameters)
+    if tokenizer is not None:
+        check_biographies(config, "name", name)
+        if not getattr(tokenizer, "is_fast", False):
+            raise ValueError(f"tokenizer is a {type(tokenizer).__name__}; it must be a fast tokenizer of transformers")
     first_split = str(split).partition("[")[0].partition("+")[0]
     if split is not None and not isinstance(split, list) and first_split not in num_rows(config):
         raise ValueError(f"split is {split!r}; config {name} has {', '.join(num_rows(config))}")
@@ -117,6 +126,20 @@ def load_dataset(
         cache_dir=None if cache_dir is None else str(cache_dir), dataset_name="bio_facts", config_name=name, **parameters
     )
     if streaming:
-        return builder.as_streaming_dataset(split=split)
+        stream = builder.as_streaming_dataset(split=split)
+        return stream if tokenizer is None else stream.map(partial(_with_tokens, tokenizer), batched=True)
     builder.download_and_prepare(num_proc=num_proc)
-    return builder.as_dataset(split=split)
+    dataset = builder.as_dataset(split=split)
+    if tokenizer is None:
+        return dataset
+    if isinstance(dataset, list):
+        return [part.with_transform(partial(_with_tokens, tokenizer)) for part in dataset]
+    return dataset.with_transform(partial(_with_tokens, tokenizer))
+
+
+def _with_tokens(tokenizer: Any, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """A batch of columns, and those of the tokens of its texts."""
+    rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+    aligned, roles = align(tokenizer, rows, 0), token_roles(tokenizer, rows)
+    columns = {"input_ids": aligned.input_ids, "attribute_ids": aligned.attribute_ids, "roles": roles}
+    return batch | {name: [array.tolist() for array in column] for name, column in columns.items()}
