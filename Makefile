@@ -23,7 +23,7 @@ help:
 	@echo "make test-fast       run the unit tests (2 min)"
 	@echo "make test            run all tests of our own code (10 min)"
 	@echo "make test-ecosystem  run the tests that need other packages, in .venv-ecosystem (10 min)"
-	@echo "make compat          compare all bytes across versions of Python, NumPy, pyarrow and datasets (5 min)"
+	@echo "make compat          compare all bytes across versions of Python, NumPy, pyarrow and datasets; models in transformers 4 (5 min)"
 	@echo "make lint            run ruff and mypy (1 min)"
 	@echo "make install         make .venv with what make test needs (2 min; make demo installs less)"
 	@echo "make constraints     compile constraints.txt anew; UPGRADE=1 takes the newest versions (1 min)"
@@ -77,8 +77,9 @@ test: install
 test-ecosystem: $(ECOSYSTEM)/.installed
 	$(ECOSYSTEM)/bin/python $(PYTEST) -m ecosystem
 
-compat:
+compat: $(VENV)/.installed-demo
 	$(PYTHON) tests/compat.py
+	$(BIN)/python tests/old_transformers.py --folder .compat/transformers-4
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bio_facts.files import write_text
 from bio_facts.generate.config import Config, config_from
 from bio_facts.generate.splits import data_digest
 from bio_facts.measure.models import only_errors
@@ -93,14 +94,32 @@ def load_weights(checkpoint: Path, model: Any) -> None:
 
 
 def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> None:
-    """Save the model and its tokenizer, without optimizer, as models/step-K."""
+    """Save the model and its tokenizer, without optimizer, as models/step-K, in a form that transformers 4 reads too."""
     folder = output_dir / MODELS_FOLDER / f"step-{step}"
     unfinished = folder.with_name(f"{folder.name}.partial")
     for stale in (unfinished, folder):
         shutil.rmtree(stale, ignore_errors=True)
     model.save_pretrained(unfinished)
     tokenizer.save_pretrained(unfinished)
+    _add_keys_of_transformers_4(unfinished)
     unfinished.rename(folder)
+
+
+def _add_keys_of_transformers_4(folder: Path) -> None:
+    """Rotary settings and the tokenizer's class under their names in transformers 4, which ignores those of version 5."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    rope = config.get("rope_parameters") or {}
+    if rope.get("rope_type") == "default":  # the same for all layers, and not scaled
+        names = {"rope_theta": "rope_theta", "partial_rotary_factor": "partial_rotary_factor"}
+        if config["model_type"] == "gpt_neox":
+            names = {"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"}
+        config |= {old: rope[name] for name, old in names.items() if name in rope}
+        write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        write_text(path, json.dumps(settings | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2, sort_keys=True) + "\n")
 
 
 def kept_model(run: Path, step: int) -> Path:
