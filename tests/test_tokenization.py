@@ -13,7 +13,7 @@ from conftest import ROOT, assert_refused, run_script
 from kinds import TEXTS, byte_level_bpe, tokenizer_of
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.biography import Biographies, rows
@@ -378,3 +378,16 @@ def test_tokenizer_that_merges_pieces_is_refused() -> None:
         ValueError, match=r"merges '.+' with whatever stands before it; it must be able to tokenize names, values"
     ):
         BiographyTokenizer(all_in_one())
+
+
+@pytest.mark.parametrize(
+    "model_type", ["gpt_neox", "gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "phi3", "opt", "bloom"]
+)
+def test_tokenizer_beside_a_model_of_any_type_is_the_one_that_was_saved(model_type: str, tmp_path: Path) -> None:
+    """AutoTokenizer replaces it by another class for some types."""
+    saved = load_tokenizer("bio_facts")
+    saved.save_pretrained(tmp_path)
+    AutoConfig.for_model(model_type).save_pretrained(tmp_path)
+    loaded, text = load_tokenizer(str(tmp_path)), ROWS[0]["text"]
+    assert loaded(text).input_ids == saved(text).input_ids
+    assert (loaded.eos_token_id, loaded.pad_token_id, len(loaded)) == (saved.eos_token_id, saved.pad_token_id, len(saved))

@@ -17,7 +17,7 @@ from bio_facts.generate.splits import draw, get_split
 from bio_facts.measure.baseline import mean_over_attributes, pool_no_knowledge_losses, split_no_knowledge_losses
 from bio_facts.measure.models import check_config, load_model, only_errors, reason
 from bio_facts.measure.scoring import score
-from bio_facts.measure.tokens import DEFAULT_TOKENIZER, load_tokenizer
+from bio_facts.measure.tokens import DEFAULT_TOKENIZER, as_saved, load_tokenizer
 
 _ROWS_AT_A_TIME = 1_000
 _TABLE_COLUMNS = {"no knowledge": "no_knowledge_loss", "loss": "attribute_loss", "accuracy": "attribute_accuracy"}
@@ -93,7 +93,7 @@ def _load_tokenizer(name: str, argument: str) -> Any:
         if name == DEFAULT_TOKENIZER:
             return load_tokenizer(name)
         with only_errors():
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+            tokenizer = as_saved(AutoTokenizer.from_pretrained(name, trust_remote_code=False), name)
         num_tokens = len(tokenizer("a b", add_special_tokens=False)["input_ids"])
     except Exception as error:  # tokenizers raises bare Exception
         raise ValueError(f"{argument} is {name!r}, whose tokenizer cannot be loaded: {reason(error)}") from error

@@ -253,7 +253,7 @@ def load_tokenizer(name_or_path: str) -> Any:
         path = next((path / name for name in SENTENCEPIECE_NAMES if (path / name).exists()), path)
     try:
         if path.is_dir():
-            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+            tokenizer = as_saved(AutoTokenizer.from_pretrained(path, local_files_only=True), str(path))
         elif path.suffix == ".json":
             tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(path))
         else:
@@ -266,4 +266,19 @@ def load_tokenizer(name_or_path: str) -> Any:
             "a SentencePiece model"
         ) from error
     tokenizer.name_or_path = name_or_path
+    return tokenizer
+
+
+def as_saved(tokenizer: Any, name_or_path: str) -> Any:
+    """What AutoTokenizer has loaded, or the tokenizer that was saved, if AutoTokenizer has given it another class.
+
+    For some model types, such as qwen2, AutoTokenizer of transformers 5 replaces a tokenizer of the general class by one of the
+    type's own class, which splits texts in its own way, to other ids.
+    """
+    from transformers import PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    is_general = get_tokenizer_config(name_or_path).get("tokenizer_class") in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    if is_general and type(tokenizer) is not PreTrainedTokenizerFast:
+        return PreTrainedTokenizerFast.from_pretrained(name_or_path)
     return tokenizer
