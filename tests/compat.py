@@ -3,7 +3,7 @@
 python tests/compat.py --folder .compat     (make compat)
 
 In each environment: every digest of goldens.json; n1k from the builder (serial, with processes, streamed), from an export as
-Parquet, and, with datasets before 4, by loading_script. Environments are kept in the folder and used again.
+Parquet, and, with datasets before 4, by loading_script. Two environments at a time; they are kept in the folder and used again.
 """
 
 import argparse
@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,23 +66,29 @@ def make(folder: Path, interpreter: Path, pins: list[str]) -> Path:
     return python
 
 
+def check(folder: Path, number: int) -> str:
+    """The line of an environment, of those in ENVIRONMENTS."""
+    name, pins = list(ENVIRONMENTS.items())[number]
+    start = time.monotonic()
+    interpreter = newest_interpreter() if name == NEWEST else Path(sys.executable)
+    if interpreter is None:
+        return f"{name}: NOT RUN, there is none newer than {sys.version.split()[0]}"
+    python = make(folder / f"environment-{number}", interpreter, pins)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"HF_HOME": str(folder / f"cache-{number}"), "HF_HUB_OFFLINE": "1"}
+    shutil.rmtree(folder / f"cache-{number}", ignore_errors=True)
+    versions = run(python, ROOT / "tests" / "compat_check.py", folder / f"cache-{number}", environment=environment)
+    return f"{name}: {versions.splitlines()[-1]} ({time.monotonic() - start:.0f} s)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=ROOT / ".compat", help="where environments are kept (default: .compat)")
     folder = parser.parse_args().folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    for number, (name, pins) in enumerate(ENVIRONMENTS.items()):
-        start = time.monotonic()
-        interpreter = newest_interpreter() if name == NEWEST else Path(sys.executable)
-        if interpreter is None:
-            print(f"{name}: NOT RUN, there is none newer than {sys.version.split()[0]}")
-            continue
-        python = make(folder / f"environment-{number}", interpreter, pins)
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        environment |= {"HF_HOME": str(folder / f"cache-{number}"), "HF_HUB_OFFLINE": "1"}
-        shutil.rmtree(folder / f"cache-{number}", ignore_errors=True)
-        versions = run(python, ROOT / "tests" / "compat_check.py", folder / f"cache-{number}", environment=environment)
-        print(f"{name}: {versions.splitlines()[-1]} ({time.monotonic() - start:.0f} s)", flush=True)
+    with ThreadPoolExecutor(max_workers=2) as pool:  # each waits for downloads, or computes on one core
+        for line in pool.map(partial(check, folder), range(len(ENVIRONMENTS))):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

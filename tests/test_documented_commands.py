@@ -6,7 +6,6 @@ test_readme.py runs the blocks of README.md and of the data set card.
 import argparse
 import ast
 import json
-import os
 import re
 import runpy
 import shlex
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE
+from conftest import ROOT, SMOKE, run_script
 from written_runs import BASELINE, curve, write_run
 
 from bio_facts.cli import build_parser
@@ -209,9 +208,12 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_in(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
     """What a shell makes of a command, with this Python."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = SCRIPT_ENVIRONMENT | {"PATH": path, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    print_words = ["bash", "-c", f"printf '%s\\n' {command}"]
+    python, script, *arguments = subprocess.run(
+        print_words, cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert python == "python"
+    return run_script(script, *arguments, cwd=folder)
 
 
 @of_script(rf"eval/analysis/({'|'.join(claims())})\.py")

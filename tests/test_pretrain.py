@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recipe, run_script, script_command
+from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, assert_refused, load_recipe, run_command, run_script, script_command
 from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -336,10 +336,11 @@ def test_run_that_diverges_at_once_has_no_checkpoint(tmp_path: Path) -> None:
 def test_compiled_run_in_bfloat16_resumes_and_saves_plain_weights(smoke_run: Path, tmp_path: Path) -> None:
     fast = ("--precision", "bf16", "--torch_compile", "true", "--num_steps", 2, "--eval_every", "[[1, 2]]", "--save_every", 1)
     kept = ("--keep_models_at", "[1]")
-    assert train(tmp_path, *fast, *kept).returncode == 0
+    command = script_command("train/pretrain.py", "--config", SMOKE, "--output-dir", tmp_path, *fast, *kept)
+    assert run_command(command).returncode == 0
     whole = metrics(tmp_path, without=("seconds",))
     shutil.rmtree(tmp_path / "checkpoint-2")
-    assert train(tmp_path, *fast, *kept).returncode == 0
+    assert run_command(command).returncode == 0
     assert metrics(tmp_path, without=("seconds",)) == whole
     with safe_open(smoke_run / LAST / "model.safetensors", "pt") as plain:
         names = set(plain.keys())

@@ -80,6 +80,13 @@ def test_only_interrupted_runs_are_resumed(finished: Path) -> None:
     assert (run / "metrics.jsonl").read_text().splitlines()[: len(before)] == before
 
 
+def test_memory_is_given_no_flag_that_it_does_not_have(finished: Path) -> None:
+    shutil.rmtree(finished / "associative_memory-w2-s20")
+    done = run_all(finished, "--scale", "smoke", "--claims", "associative_memory", "--allow-other-machine")
+    assert (done.returncode, "7/7 runs" in done.stderr) == (0, True), done.stderr
+    assert (finished / "associative_memory-w2-s20" / "metrics.jsonl").exists()
+
+
 def test_run_that_fails_is_named_with_its_log_and_the_others_are_judged(finished: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(finished, tmp_path / "out")
     shutil.rmtree(folder / "associative_memory-new32-s20")

@@ -1,7 +1,6 @@
 """--report-to: which trackers are refused, and what the others receive. Of these only TensorBoard is installed."""
 
 import importlib.util
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -90,10 +89,3 @@ def test_project_and_name_are_ours_unless_the_user_names_others(tmp_path: Path, 
 def test_memory_refuses_flags_that_would_have_no_effect(tmp_path: Path, flag: list[str]) -> None:
     arguments = ("--config", MEMORY, "--output-dir", tmp_path / "run", *flag)
     assert_refused(run_script("train/train_memory.py", *arguments), f"unrecognized arguments: {flag[0]}")
-
-
-def test_run_all_gives_a_memory_no_such_flag(tmp_path: Path) -> None:
-    arguments = ("--scale", "smoke", "--claims", "associative_memory", "--allow-other-machine", "--output-dir", tmp_path)
-    done = run_script("train/run_all.py", *arguments)
-    assert (done.returncode, "7/7 runs" in done.stderr) == (0, True), done.stderr
-    assert json.loads((tmp_path / "associative_memory" / "smoke.json").read_text())["claim"] == "associative_memory"

@@ -77,6 +77,8 @@ class Job:
     def is_done(self, output_dir: Path) -> bool:
         """Whether its run is complete; ValueError if its folder holds another run."""
         folder = RunFolder(output_dir / self.name)
+        if not folder.path.exists():
+            return False
         folder.check_run(self.recipe.as_config())
         if not folder.metrics or not self.is_resumable:
             return bool(folder.metrics)
