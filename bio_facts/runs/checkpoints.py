@@ -1,6 +1,7 @@
 """The models of a run: checkpoints that it resumes from, models that it keeps, and the model of a source run."""
 
 import copy
+import hashlib
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from bio_facts.runs.folder import RunFolder
 from bio_facts.runs.recipe import Recipe
 
 MODELS_FOLDER = "models"
+DIGESTS = "weights_sha256"  # in lines of metrics: weight_digests of the model that was kept
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -92,8 +94,8 @@ def load_weights(checkpoint: Path, model: Any) -> None:
     model.load_state_dict(loaded.state_dict())
 
 
-def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> None:
-    """Save the model and its tokenizer, without optimizer, as models/step-K."""
+def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> dict[str, str]:
+    """Save the model and its tokenizer, without optimizer, as models/step-K; returns weight_digests of it."""
     folder = output_dir / MODELS_FOLDER / f"step-{step}"
     unfinished = folder.with_name(f"{folder.name}.partial")
     for stale in (unfinished, folder):
@@ -101,6 +103,16 @@ def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> None:
     model.save_pretrained(unfinished)
     tokenizer.save_pretrained(unfinished)
     unfinished.rename(folder)
+    return weight_digests(folder)
+
+
+def weight_digests(folder: Path) -> dict[str, str]:
+    """Name -> SHA-256 of each weight file in the folder of a model."""
+    digests = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def kept_model(run: Path, step: int) -> Path:
