@@ -157,18 +157,20 @@ def source_model(recipe: Recipe) -> Path | None:
     step = 0 if checkpoint is None else checkpoint_step(checkpoint)
     if not folder.is_finished(step):
         raise ValueError(f"source {source} is at step {step} of {num_steps}; it must be a finished run")
-    _check_source_data(source, folder.config)
+    recorded_data(folder.config, f"source {source}")
     if recipe.attention:
         kept_model(source, recipe.attention["reference_step"])
         return kept_model(source, recipe.first_step)
     return checkpoint
 
 
-def _check_source_data(source: Path, config: Mapping[str, Any]) -> None:
+def recorded_data(config: Mapping[str, Any], what: str) -> Config:
+    """The data of a run's config.json; ValueError, in which the run is `what`, if this version makes other rows."""
     data, recorded = config_from(Config.table, config["dataset_parameters"]), config.get("data_digest")
     assert isinstance(data, Config)
     if recorded != (current := data_digest(data)):
         raise ValueError(
-            f"source {source} was trained on rows with data_digest {recorded}; this version of bio_facts makes rows with "
-            f"{current}; train the source again"
+            f"{what} was trained on rows with data_digest {recorded}; this version of bio_facts makes rows with {current}; "
+            "train it again"
         )
+    return data
