@@ -9,6 +9,8 @@ bio-facts push you/bio_facts --from export
 bio-facts order n64k --batch-size 128 --output-file order.parquet
 bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200
 bio-facts plot runs/demo runs/smoke --output-file curves.svg
+bio-facts verify-run runs/demo --quick
+bio-facts push-run you/bio_facts-n2k --from runs/demo
 """
 
 import argparse
@@ -39,11 +41,13 @@ from bio_facts.publish.order import write_order
 from bio_facts.publish.shards import chunks
 from bio_facts.publish.tables import num_rows, record_batch
 from bio_facts.publish.verify import verify
+from bio_facts.runs.kept_models import verify_run
 from bio_facts.runs.plot import plot
+from bio_facts.runs.push_run import push_run
 from bio_facts.terminal import NAME_COLOR, SHELLS, VALUE_COLOR, colored, completion, shows_color
 
 _ROWS_PER_BATCH = 1_000
-_RESUMABLE = ("build", "push")  # commands that do not start anew when they are run again
+_RESUMABLE = ("build", "push", "push-run")  # commands that do not start anew when they are run again
 _CONFIG_HELP = "n64k, n64k-alpha0.6, individuals, ...; list: bio-facts configs"
 
 
@@ -199,6 +203,15 @@ def _plot(arguments: argparse.Namespace) -> None:
     print(f"figure: {arguments.output_file}")
 
 
+def _verify_run(arguments: argparse.Namespace) -> None:
+    for line in verify_run(arguments.run_name, quick=arguments.quick):
+        print(line, flush=True)
+
+
+def _push_run(arguments: argparse.Namespace) -> None:
+    print(push_run(arguments.repo_id, arguments.folder, private=arguments.private))
+
+
 class _PrintCompletion(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: object, values: Any, option_string: str | None = None
@@ -284,7 +297,6 @@ def build_parser() -> argparse.ArgumentParser:
     push_command.add_argument(
         "--from", dest="folder", type=_path, required=True, metavar="DIR", help="folder written by bio-facts build"
     )
-    push_command.add_argument("--private", action="store_true", help="make the repository private if it is created")
 
     order_command = add(
         "order",
@@ -362,6 +374,37 @@ def build_parser() -> argparse.ArgumentParser:
     plot_command.add_argument(
         "--output-file", type=_path, required=True, metavar="FILE", help="PNG or SVG file; an existing one is replaced"
     )
+
+    verify_run_command = add(
+        "verify-run",
+        _verify_run,
+        "check the kept models of a run",
+        "Check every model that a finished run has kept: its weight files have the SHA-256 that training recorded, and they\n"
+        "give the loss of this step in metrics.jsonl, to 0.001 nats per value. Names the steps whose models are wrong.",
+        "  bio-facts verify-run runs/demo\n  bio-facts verify-run you/bio_facts-n2k --quick",
+    )
+    verify_run_command.add_argument(
+        "run_name", metavar="RUN", help="output folder of a run, or Hub id of one that push-run has published"
+    )
+    verify_run_command.add_argument(
+        "--quick", action="store_true", help="compute the losses of three models only; all digests are checked"
+    )
+
+    push_run_command = add(
+        "push-run",
+        _push_run,
+        "publish the kept models of a run on the Hub",
+        "Check the weight files of a finished run, and upload them as a model repository: a branch stepN for each model, with\n"
+        "its tokenizer, model card, recipe and metrics; the last model also on main. The tag of the data version is set last.\n"
+        "Rerunning the command completes an interrupted push. Log in first (hf auth login).",
+        "  bio-facts push-run you/bio_facts-n2k --from runs/demo",
+    )
+    push_run_command.add_argument("repo_id", metavar="REPO_ID", help="such as you/bio_facts-n2k; created if it does not exist")
+    push_run_command.add_argument(
+        "--from", dest="folder", type=_path, required=True, metavar="RUN", help="output folder of a finished run"
+    )
+    for command in (push_command, push_run_command):
+        command.add_argument("--private", action="store_true", help="make the repository private if it is created")
 
     for command in (build_command, verify_command, push_command):
         command.add_argument(

@@ -10,7 +10,8 @@ from typing import Any
 
 from bio_facts.runs.curves import Curve, Run
 
-_LEFT_OUT = ("num_values", "first_token", "token_loss", "expected_calibration_error")  # beginnings of names of metrics
+# Beginnings of names of metrics.
+_LEFT_OUT = ("num_values", "first_token", "token_loss", "expected_calibration_error", "weights_sha256")
 _CONFIG = ("dataset_parameters", "dataset_fingerprint", "data_digest", "data_version", "device", "precision", "registration")
 
 

@@ -39,17 +39,24 @@ def git_hash(content: bytes) -> str:
 @dataclass
 class Repo:
     name: str
-    head: str = ""  # of main, the only branch
+    head: str = ""  # of main
     commits: dict[str, dict[str, str]] = field(default_factory=dict)  # commit -> path -> key of the content
     tags: dict[str, str] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)  # but main
+    parents: dict[str, str] = field(default_factory=dict)  # commit -> commit
 
-    def commit(self, message: str, tree: dict[str, str]) -> str:
-        self.head = hashlib.sha1(json.dumps([self.head, message, tree], sort_keys=True).encode()).hexdigest()
-        self.commits[self.head] = tree
-        return self.head
+    def commit(self, message: str, tree: dict[str, str], branch: str = "main") -> str:
+        parent = self.branches.get(branch, self.head)
+        commit = hashlib.sha1(json.dumps([parent, message, tree], sort_keys=True).encode()).hexdigest()
+        self.commits[commit], self.parents[commit] = tree, parent
+        if branch == "main":
+            self.head = commit
+        else:
+            self.branches[branch] = commit
+        return commit
 
     def resolve(self, revision: str) -> str:
-        commit = self.head if revision == "main" else self.tags.get(revision, revision)
+        commit = self.head if revision == "main" else (self.tags | self.branches).get(revision, revision)
         if commit not in self.commits:
             raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return commit
@@ -77,9 +84,10 @@ class HubServer:
     """A Hub that lives as long as the `with` block, with what tests look at and the faults they inject.
 
     `requests` holds method and path (as sent, without the query) of every request. `fail_when` is asked with the same
-    two; a request for which it returns True changes nothing and gets status 507, which the clients raise at once, or no
-    answer at all where `drop_connections` is set. Without an answer, requests to create, commit or tag fail at once as
-    well; others, as those of an LFS upload, the clients repeat for 23 seconds. `fail_when` may also kill the client.
+    two; a request for which it returns True changes nothing and gets the answer `fault`, by default status 507, which the
+    clients raise at once, or no answer at all where `drop_connections` is set. Without an answer, requests to create, commit
+    or tag fail at once as well; others, as those of an LFS upload, the clients repeat for 23 seconds. `fail_when` may also
+    kill the client.
     """
 
     def __init__(self, root: Path):
@@ -88,6 +96,7 @@ class HubServer:
         self.repos: dict[str, Repo] = {}  # by "datasets/me/name"
         self.requests: list[tuple[str, str]] = []
         self.fail_when: Callable[[str, str], bool] | None = None
+        self.fault = Reply(b'{"error": "Injected fault"}', FAULT)
         self.drop_connections = False
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
@@ -113,11 +122,11 @@ class HubServer:
             **{"HF_ENDPOINT": self.endpoint, "HF_TOKEN": "any", "HF_HOME": str(home), "NO_PROXY": "*"},
         }
 
-    def tags(self, repo_id: str) -> dict[str, str]:
-        return dict(self.repos[f"datasets/{repo_id}"].tags)
+    def tags(self, repo_id: str, kind: str = "datasets") -> dict[str, str]:
+        return dict(self.repos[f"{kind}/{repo_id}"].tags)
 
-    def files(self, repo_id: str, revision: str = "main") -> dict[str, bytes]:
-        repo = self.repos[f"datasets/{repo_id}"]
+    def files(self, repo_id: str, revision: str = "main", kind: str = "datasets") -> dict[str, bytes]:
+        repo = self.repos[f"{kind}/{repo_id}"]
         tree = repo.commits[repo.resolve(revision)]
         return {path: (self.contents / tree[path]).read_bytes() for path in sorted(tree)}
 
@@ -169,7 +178,7 @@ class HubServer:
         repo, commit = self.repo_at(request)
         files = [{"path": file["path"], "shouldIgnore": False} for file in request.json()["files"]]
         for file in files:  # a key equal to the client's own hash makes the client leave the file out
-            file["uploadMode"] = "lfs" if file["path"].endswith(".parquet") else "regular"
+            file["uploadMode"] = "lfs" if file["path"].endswith((".parquet", ".safetensors")) else "regular"
             file["oid"] = repo.commits[commit].get(file["path"])
         return {"files": files}
 
@@ -187,13 +196,14 @@ class HubServer:
         return self.store(request.groups["key"], request.body)
 
     def commit(self, request: Request) -> object:
-        repo, _ = self.repo_at(request)
+        repo, head = self.repo_at(request)
         header, *changes = map(json.loads, request.body.splitlines())
-        if request.groups["revision"] != "main" or "create_pr" in request.query:
-            raise HubError(400, "This Hub takes commits to main only")
-        if header["value"].get("parentCommit", repo.head) != repo.head:
+        branch = request.groups["revision"]
+        if branch not in ("main", *repo.branches) or "create_pr" in request.query:
+            raise HubError(400, "This Hub takes commits to branches only")
+        if header["value"].get("parentCommit", head) != head:
             raise HubError(412, "A commit has happened since. Please refresh and try again.")
-        tree = dict(repo.commits[repo.head])
+        tree = dict(repo.commits[head])
         for kind, path, value in ((change["key"], change["value"]["path"], change["value"]) for change in changes):
             if kind == "file":
                 content = base64.b64decode(value["content"])
@@ -204,7 +214,7 @@ class HubServer:
                 del tree[path]
             else:
                 raise HubError(404, f"{kind} {path}: no such file", "EntryNotFound")
-        commit = repo.commit(header["value"]["summary"], tree)
+        commit = repo.commit(header["value"]["summary"], tree, branch)
         return {"success": True, "commitOid": commit, "commitUrl": f"{self.endpoint}/{repo.name}/commit/{commit}"}
 
     def tag(self, request: Request) -> object:
@@ -214,11 +224,19 @@ class HubServer:
         repo.tags[tag] = commit
         return {}
 
+    def branch(self, request: Request) -> object:
+        repo, _ = self.repo_at(request)
+        if (branch := request.groups["branch"]) in ("main", *repo.branches):
+            raise HubError(409, f"Reference refs/heads/{branch} already exists")
+        repo.branches[branch] = repo.resolve(request.json().get("startingPoint", "main"))
+        return {}
+
     def refs(self, request: Request) -> object:
         repo, _ = self.repo_at(request)
         tags = [{"name": tag, "ref": f"refs/tags/{tag}", "targetCommit": commit} for tag, commit in repo.tags.items()]
-        main = {"name": "main", "ref": "refs/heads/main", "targetCommit": repo.head}
-        return {"branches": [main], "tags": tags, "converts": [], "pullRequests": []}
+        heads = {"main": repo.head} | repo.branches
+        branches = [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit} for name, commit in heads.items()]
+        return {"branches": branches, "tags": tags, "converts": [], "pullRequests": []}
 
     def info(self, request: Request) -> object:
         repo, commit = self.repo_at(request)
@@ -265,6 +283,7 @@ ROUTES: list[tuple[str, str, Callable[[HubServer, Request], object]]] = [
     ("PUT", "/lfs/(?P<key>[0-9a-f]{64})", HubServer.lfs_put),
     ("POST", f"{API}/commit{REVISION}", HubServer.commit),
     ("POST", f"{API}/tag{REVISION}", HubServer.tag),
+    ("POST", f"{API}/branch/(?P<branch>[^/]+)", HubServer.branch),
     ("GET", f"{API}/refs", HubServer.refs),
     ("GET", f"{API}(?:/revision{REVISION})?", HubServer.info),
     ("GET", f"{API}/tree{REVISION}(?:/(?P<path>.*))?", HubServer.tree),
@@ -299,7 +318,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         else:
-            reply = Reply(b'{"error": "Injected fault"}', FAULT)
+            reply = hub.fault
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)

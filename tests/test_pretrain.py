@@ -78,7 +78,23 @@ def test_metrics_have_the_documented_keys_in_order(smoke_run: Path) -> None:
     attention = [f"attention_{name}" for name in ("value_to_name", "value_to_text", "name_to_name", "entropy")]
     keys = {"validation": [*scores, *progress, *attention], "unseen": [*scores, "confidence_auroc", *progress]}
     for line in metrics(smoke_run):
-        assert list(line) == keys[line["split"]]
+        is_kept = line["split"] == "validation" and line["step"] in RECIPE["keep_models_at"]
+        assert list(line) == keys[line["split"]] + ["weights_sha256"] * is_kept
+
+
+def test_metrics_have_the_digests_of_the_models_that_are_kept(smoke_run: Path) -> None:
+    recorded = {line["step"]: line["weights_sha256"] for line in metrics(smoke_run) if "weights_sha256" in line}
+    weights = {step: smoke_run / "models" / f"step-{step}" / "model.safetensors" for step in RECIPE["keep_models_at"]}
+    assert recorded == {step: {path.name: hashlib.sha256(path.read_bytes()).hexdigest()} for step, path in weights.items()}
+    assert len({digests["model.safetensors"] for digests in recorded.values()}) == len(recorded)
+
+
+def test_log_spaced_models_are_kept_and_evaluated(tmp_path: Path) -> None:
+    spaced = ("--keep_models_at", "log", "--num_steps", 9, "--eval_every", "[[6, 9]]", "--save_every", 6)
+    assert train(tmp_path, *spaced).returncode == 0
+    steps = [0, 1, 2, 4, 6, 8, 9]
+    assert sorted(int(folder.name.removeprefix("step-")) for folder in (tmp_path / "models").iterdir()) == steps
+    assert [line["step"] for line in metrics(tmp_path) if line["split"] == "validation"] == steps
 
 
 def test_attention_of_an_evaluation_is_that_of_the_model_kept_at_its_step(smoke_run: Path) -> None:

@@ -224,7 +224,8 @@ def test_next_source_seed_is_the_next_larger_of_the_seeds_of_the_arm(tmp_path: P
         ("base: base.yaml", None, {"source": "x", "attention": {"step": 1}}, ["must have reference_step and start_step"]),
         ("base: base.yaml", None, {"source": "x", "source_seed": 3}, ["source_seed is 3, but only attention patching has one"]),
         ("base: base.yaml", None, {"source_seed": "next"}, ["source_seed is 'next'", "an integer: --source-seed SEED"]),
-        ("base: base.yaml", None, {"keep_models_at": [3]}, ["keep_models_at is [3]", "[0, 125]"]),
+        ("base: base.yaml", None, {"keep_models_at": [3]}, ["keep_models_at is [3]", "[0, 125]", "or log"]),
+        ("base: base.yaml", None, {"keep_models_at": "all"}, ["keep_models_at is 'all'", "or log"]),
         ("base: base.yaml", None, {"stop_below": 1}, ["stop_below is 1", "below 1"]),
         ("base: base.yaml", None, {"lr_schedule": "linear"}, ["lr_schedule is 'linear'", "cosine, constant"]),
         ("base: base.yaml", None, {"precision": "half"}, ["precision is 'half'", "auto, float32, bf16"]),
@@ -318,6 +319,13 @@ def test_bad_memory_recipes_are_refused(
 def test_eval_steps_follow_the_schedule_and_hold_the_first_and_last() -> None:
     recipe = load_recipe(SMOKE, {"num_steps": 33, "eval_every": [[5, 10], [10, 40]], "save_every": 10})
     assert recipe.eval_steps == {0, 5, 10, 20, 30, 33}
+
+
+def test_log_spaced_models_add_evaluations_and_all_models_are_kept() -> None:
+    schedule = {"num_steps": 33, "eval_every": [[15, 40]], "save_every": 15}
+    assert load_recipe(SMOKE, schedule | {"keep_models_at": [15]}).kept_steps == {15}
+    log_spaced = load_recipe(SMOKE, schedule | {"keep_models_at": "log"})
+    assert log_spaced.kept_steps == log_spaced.eval_steps == {0, 1, 2, 4, 8, 15, 16, 30, 32, 33}
 
 
 def test_the_model_is_the_stock_class_of_the_protocol() -> None:

@@ -1,11 +1,10 @@
 """Publishing an export on the Hugging Face Hub, with a tag for its data version that is set last and never moved."""
 
-import re
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from bio_facts.checks import needs
+from bio_facts.checks import check_repo_id, hub_errors, needs
 from bio_facts.publish.card import REPOSITORY
 from bio_facts.publish.manifest import CARD, MANIFEST, read_manifest
 from bio_facts.publish.verify import verify
@@ -25,15 +24,12 @@ def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
     """
     with needs("hub", "push"):
         import huggingface_hub
-        from huggingface_hub import errors
     hub: Any = huggingface_hub.HfApi()
     repo = {"repo_id": repo_id, "repo_type": "dataset"}
-    if not re.fullmatch(r"[^/\s]+/[^/\s]+", repo_id):
-        raise ValueError(f"repo_id is {repo_id!r}; it must be like you/bio_facts")
+    check_repo_id(repo_id, "you/bio_facts")
     manifest = read_manifest(folder)
     tag = f"v{manifest['data_version']}"
-    http_errors: Any = errors.HfHubHTTPError.__bases__  # errors of the HTTP library; not all are OSError
-    try:
+    with hub_errors(f"push to {repo_id} did not complete, {tag} is not set; push again"):
         if _is_published(hub, repo, tag, manifest):
             return f"{repo_id} has {tag} with these rows already"
         verify(folder, num_workers)
@@ -50,10 +46,6 @@ def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
             commit_message=f"bio_facts {tag}",
         )
         hub.create_tag(**repo, tag=tag, revision=last_commit.oid)
-    except (OSError, RuntimeError, *http_errors) as error:  # from no network to no permission
-        reason = error.__cause__ or error if isinstance(error, RuntimeError) else error
-        message = " ".join(str(reason).split())
-        raise ValueError(f"push to {repo_id} did not complete, {tag} is not set; push again: {message}") from error
     return f"{repo_id} has {tag} now"
 
 

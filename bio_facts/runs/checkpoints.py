@@ -1,6 +1,7 @@
 """The models of a run: checkpoints that it resumes from, models that it keeps, and the model of a source run."""
 
 import copy
+import hashlib
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from bio_facts.runs.folder import RunFolder
 from bio_facts.runs.recipe import Recipe
 
 MODELS_FOLDER = "models"
+DIGESTS = "weights_sha256"  # in lines of metrics: weight_digests of the model that was kept
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -93,8 +95,11 @@ def load_weights(checkpoint: Path, model: Any) -> None:
     model.load_state_dict(loaded.state_dict())
 
 
-def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> None:
-    """Save the model and its tokenizer, without optimizer, as models/step-K, in a form that transformers 4 reads too."""
+def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> dict[str, str]:
+    """Save the model and its tokenizer, without optimizer, as models/step-K; returns weight_digests of it.
+
+    The folder is in a form that transformers 4 reads too.
+    """
     folder = output_dir / MODELS_FOLDER / f"step-{step}"
     unfinished = folder.with_name(f"{folder.name}.partial")
     for stale in (unfinished, folder):
@@ -103,6 +108,16 @@ def keep_model(model: Any, tokenizer: Any, output_dir: Path, step: int) -> None:
     tokenizer.save_pretrained(unfinished)
     _add_keys_of_transformers_4(unfinished)
     unfinished.rename(folder)
+    return weight_digests(folder)
+
+
+def weight_digests(folder: Path) -> dict[str, str]:
+    """Name -> SHA-256 of each weight file in the folder of a model."""
+    digests = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def _add_keys_of_transformers_4(folder: Path) -> None:
@@ -164,18 +179,20 @@ def source_model(recipe: Recipe) -> Path | None:
     step = 0 if checkpoint is None else checkpoint_step(checkpoint)
     if not folder.is_finished(step):
         raise ValueError(f"source {source} is at step {step} of {num_steps}; it must be a finished run")
-    _check_source_data(source, folder.config)
+    recorded_data(folder.config, f"source {source}")
     if recipe.attention:
         kept_model(source, recipe.attention["reference_step"])
         return kept_model(source, recipe.first_step)
     return checkpoint
 
 
-def _check_source_data(source: Path, config: Mapping[str, Any]) -> None:
+def recorded_data(config: Mapping[str, Any], what: str) -> Config:
+    """The data of a run's config.json; ValueError, in which the run is `what`, if this version makes other rows."""
     data, recorded = config_from(Config.table, config["dataset_parameters"]), config.get("data_digest")
     assert isinstance(data, Config)
     if recorded != (current := data_digest(data)):
         raise ValueError(
-            f"source {source} was trained on rows with data_digest {recorded}; this version of bio_facts makes rows with "
-            f"{current}; train the source again"
+            f"{what} was trained on rows with data_digest {recorded}; this version of bio_facts makes rows with {current}; "
+            "train it again"
         )
+    return data

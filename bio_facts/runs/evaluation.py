@@ -17,7 +17,7 @@ from bio_facts.measure.modules import evaluation_mode, unwrapped
 from bio_facts.measure.probing import ProbeRows, probe_accuracies, probe_rows
 from bio_facts.measure.recall import FactTokens, fact_counts
 from bio_facts.measure.tokens import ROLES
-from bio_facts.runs.checkpoints import keep_model
+from bio_facts.runs.checkpoints import DIGESTS, keep_model
 from bio_facts.runs.early_stopping import is_decided
 from bio_facts.runs.recipe import Recipe
 
@@ -33,7 +33,8 @@ _FACTS_SPLIT = "questions_not_asked"  # whose lines have the counts of facts
 class RecipeEvaluation(AttributeEvaluation):
     """One JSON line per (step, split) in metrics.jsonl; num_tokens trained so far, padding not counted, and seconds.
 
-    If train has phases, lines have num_biographies and num_questions, the rows of each format trained so far.
+    If train has phases, lines have num_biographies and num_questions, the rows of each format trained so far. Where the model
+    is kept, the line of validation has weights_sha256: the name of each weight file and its SHA-256.
 
     A resumed run drops the lines written after its checkpoint; `seconds` continues from the last line that is kept.
     """
@@ -50,6 +51,7 @@ class RecipeEvaluation(AttributeEvaluation):
             first_step=recipe.first_step,
         )
         self._further: dict[str, dict[str, Any]] = {}  # split -> what its lines have about attention, or about facts
+        self._kept: dict[str, Any] = {}  # what the validation line of this step has about the model that is kept
         self._facts: FactTokens | None = None
         self._probe_rows: ProbeRows | None = None
         self.path, self.recipe, self.dataset, self.saved_tokenizer = path, recipe, dataset, saved_tokenizer
@@ -59,8 +61,7 @@ class RecipeEvaluation(AttributeEvaluation):
         begins = state.global_step == self.recipe.first_step
         if begins and state.is_world_process_zero:
             self.path.unlink(missing_ok=True)  # of a run that was interrupted before its first checkpoint
-            if state.global_step in self.recipe.keep_models_at:
-                keep_model(model, self.saved_tokenizer, self.path.parent, state.global_step)
+            self._keep(state.global_step, model)
         self._tokens_until, self._num_tokens = state.global_step, 0
         self._begun = self._started = time.perf_counter()
         self._seconds_of_evaluations = 0.0
@@ -73,14 +74,19 @@ class RecipeEvaluation(AttributeEvaluation):
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Keep the model at the recipe's steps, evaluate, and end the run once its question is decided."""
-        if state.global_step in self.recipe.keep_models_at and state.is_world_process_zero:
-            keep_model(model, self.saved_tokenizer, self.path.parent, state.global_step)
+        if state.is_world_process_zero:
+            self._keep(state.global_step, model)
         super().on_step_end(args, state, control, model, **kwargs)
         last = next(line for line in reversed(self.history) if line["split"] == "validation")
         if not math.isfinite(last["attribute_loss"]):  # before Trainer makes a checkpoint of it
             raise FloatingPointError(f"attribute loss is {last['attribute_loss']} at step {last['step']}")
         if last["step"] == state.global_step and is_decided(last, self.recipe.stop_below):
             control.should_training_stop = control.should_save = True
+
+    def _keep(self, step: int, model: Any) -> None:
+        self._kept = {}
+        if step in self.recipe.kept_steps:
+            self._kept = {DIGESTS: keep_model(model, self.saved_tokenizer, self.path.parent, step)}
 
     def evaluate(self, state: Any, model: Any) -> dict[str, float]:
         """Score all splits, summarize the attention, test facts, and count the seconds that it takes."""
@@ -109,7 +115,7 @@ class RecipeEvaluation(AttributeEvaluation):
         if (mixture := self.recipe.data.phases) is not None:
             num_questions = mixture.num_questions(step * batch_size)
             progress |= {"num_biographies": step * batch_size - num_questions, "num_questions": num_questions}
-        return progress | self._further.get(split, {})
+        return progress | self._further.get(split, {}) | (self._kept if split == "validation" else {})
 
     def _tested_facts(self, model: Any) -> dict[str, Any]:
         """`facts`, `probe_in_text` and so on, see bio_facts.measure.recall and probing; every process tests all of them."""

@@ -19,6 +19,7 @@ from bio_facts.runs.precision import PRECISIONS
 
 _MAX_STEPS = 10_000_000
 MAPPINGS = ("dataset_parameters", "model_config", "attention")  # recipe keys that a dot reaches into
+KEEP_LOG_SPACED = "log"  # of keep_models_at
 _SCHEDULES = ("cosine", "constant", "constant_then_linear")
 
 
@@ -43,7 +44,8 @@ class Recipe:
     pretrain_validation in fine-tuning, on which each evaluation also summarizes the attention patterns; 0: none.
     num_fact_individuals: of how many individuals that train has no questions about each evaluation tests all facts, in a text
     of train and as questions (bio_facts.generate.facts).
-    save_every: steps between checkpoints. keep_models_at: evaluated steps whose models are kept, as models/step-K.
+    save_every: steps between checkpoints. keep_models_at: evaluated steps whose models are kept, as models/step-K; log: steps
+    1, 2, 4, 8, ... are evaluated too, and the models of all evaluated steps are kept.
     stop_below: end the run at the first evaluation with a validation loss below this share of the no-knowledge loss.
     precision: float32; bf16: matrix products in bfloat16, weights, softmax and metrics in float32; auto: bf16 where the
     hardware has instructions for it (GPUs from Ampere on, CPUs with AVX512-BF16 or AMX), float32 elsewhere.
@@ -77,7 +79,7 @@ class Recipe:
     num_fact_individuals: int | None = None
     eval_batch_size: int = 128
     save_every: int = 1_000
-    keep_models_at: Sequence[int] = ()
+    keep_models_at: Sequence[int] | str = ()
     stop_below: float | None = None
     precision: str = "auto"
     torch_compile: bool = False
@@ -184,11 +186,14 @@ class Recipe:
                 f"{self.eval_every!r}; a checkpoint must fall on an evaluation"
             )
         kept = self.keep_models_at
+        if kept == KEEP_LOG_SPACED:
+            return
         if not isinstance(kept, list | tuple) or not all(
             type(step) is int and (step in self.eval_steps or step > self.num_steps) for step in kept
         ):
             raise ValueError(
-                f"keep_models_at is {kept!r}; it must be a list of steps that eval_every evaluates, such as [0, 125]"
+                f"keep_models_at is {kept!r}; it must be a list of steps that eval_every evaluates, such as [0, 125], "
+                f"or {KEEP_LOG_SPACED}"
             )
 
     @cached_property
@@ -211,8 +216,17 @@ class Recipe:
 
     @cached_property
     def eval_steps(self) -> frozenset[int]:
-        """The steps at which the model is evaluated: the first, those of eval_every after it, and the last."""
-        return scheduled_steps(self.eval_every, self.first_step, self.num_steps)
+        """The steps at which the model is evaluated: the first, those of eval_every and keep_models_at after it, the last."""
+        steps = scheduled_steps(self.eval_every, self.first_step, self.num_steps)
+        if self.keep_models_at != KEEP_LOG_SPACED:
+            return steps
+        powers = (2**exponent for exponent in range(self.num_steps.bit_length()))
+        return steps | {step for step in powers if step >= self.first_step}
+
+    @property
+    def kept_steps(self) -> frozenset[int]:
+        """The steps whose models are kept."""
+        return self.eval_steps if isinstance(self.keep_models_at, str) else frozenset(self.keep_models_at)
 
     def as_dict(self) -> dict[str, Any]:
         """All settings as plain JSON types."""

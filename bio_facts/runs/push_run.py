@@ -1,0 +1,168 @@
+"""Publishing the kept models of a run on the Hugging Face Hub: a branch for each step, and a tag that is set last.
+
+Imports huggingface_hub when it is called.
+"""
+
+import json
+import logging
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bio_facts.checks import check_repo_id, hub_errors, needs
+from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE
+from bio_facts.runs.kept_models import RUN_FOLDER, KeptModels, branch_of
+from bio_facts.runs.plot import plot
+from bio_facts.runs.run_card import CURVES_FILE, render_run_card
+
+_CARD = "README.md"
+_IDENTITY = (f"{RUN_FOLDER}/{CONFIG_FILE}", f"{RUN_FOLDER}/{METRICS_FILE}")  # files that tell whose repository it is
+_MAX_WAITS, _FIRST_WAIT, _LONGEST_WAIT = 12, 60, 3_600  # seconds; the Hub counts commits by the hour
+
+Files = Mapping[str, Path | bytes]  # path in the repository -> a file, or its content
+
+
+def push_run(repo_id: str, folder: Path, *, private: bool) -> str:
+    """Publish a finished run as the model repository `repo_id`; returns a sentence to print.
+
+    The first commit has card, recipe and metrics. From it, a branch stepN starts for each kept model, and main gets the last
+    one when all branches are complete; then the tag of the data version is set. Another push completes an interrupted one.
+
+    Raises:
+        ValueError: if a weight file is not the recorded one or the last model is not kept, before anything is uploaded; if the
+            repository holds something else; if a request to the Hub fails.
+    """
+    check_repo_id(repo_id, "you/bio_facts-n2k")
+    with needs("train", "push-run"):
+        import huggingface_hub
+
+    kept = KeptModels(folder)
+    _check(kept)
+    hub = _PatientHub(huggingface_hub, repo_id)
+    tag = f"v{kept.run.config['data_version']}"
+    with hub_errors(f"push to {repo_id} did not complete, {tag} is not set; push again"):
+        has_first_commit, is_tagged = _state(hub, kept, tag)
+        if is_tagged:
+            return f"{repo_id} has {tag} with this run already"
+        hub.call("create_repo", private=private, exist_ok=True)
+        if not has_first_commit:
+            hub.commit(_first_files(repo_id, kept), "main", "card, recipe and metrics")
+        first_commit = hub.call("repo_info").sha
+        for step in kept.steps:
+            hub.call("create_branch", branch=branch_of(step), revision=first_commit, exist_ok=True)
+            hub.commit(_model_files(kept, step), branch_of(step), f"model of step {step}")
+        hub.commit(_model_files(kept, kept.steps[-1]), "main", f"model of step {kept.steps[-1]}, the last one")
+        hub.call("create_tag", tag=tag)
+    return f"{repo_id} has {len(kept.steps)} models and {tag} now; check them: bio-facts verify-run {repo_id} --quick"
+
+
+def _check(kept: KeptModels) -> None:
+    for step in kept.steps:
+        if (problem := kept.wrong_weights(step)) is not None:
+            raise ValueError(f"run {kept.name} has a wrong model of step {step}: {problem}; train the run again")
+        for name in ("config.json", "tokenizer.json"):
+            if not (kept.model(step) / name).is_file():
+                raise ValueError(f"{kept.model(step)} has no {name}; it must be as training wrote it")
+    if (last := max(kept.losses)) != kept.steps[-1]:
+        raise ValueError(f"run {kept.name} keeps no model of its last step, {last}; train it with keep_models_at: log")
+
+
+def _state(hub: "_PatientHub", kept: KeptModels, tag: str) -> tuple[bool, bool]:
+    """Whether the repository has the first commit of this run, and the tag; ValueError if it holds anything else."""
+    from huggingface_hub import errors
+
+    try:
+        refs, files = hub.call("list_repo_refs"), set(hub.call("list_repo_files")) - {".gitattributes"}
+    except errors.RepositoryNotFoundError:
+        return False, False
+    others = [ref.name for ref in (*refs.branches, *refs.tags) if ref.name != "main"]
+    if not files and not others:
+        return False, False
+    if not files:
+        raise ValueError(f"{hub.repo_id} has {others[0]}, but no files in main; push to another repo")
+    for path in _IDENTITY:
+        if path not in files:
+            raise ValueError(f"{hub.repo_id} holds {min(files)}, which is of no run of bio-facts; push to another repo")
+        if Path(hub.call("hf_hub_download", filename=path)).read_bytes() != (kept.folder / Path(path).name).read_bytes():
+            raise ValueError(f"{hub.repo_id} holds another run: its {path} differs; push to another repo")
+    return True, tag in others
+
+
+def _first_files(repo_id: str, kept: KeptModels) -> Files:
+    verdicts = dict(_verdicts(kept.folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        figure = Path(temporary) / CURVES_FILE
+        plot([kept.folder], figure)
+        curves = figure.read_bytes()
+    return {
+        _CARD: render_run_card(repo_id, kept, list(verdicts.values())).encode(),
+        f"{RUN_FOLDER}/{CURVES_FILE}": curves,
+        **{path: kept.folder / Path(path).name for path in _IDENTITY},
+        **{f"{RUN_FOLDER}/{path.name}": path for path in verdicts},
+    }
+
+
+def _verdicts(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The verdicts that analyses of claims have written into the folder of the run, and their files."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            continue
+        if isinstance(content, dict) and {"claim", "measures"} <= content.keys():
+            yield path, content
+
+
+def _model_files(kept: KeptModels, step: int) -> Files:
+    return {path.name: path for path in sorted(kept.model(step).iterdir()) if path.is_file()}
+
+
+class _PatientHub:
+    """A repository on the Hub; waits and asks again as long as the Hub answers 429, too many requests."""
+
+    def __init__(self, huggingface_hub: Any, repo_id: str) -> None:
+        self.repo_id, self._library, self._hub = repo_id, huggingface_hub, huggingface_hub.HfApi()
+
+    def call(self, function: str, **arguments: Any) -> Any:
+        """What a function of HfApi returns for this repository."""
+        return self._patiently(lambda: getattr(self._hub, function)(repo_id=self.repo_id, **arguments))
+
+    def commit(self, files: Files, branch: str, message: str) -> None:
+        """Commit files to a branch; those that are there are not uploaded again, and no commit is made if all are."""
+        from huggingface_hub.utils import logging as hub_logging
+
+        def commit() -> None:
+            added = [self._library.CommitOperationAdd(path, content) for path, content in files.items()]
+            self._hub.create_commit(self.repo_id, added, commit_message=f"bio_facts: {message}", revision=branch)
+
+        verbosity = hub_logging.get_verbosity()
+        hub_logging.set_verbosity(logging.ERROR)  # it warns of an empty commit, which is skipped
+        try:
+            self._patiently(commit)
+        finally:
+            hub_logging.set_verbosity(verbosity)
+
+    def _patiently(self, ask: Callable[[], Any]) -> Any:
+        wait = _FIRST_WAIT
+        for _ in range(_MAX_WAITS):
+            try:
+                return ask()
+            except self._library.errors.HfHubHTTPError as error:
+                if error.response is None or error.response.status_code != 429:
+                    raise
+                seconds = min(_seconds_to_wait(error.response.headers) or wait, _LONGEST_WAIT)
+                print(f"the Hub limits the number of requests: waiting for {seconds} s", file=sys.stderr)
+                time.sleep(seconds)
+                wait = min(2 * wait, _LONGEST_WAIT)
+        return ask()
+
+
+def _seconds_to_wait(headers: Mapping[str, str]) -> int | None:
+    """How long the Hub asks to wait, by the header Retry-After or RateLimit; None if it does not say."""
+    after = re.fullmatch(r"\s*(\d+)\s*", headers.get("Retry-After", ""))
+    limit = re.search(r"\bt=(\d+)", headers.get("RateLimit", ""))
+    return next((int(match[1]) for match in (after, limit) if match), None)
