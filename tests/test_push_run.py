@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, assert_refused, contents
+from conftest import ROOT, SMOKE, assert_refused, contents, run_script
 from hub_server import HubServer, Reply
 
+from bio_facts.runs.curves import read_run
 from bio_facts.runs.kept_models import verify_run
 from bio_facts.runs.push_run import _seconds_to_wait
 
@@ -82,10 +83,26 @@ def test_kept_models_give_the_recorded_losses(quick: bool, scored: list[int], sm
     assert last == f"{smoke_run}: 5 models, all as recorded"
 
 
+def test_run_in_bf16_with_the_tokenizer_of_its_words_is_verified(tmp_path: Path) -> None:
+    other = ("--tokenizer", "words", "--precision", "bf16", "--keep_models_at", "log", "--num_steps", 3, "--save_every", 3)
+    done = run_script("train/pretrain.py", "--config", SMOKE, "--output-dir", tmp_path, *other, "--eval_every", "[[3, 3]]")
+    assert done.returncode == 0, done.stderr
+    *lines, _ = verify_run(str(tmp_path))
+    assert [line.split(":")[0] for line in lines] == [f"step {step}" for step in (0, 1, 2, 3)]
+
+
+def test_committed_curves_have_no_digests(smoke_run: Path) -> None:
+    from curve_files import curves_text
+
+    text = curves_text([read_run(smoke_run)])
+    assert '"attribute_loss"' in text
+    assert "weights_sha256" not in text
+
+
 def test_exchanged_models_are_noticed_by_their_digests(run: Path) -> None:
     exchange(run, 5, 10)
     with pytest.raises(
-        ValueError, match=r"2 wrong models of 5: step 5: model.safetensors has SHA-256 \w+\.\.\., .*; also step 10$"
+        ValueError, match=r"has wrong models: step 5: model.safetensors has SHA-256 \w+\.\.\., .*; also step 10$"
     ):
         list(verify_run(str(run), quick=True))
 
@@ -94,7 +111,7 @@ def test_exchanged_models_are_noticed_by_their_losses(run: Path) -> None:
     """Where digests were written from the wrong files."""
     exchange(run, 5, 10)
     edit_metrics(run, exchange_digests)
-    with pytest.raises(ValueError, match=r"2 wrong models of 5: step 5: its weights give a loss of 13.* also step 10$"):
+    with pytest.raises(ValueError, match=r"has wrong models: step 5: its weights give a loss of 13.* also step 10$"):
         list(verify_run(str(run)))
 
 
@@ -104,7 +121,7 @@ def test_loss_is_compared_to_a_thousandth(run: Path) -> None:
         lines[20]["attribute_loss"] += 0.0012
 
     edit_metrics(run, raise_losses)
-    with pytest.raises(ValueError, match=r"1 wrong models of 5: step 20: "):
+    with pytest.raises(ValueError, match=r"has wrong models: step 20: [^;]*$"):
         list(verify_run(str(run)))
 
 
@@ -231,7 +248,7 @@ def test_exchanged_branches_are_noticed(hub: HubServer, smoke_run: Path) -> None
     branches["step5"], branches["step20"] = branches["step20"], branches["step5"]
     hub.repos[f"{KIND}/{REPO}"].head = branches["step10"]
     result = python(hub, "-m", "bio_facts.cli", "verify-run", REPO, "--quick")
-    assert_refused(result, f"run {REPO} has 3 wrong models of 5: step 5: model.safetensors has SHA-256", "also step 20, main")
+    assert_refused(result, f"run {REPO} has wrong models: step 5: model.safetensors has SHA-256", "also step 20, main")
 
 
 def test_run_that_is_not_on_the_hub_is_refused(hub: HubServer) -> None:

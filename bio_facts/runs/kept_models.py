@@ -182,5 +182,5 @@ def verify_run(name: str, *, quick: bool = False) -> Iterator[str]:
     if wrong:
         (first, problem), *others = wrong.items()
         more = f"; also {', '.join(step for step, _ in others)}" if others else ""
-        raise ValueError(f"run {kept.name} has {len(wrong)} wrong models of {len(steps)}: {first}: {problem}{more}")
+        raise ValueError(f"run {kept.name} has wrong models: {first}: {problem}{more}")
     yield f"{kept.name}: {len(steps)} models, all as recorded"
