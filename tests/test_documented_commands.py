@@ -184,6 +184,15 @@ def curves_of(recipe: Any) -> dict[str, list[dict[str, Any]]]:
     for line in [line for split in with_attention for line in curves.get(split, [])]:
         layers = [0.3 if line["step"] < end else 0.6] * 4
         line |= {f"attention_{name}": layers for name in ("value_to_name", "value_to_text", "name_to_name", "entropy")}
+    if recipe.num_fact_individuals:
+        for line in curves["questions_not_asked"]:
+            counts = {"facts": [[190, 5, 3, 2]] * 6, "facts_selection": [[95, 3, 1, 1]] * 6, "num_exchanged": [5] * 6}
+            probes = {
+                f"probe_{place}{control}": [0.03] * 3 for place in ("in_text", "at_name") for control in ("", "_shuffled")
+            }
+            num_questions = recipe.data.phases.num_questions(line["step"] * recipe.batch_size)
+            num_biographies = line["step"] * recipe.batch_size - num_questions
+            line |= counts | probes | {"num_questions": num_questions, "num_biographies": num_biographies}
     return curves
 
 

@@ -53,8 +53,8 @@ def test_wheel_has_the_package_its_data_assets_and_py_typed(installed: Path) -> 
 
 
 def test_wheel_is_small(wheel: Path) -> None:
-    """The committed results and pictures, almost two megabytes, are not in it."""
-    assert wheel.stat().st_size < 400_000
+    """The committed results and pictures, more than two megabytes, are not in it."""
+    assert wheel.stat().st_size < 500_000
 
 
 @pytest.mark.parametrize("name", ASSETS)

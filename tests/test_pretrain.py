@@ -25,7 +25,7 @@ from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.splits import draw
 from bio_facts.measure.attention import attention_signatures
 from bio_facts.measure.models import load_model
-from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
+from bio_facts.measure.tokens import ROLES, BiographyTokenizer, load_tokenizer
 from bio_facts.runs.folder import RunFolder
 
 RECIPE = yaml.safe_load(SMOKE.read_text().replace("2e-3", "0.002"))
@@ -101,7 +101,7 @@ def test_attention_of_an_evaluation_is_that_of_the_model_kept_at_its_step(smoke_
     recipe = load_recipe(SMOKE, {})
     biographies = draw(recipe.data, "validation", range(recipe.num_attention_biographies))
     tokenizer = BiographyTokenizer(load_tokenizer("bio_facts"))
-    batch, is_name = tokenizer(biographies), tokenizer.is_name(biographies)
+    batch, is_name = tokenizer(biographies), tokenizer.roles(biographies) == ROLES.index("name")
     for step in (0, 20):
         model = load_model(smoke_run / "models" / f"step-{step}")
         expected = attention_signatures(model, batch.input_ids, batch.attribute_ids, is_name)

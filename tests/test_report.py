@@ -50,8 +50,10 @@ def test_every_claim_has_a_place_in_the_order_of_their_numbers() -> None:
     names = [claim.name for claim in claims()]
     assert names[:4] == ["three_phases", "population_size", "attention_patching", "power_law"]
     assert names[4:8] == ["warm_up", "hallucination", "fine_tuning", "replay"]
-    assert names[8:] == ["rare_individuals", "robustness", "templates", "associative_memory", "sequential_groups"]
-    assert [claim.label for claim in claims()] == [*(f"C{number}" for number in range(1, 11)), "F1", "F2", "F3"]
+    assert names[8:13] == ["rare_individuals", "robustness", "templates", "associative_memory", "sequential_groups"]
+    assert names[13:] == ["recall", "celebrities_help", "probing"]
+    letters = [letter + str(n) for letter, number in (("C", 10), ("F", 3), ("R", 3)) for n in range(1, number + 1)]
+    assert [claim.label for claim in claims()] == letters
 
 
 @pytest.mark.parametrize("scale", ["smoke", "mini", "paper"])

@@ -5,6 +5,7 @@ config, so that different data never share a cache.
 """
 
 import dataclasses
+import importlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,6 @@ import pyarrow as pa
 
 from bio_facts.checks import needs
 from bio_facts.generate.config import CONFIGS, DATA_VERSION, BaseConfig, all_settings, check_biographies, get_config
-from bio_facts.measure.alignment import align, token_roles
 from bio_facts.publish.shards import ROWS_PER_BATCH, chunks
 from bio_facts.publish.tables import num_rows, record_batch, table_of
 
@@ -139,7 +139,8 @@ def load_dataset(
 
 def _with_tokens(tokenizer: Any, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """A batch of columns, and those of the tokens of its texts."""
+    alignment = importlib.import_module("bio_facts.measure.alignment")  # needs what the tokenizer has: not in the extra `hub`
     rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-    aligned, roles = align(tokenizer, rows, 0), token_roles(tokenizer, rows)
+    aligned, roles = alignment.align(tokenizer, rows, 0), alignment.token_roles(tokenizer, rows)
     columns = {"input_ids": aligned.input_ids, "attribute_ids": aligned.attribute_ids, "roles": roles}
     return batch | {name: [array.tolist() for array in column] for name, column in columns.items()}
