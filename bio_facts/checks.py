@@ -1,7 +1,6 @@
 """Checks of what users give, and errors that name it: arguments, command lines, packages that are not installed."""
 
 import argparse
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -72,26 +71,6 @@ def needs(extra: str, what: str) -> Iterator[None]:
     except ImportError as error:
         reason = " ".join(str(error).split())
         raise MissingExtraError(f'{what} needs pip install "bio-facts[{extra}]": {reason}', name=error.name) from error
-
-
-def check_repo_id(repo_id: str, example: str) -> str:
-    """`repo_id` if it has the form of a repository of the Hugging Face Hub, as `example` has; ValueError otherwise."""
-    if not re.fullmatch(r"[^/\s]+/[^/\s]+", repo_id):
-        raise ValueError(f"repo_id is {repo_id!r}; it must be like {example}")
-    return repo_id
-
-
-@contextmanager
-def hub_errors(what: str) -> Iterator[None]:
-    """Around calls of huggingface_hub: its errors, from no network to no permission, become a ValueError, `what: reason`."""
-    from huggingface_hub import errors
-
-    http_errors: Any = errors.HfHubHTTPError.__bases__  # errors of the HTTP library; not all are OSError
-    try:
-        yield
-    except (OSError, RuntimeError, *http_errors) as error:
-        reason = error.__cause__ or error if isinstance(error, RuntimeError) else error
-        raise ValueError(f"{what}: {' '.join(str(reason).split())}") from error
 
 
 def exit_with_error(error: object, code: int = 2) -> NoReturn:

@@ -4,7 +4,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from bio_facts.checks import check_repo_id, hub_errors, needs
+from bio_facts.checks import needs
+from bio_facts.hub import check_repo_id, hub_errors
 from bio_facts.publish.card import REPOSITORY
 from bio_facts.publish.manifest import CARD, MANIFEST, read_manifest
 from bio_facts.publish.verify import verify

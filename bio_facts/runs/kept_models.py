@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bio_facts.checks import check_repo_id, hub_errors, needs
+from bio_facts.checks import needs
+from bio_facts.hub import check_repo_id, hub_errors
 from bio_facts.runs.checkpoints import DIGESTS, MODELS_FOLDER, kept_model, recorded_data, weight_digests
 from bio_facts.runs.curves import read_run
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bio_facts.checks import check_repo_id, hub_errors, needs
+from bio_facts.checks import needs
+from bio_facts.hub import check_repo_id, hub_errors
 from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE
 from bio_facts.runs.kept_models import RUN_FOLDER, KeptModels, branch_of
 from bio_facts.runs.plot import plot
