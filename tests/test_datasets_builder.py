@@ -227,7 +227,7 @@ def test_fine_tuning_has_the_validation_of_pretraining_too(tmp_path: Path) -> No
     ("name", "options", "fragments"),
     [
         ("n3k", {}, ["'n3k'", "n4k", "bio-facts configs"]),
-        (None, {}, ["None", "such as n"]),
+        (None, {}, ["None", "such as"]),
         ("n1k", {"num_people": 3}, ["'num_people'", "num_individuals", "seed"]),
         ("n1k", {"alpha": 0.5}, ["'alpha'", "uniform", "num_individuals"]),
         ("n1k", {"data_dir": "data"}, ["'data_dir'", "num_individuals"]),
