@@ -308,7 +308,7 @@ def build_parser() -> argparse.ArgumentParser:
         "  bio-facts order n64k --batch-size 128 --output-file order.parquet\n"
         "  bio-facts order n1k --num-biographies 36800 --batch-size 16 --seed 10 --output-file order.csv",
     )
-    order_command.add_argument("config", metavar="CONFIG", help=_CONFIG_HELP)
+    order_command.add_argument("config", metavar="CONFIG", help="n64k, n64k-alpha0.6, ...; list: bio-facts configs")
     order_command.add_argument(
         "--batch-size", type=whole_number("batch_size", 1), required=True, metavar="B", help="biographies per step"
     )
@@ -324,8 +324,9 @@ def build_parser() -> argparse.ArgumentParser:
         "are tokenized, by default with the model's tokenizer.",
         "  bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200 --output-file scores.json\n"
         "  bio-facts score model --dataset n1k --splits validation --min-accuracy validation=0.9 --json\n"
-        "  bio-facts score runs/demo/checkpoint-2300 --dataset n1k --num-individuals 900 \\\n"
-        "      --pool-sizes cities=32,universities=32,majors=32,companies=32,years=4,months=4,days=4",
+        "  bio-facts score runs/demo/checkpoint-6000 --dataset n1k --num-individuals 1600 --pool-sizes \\\n"
+        "      cities=32,universities=32,majors=32,companies=32,years=4,months=4,days=4,\\\n"
+        "first_names=105,middle_names=105,last_names=105",
     )
     score_command.add_argument("model", metavar="MODEL", help="folder with a model of transformers, or a Hub id")
     score_command.add_argument("--tokenizer", metavar="NAME", help="bio_facts, a folder or a Hub id (default: the model's)")

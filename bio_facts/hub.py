@@ -9,9 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 
+def is_repo_id(text: str) -> bool:
+    """Whether a text has the form of a repository of the Hugging Face Hub, such as you/bio_facts."""
+    return re.fullmatch(r"[^/\s]+/[^/\s]+", text) is not None
+
+
 def check_repo_id(repo_id: str, example: str) -> str:
     """`repo_id` if it has the form of a repository of the Hugging Face Hub, as `example` has; ValueError otherwise."""
-    if not re.fullmatch(r"[^/\s]+/[^/\s]+", repo_id):
+    if not is_repo_id(repo_id):
         raise ValueError(f"repo_id is {repo_id!r}; it must be like {example}")
     return repo_id
 

@@ -335,7 +335,7 @@ KNOWN = (
             "sample n1k --num-wordings 3 --num-training-templates 2",
             "num_wordings is 3; it must be at most num_training_templates, 2",
         ),
-        ("sample n1k --sentence-order random", "sentence_order is 'random'; it must be one of drawn, row, individual, fixed"),
+        ("sample n1k --sentence-order random", "--sentence-order: invalid choice: 'random' (choose from"),
         ("sample n1k --num-rounds 2", "unknown parameter 'num_rounds' of a config with uniform distribution; it has"),
         ("sample n1k-groups --num-rounds 0", "num_rounds is 0; it must be an integer from 1 to 1,000,000,000,000"),
         ("sample n1k-finetune1k --replay-weight -1", "replay_weight is -1.0; it must be a number from 0 to 1,000"),

@@ -193,10 +193,10 @@ BAD_BIOGRAPHIES = [
     (
         "sentence_order",
         "row",
-        "sentence_order is 'row', but num_wordings is None; it must be 'drawn', which then means each row",
+        "sentence_order is 'row', but num_wordings is not given; it must be 'drawn', which then means each row",
     ),
     ("wordings_for", "asked", "wordings_for is 'asked'; it must be one of everyone, not_asked"),
-    ("wordings_for", "not_asked", "wordings_for is 'not_asked', but num_wordings is None; it must be 'everyone'"),
+    ("wordings_for", "not_asked", "wordings_for is 'not_asked', but num_wordings is not given; it needs num_wordings"),
     ("phases", 5, "phases is 5; it must be a list of [until_sample, weights], such as [[1000, {'biographies': 1}], [2000, "),
     ("num_asked_individuals", 5, "num_asked_individuals is 5, but phases have no questions; it must be None"),
     ("num_phrasings", 1, "num_phrasings is 1, but phases have no questions; it must be 8"),

@@ -171,7 +171,7 @@ def test_run_that_cannot_be_verified_is_refused(damage: Callable[[Path], object]
 
 
 def test_name_that_is_no_folder_and_no_hub_id_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"repo_id is 'demo'; it must be like runs/demo or you/run"):
+    with pytest.raises(ValueError, match="run is 'demo', which is no folder and no Hub id; it must be like runs/demo"):
         next(verify_run("demo"))
 
 

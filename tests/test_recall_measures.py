@@ -102,7 +102,7 @@ def test_what_returns_is_counted_from_the_end_of_the_questions() -> None:
 
 def accuracies_of_31(shift: float) -> dict[str, float]:
     """Accuracy on questions, by arm: what 3.1 has measured, and otherwise a number that stands for no effect."""
-    measured = {"fresh-drawn-third": 0.966, "one-fixed-third": 0.097, "one-drawn-third": 0.7, "fresh-fixed-third": 0.41}
+    measured = {"fresh-drawn-third": 0.966, "one-fixed-third": 0.044, "one-drawn-third": 0.7, "fresh-fixed-third": 0.41}
     measured |= {"one-fixed-mixed": 0.866}
     return {arm: min(1.0, max(0.0, measured.get(arm, 0.5) + shift)) for arm in ARMS}
 
@@ -119,11 +119,13 @@ def arms_of_31(exchange: dict[str, str] | None = None) -> dict[str, dict[int, Ru
     return made
 
 
-@pytest.mark.parametrize("name", ["text", "mixing", "wording", "order"])
-def test_rule_finds_the_effects_of_the_numbers_of_31(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "effect"), [("text", 0.966 - 0.044), ("mixing", 0.866 - 0.044), ("wording", 0.41 - 0.044), ("order", 0.7 - 0.044)]
+)
+def test_rule_finds_the_effects_of_the_numbers_of_31(name: str, effect: float) -> None:
     result = outcome(MEASURES[name], recall.measure(arms_of_31())[name])
     assert result.word == "shown"
-    assert result.mean == pytest.approx(MEASURES[name].paper, abs=0.08)  # above chance and scattered
+    assert result.mean == pytest.approx(effect, abs=0.08)  # above chance and scattered
 
 
 def test_rule_contradicts_exchanged_arms_and_says_nothing_about_an_arm_against_itself() -> None:

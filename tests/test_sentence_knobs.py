@@ -273,14 +273,14 @@ def test_individuals_with_texts_leave_evaluation_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (CONFIG, "wordings_for is 'not_asked', but num_wordings is None; it must be 'everyone'"),
+        (CONFIG, "wordings_for is 'not_asked', but num_wordings is not given; it needs num_wordings"),
         (
             CONFIG.replace(num_wordings=1),
             "wordings_for is 'not_asked', but phases have no questions; it must be 'everyone'",
         ),
         (
             HALVES.replace(num_wordings=None),
-            "wordings_for is 'not_asked', but num_wordings is None; it must be 'everyone'",
+            "wordings_for is 'not_asked', but num_wordings is not given; it needs num_wordings",
         ),
     ],
     ids=["neither", "without_questions", "without_wordings"],
@@ -364,7 +364,7 @@ def test_order_of_rows_is_that_of_new_texts_and_templates_are_those_of_wordings(
 def test_order_of_rows_without_wordings_is_refused() -> None:
     with pytest.raises(ValueError) as error:
         CONFIG.replace(sentence_order="row")
-    expected = "sentence_order is 'row', but num_wordings is None; it must be 'drawn', which then means each row"
+    expected = "sentence_order is 'row', but num_wordings is not given; it must be 'drawn', which then means each row"
     assert str(error.value) == expected
 
 

@@ -391,3 +391,9 @@ def test_tokenizer_beside_a_model_of_any_type_is_the_one_that_was_saved(model_ty
     loaded, text = load_tokenizer(str(tmp_path)), ROWS[0]["text"]
     assert loaded(text).input_ids == saved(text).input_ids
     assert (loaded.eos_token_id, loaded.pad_token_id, len(loaded)) == (saved.eos_token_id, saved.pad_token_id, len(saved))
+
+
+@pytest.mark.parametrize("formats", [["biographys"], "questions"])
+def test_formats_that_do_not_exist_are_named(formats: Any) -> None:
+    with pytest.raises(ValueError, match=r"formats is .*; it must be a list of biographies, questions, such as config.formats"):
+        BiographyTokenizer(load_tokenizer("bio_facts"), formats=formats)

@@ -143,9 +143,11 @@ class Config(PopulationConfig):
                 )
             return
         if self.wordings_for != "everyone":
-            raise ValueError(f"wordings_for is {self.wordings_for!r}, but num_wordings is None; it must be 'everyone'")
+            raise ValueError(f"wordings_for is {self.wordings_for!r}, but num_wordings is not given; it needs num_wordings")
         if self.sentence_order == "row":
-            raise ValueError("sentence_order is 'row', but num_wordings is None; it must be 'drawn', which then means each row")
+            raise ValueError(
+                "sentence_order is 'row', but num_wordings is not given; it must be 'drawn', which then means each row"
+            )
 
     def _check_questions(self) -> None:
         if self.has_questions:
@@ -226,6 +228,8 @@ def all_settings() -> dict[str, Setting]:
 def check_biographies(config: object, argument: str = "config", name: str | None = None) -> Config:
     """`config` itself, if it is a config of biographies; ValueError naming `argument` and its name otherwise."""
     if not isinstance(config, Config):
+        if isinstance(config, str):
+            raise ValueError(f"{argument} is {config!r}, a string; it must be a config, such as bio_facts.CONFIGS['n64k']")
         given = config if name is None else name
         raise ValueError(f"{argument} is {given!r}, which has no biographies; it must be a config such as 'n64k'")
     return config

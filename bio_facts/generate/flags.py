@@ -67,9 +67,11 @@ def add_parameters(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each parameter of a config; those of all distributions are included."""
     group = parser.add_argument_group("parameters", "replace those of the named config")
     for name, setting in _flag_settings().items():
-        example = f": {_EXAMPLES[setting.type]}" if setting.type in _EXAMPLES else ""
-        reader = _READERS[setting.type](name)
-        group.add_argument(f"--{name.replace('_', '-')}", type=reader, action=_Once, metavar="X", help=setting.help + example)
+        example = f"; example: {_EXAMPLES[setting.type]}" if setting.type in _EXAMPLES else ""
+        group.add_argument(
+            f"--{name.replace('_', '-')}", type=_READERS[setting.type](name), action=_Once, help=setting.help + example,
+            choices=setting.choices or None, metavar=None if setting.choices else "X",
+        )  # fmt: skip
 
 
 def given_parameters(arguments: argparse.Namespace) -> dict[str, Any]:

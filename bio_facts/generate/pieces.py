@@ -80,7 +80,10 @@ def is_initial() -> NDArray[np.bool_]:
 
 def pieces_in_use(pool_sizes: Mapping[str, int], formats: Collection[str] = (BIOGRAPHIES,)) -> NDArray[np.bool_]:
     """Which pieces rows with these pools and formats can have, bool [number of pieces]: pool items in use, text of all
-    templates of the formats."""
+    templates of the formats. ValueError for an unknown format."""
+    for name in [formats] if isinstance(formats, str) else formats:
+        if name not in FORMATS or name is formats:
+            raise ValueError(f"formats is {formats!r}; it must be a list of {', '.join(FORMATS)}, such as config.formats")
     table = piece_table()
     in_use = np.zeros(len(table.texts), dtype=bool)
     for name, start in [(NAME_POOLS[0], table.initial_first_names), *table.pools.items()]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bio_facts.checks import needs
-from bio_facts.hub import check_repo_id, hub_errors
+from bio_facts.hub import hub_errors, is_repo_id
 from bio_facts.runs.checkpoints import DIGESTS, MODELS_FOLDER, kept_model, recorded_data, weight_digests
 from bio_facts.runs.curves import read_run
 
@@ -162,7 +162,9 @@ def verify_run(name: str, *, quick: bool = False) -> Iterator[str]:
         ValueError: at the end, naming the steps whose models are wrong; at once if `name` is no such run.
     """
     folder = Path(name).expanduser()
-    kept = KeptModels(folder) if folder.is_dir() else PublishedModels(check_repo_id(name, "runs/demo or you/run"))
+    if not name or (not folder.is_dir() and not is_repo_id(name)):
+        raise ValueError(f"run is {name!r}, which is no folder and no Hub id; it must be like runs/demo or you/bio_facts-demo")
+    kept = KeptModels(folder) if folder.is_dir() else PublishedModels(name)
     scorer, steps = _Scorer(kept), kept.steps
     scored = {steps[place * (len(steps) - 1) // (_NUM_QUICK - 1)] for place in range(_NUM_QUICK)} if quick else set(steps)
     wrong: dict[str, str] = {}
