@@ -59,7 +59,7 @@ def make(folder: Path, interpreter: Path, pins: list[str]) -> Path:
     if not stamp.exists() or stamp.read_text() != json.dumps([str(interpreter), *pins]):
         shutil.rmtree(folder, ignore_errors=True)
         run(interpreter, "-m", "venv", folder)
-        run(python, "-m", "pip", "install", "--quiet", *pins, "huggingface_hub", "pandas")
+        run(python, "-m", "pip", "install", "--quiet", *pins, "huggingface_hub", "pandas", "shtab")
         stamp.write_text(json.dumps([str(interpreter), *pins]))
     run(python, "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", ROOT)
     run(python, "-m", "pip", "check")
