@@ -30,8 +30,9 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     """Accuracy in texts and on questions over training, for the individuals with one text."""
     run = next(iter(runs_of(arms, "celebrities").values()))
     title = (
-        "Facts about individuals with one text: answered as questions (solid), completed in the text (dashed)\n"
-        f"{run.data['num_individuals']:,} individuals, {run.recipe['num_steps']:,} steps of {run.recipe['batch_size']}; "
+        "Facts about individuals with one text\n"
+        "solid: answered as questions; dashed: completed in the text\n"
+        f"{run.data['num_individuals']:,} individuals, {run.recipe['num_steps']:,} steps of {run.recipe['batch_size']}\n"
         "thin lines: other seeds; dotted: the best constant answer"
     )
     figure, (ax,) = new_figure(1, title)

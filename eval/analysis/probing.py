@@ -20,7 +20,7 @@ from bio_facts.runs.figures import BLUE, GRAY, RED, new_figure, save_figure
 
 LAST_LAYER = -1
 LABELS = {"fresh": ("new texts", BLUE), "one": ("one text", RED)}
-PROBES = {"probe_in_text": "at the first mention of the name in a text", "probe_at_name": "at the end of the name alone"}
+PROBES = {"probe_in_text": "first mention of the name in a text", "probe_at_name": "the name alone"}
 
 
 def measure(arms: Arms) -> Mapping[str, Values]:
@@ -54,9 +54,9 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     """Accuracy of the two probes over training, in the last layer, and with the values of other individuals."""
     run = next(iter(runs_of(arms, "fresh").values()))
     title = (
-        "Values that a linear probe finds in the hidden state at the name, last layer\n"
-        f"{run.data['num_individuals']:,} individuals, half of them to train the probe; biographies until the gray line, then "
-        "questions; thin lines: other seeds; dotted: with the values of other individuals"
+        "Values that a linear probe finds at the name, in the last layer\n"
+        f"{run.data['num_individuals']:,} individuals, half of them to train the probe; gray: the end of the biographies\n"
+        "thin lines: other seeds; dotted: with the values of other individuals"
     )
     figure, axes = new_figure(2, title)
     for ax, (probe, place) in zip(axes, PROBES.items(), strict=True):
@@ -72,7 +72,7 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
         ax.axvline(phase_ends(run)[0], color=GRAY, lw=0.6)
         ax.set_ylim(0, 1.02)
         ax.set_xlabel("training step")
-        ax.set_ylabel(f"accuracy of probes {place}")
+        ax.set_ylabel(f"accuracy: {place}")
         ax.legend(frameon=False, fontsize=8)
     save_figure(figure, path)
 
