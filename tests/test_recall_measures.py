@@ -151,6 +151,13 @@ def test_runs_of_unequal_length_are_refused() -> None:
         recall.measure(runs)
 
 
+def test_arms_of_the_smoke_recipe_have_the_same_rows() -> None:
+    file = read_recipe_file(FOLDER / "smoke.yaml")
+    for arm in file.arms:
+        recipe = file.recipe(arm, {"seed": 20})
+        assert recipe.data.phases.num_questions(recipe.num_steps * recipe.batch_size) == 48, arm
+
+
 def test_all_arms_have_the_same_rows_and_texts_of_their_name() -> None:
     for arm in ARMS:
         recipe = recipe_of("recall", arm, 20)
