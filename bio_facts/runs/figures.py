@@ -12,6 +12,7 @@ Item = TypeVar("Item")
 
 BLUE, RED, GREEN, PURPLE, ORANGE, TEAL = PALETTE = ("#1f4e79", "#b03a2e", "#1e8449", "#7d3c98", "#b9770e", "#117a65")
 GRAY, BLACK = "#7f8c8d", "black"
+UNLABELED = "_nolegend_"  # a label that legends leave out
 PHASE_COLORS = {"statistics": "#fdebd0", "plateau": "#eaecee", "knowledge": "#d5f5e3"}  # light, for the background
 
 

@@ -16,7 +16,7 @@ from intervals import Values
 from measures import differences, runs_of
 
 from bio_facts.runs.curves import Run
-from bio_facts.runs.figures import BLUE, GRAY, RED, new_figure, save_figure
+from bio_facts.runs.figures import BLUE, GRAY, RED, draw_seeds, new_figure, save_figure
 
 LAST_LAYER = -1
 LABELS = {"fresh": ("new texts", BLUE), "one": ("one text", RED)}
@@ -61,20 +61,21 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     figure, axes = new_figure(2, title)
     for ax, (probe, place) in zip(axes, PROBES.items(), strict=True):
         for arm, (label, color) in LABELS.items():
-            for index, (_, trained) in enumerate(sorted(runs_of(arms, arm).items())):
-                curve = trained.curve(FACTS_SPLIT)
-                accuracies = [layers[LAST_LAYER] for layers in curve[probe]]
-                width = 1.6 if index == 0 else 0.5
-                ax.plot(curve["step"], accuracies, color=color, lw=width, label=label if index == 0 else None)
-                if index == 0:
-                    shuffled = [layers[LAST_LAYER] for layers in curve[f"{probe}_shuffled"]]
-                    ax.plot(curve["step"], shuffled, color=color, lw=1, ls=":")
+            runs = runs_of(arms, arm)
+            draw_seeds(ax, {seed: _accuracies(trained, probe) for seed, trained in runs.items()}, color, label)
+            ax.plot(*_accuracies(runs[min(runs)], f"{probe}_shuffled"), color=color, lw=1, ls=":")
         ax.axvline(phase_ends(run)[0], color=GRAY, lw=0.6)
         ax.set_ylim(0, 1.02)
         ax.set_xlabel("training step")
         ax.set_ylabel(f"accuracy: {place}")
         ax.legend(frameon=False, fontsize=8)
     save_figure(figure, path)
+
+
+def _accuracies(run: Run, probe: str) -> tuple[list[int], list[float]]:
+    """Steps, and accuracies of a probe in the last layer."""
+    curve = run.curve(FACTS_SPLIT)
+    return curve["step"], [layers[LAST_LAYER] for layers in curve[probe]]
 
 
 CLAIM = Claim(

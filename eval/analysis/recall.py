@@ -16,11 +16,12 @@ from claims import Claim, run_analysis
 from intervals import Values
 from measures import differences, runs_of
 
+from bio_facts.generate.biography import VALUE
 from bio_facts.generate.config import check_biographies, config_from
 from bio_facts.generate.facts import facts
 from bio_facts.measure.recall import accuracies, is_for_selection
 from bio_facts.runs.curves import Curve, Run
-from bio_facts.runs.figures import BLUE, GRAY, GREEN, ORANGE, RED, new_figure, save_figure
+from bio_facts.runs.figures import BLUE, GRAY, GREEN, ORANGE, RED, UNLABELED, draw_seeds, new_figure, save_figure
 
 FACTS_SPLIT = "questions_not_asked"  # whose lines have the counts of facts
 LEAST_STORED = 0.9  # accuracy in texts that a run must reach; otherwise its recall says nothing about storage
@@ -102,7 +103,7 @@ def chance_accuracy(run: Run) -> float:
     config = check_biographies(config_from("biographies", run.data))
     number = run.recipe["num_fact_individuals"]
     scored = np.flatnonzero(~is_for_selection(number))
-    values = facts(config, scored).questions.piece_id[:, 0, 5:8].reshape(len(scored), -1, 3)
+    values = facts(config, scored).questions.piece_id[:, 0, VALUE].reshape(len(scored), -1, 3)
     return float(np.mean([_largest_share(values[:, attribute]) for attribute in range(values.shape[1])]))
 
 
@@ -170,16 +171,15 @@ def _draw_curves(ax: Any, arms: Arms, schedule: str) -> None:
 
 def draw_curve(ax: Any, runs: Mapping[int, Run], label: str, color: str) -> None:
     """Accuracy on questions (solid) and in texts (dashed) over training, ends of phases, and chance; the first seed thick."""
-    for index, (_, run) in enumerate(sorted(runs.items())):
-        curve = run.curve(FACTS_SPLIT)
-        stored, recalled = _accuracies(curve)
-        width = 1.6 if index == 0 else 0.5
-        ax.plot(curve["step"], recalled, color=color, lw=width, label=label if index == 0 else None)
-        ax.plot(curve["step"], stored, color=color, lw=width, ls="--")
-        if index == 0:
-            ax.axhline(chance_accuracy(run), color=GRAY, lw=0.8, ls=":")
-            for end in phase_ends(run)[:-1]:
-                ax.axvline(end, color=GRAY, lw=0.6)
+    curves = {seed: run.curve(FACTS_SPLIT) for seed, run in runs.items()}
+    shares = {seed: _accuracies(curve) for seed, curve in curves.items()}
+    draw_seeds(ax, {seed: (curves[seed]["step"], recalled) for seed, (_, recalled) in shares.items()}, color, label)
+    draw_seeds(ax, {seed: (curves[seed]["step"], stored) for seed, (stored, _) in shares.items()}, color, UNLABELED, "--")
+    if runs:
+        first = runs[min(runs)]
+        ax.axhline(chance_accuracy(first), color=GRAY, lw=0.8, ls=":")
+        for end in phase_ends(first)[:-1]:
+            ax.axvline(end, color=GRAY, lw=0.6)
     ax.set_ylim(0, 1.02)
     ax.set_ylabel("accuracy")
 
