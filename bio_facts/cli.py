@@ -324,8 +324,8 @@ def build_parser() -> argparse.ArgumentParser:
         "are tokenized, by default with the model's tokenizer.",
         "  bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200 --output-file scores.json\n"
         "  bio-facts score model --dataset n1k --splits validation --min-accuracy validation=0.9 --json\n"
-        "  bio-facts score runs/demo/checkpoint-6000 --dataset n1k --num-individuals 1600 --pool-sizes \\\n"
-        "      cities=32,universities=32,majors=32,companies=32,years=4,months=4,days=4,\\\n"
+        "  bio-facts score runs/demo/checkpoint-6000 --dataset n1k --num-individuals 1600 \\\n"
+        "      --pool-sizes cities=32,universities=32,majors=32,companies=32,years=4,months=4,days=4,"
         "first_names=105,middle_names=105,last_names=105",
     )
     score_command.add_argument("model", metavar="MODEL", help="folder with a model of transformers, or a Hub id")
