@@ -16,26 +16,26 @@ from bio_facts.runs.curves import Run
 from bio_facts.runs.registration import read_measures
 
 MEASURES = read_measures(CLAIM.recipes)
-STEPS = [0, *range(25, 1000, 25), *range(1000, 3501, 50)]
-P = {"": 700.0, "large-": 1300.0}  # of uniform runs, of half of the individuals and of all
+STEPS = [0, *range(25, 1500, 25), *range(1500, 6001, 50)]
+P = 1200.0  # of the uniform run
 UNIFORM_LOSS = {"": 3.41 / 6.7688, "-long": 0.0111 / 6.7688}  # Fig. 4, J
 
 
 def arms_of_the_paper(scatter: Mapping[int, float]) -> dict[str, dict[int, Run]]:
     """The arms of mini.yaml with the paper's plateau ends and final losses; scatter: factor of the plateaus of skewed runs."""
-    ratios = {prefix: dict(zip(*plateau_ratios_by_alpha(n), strict=True)) for prefix, n in (("", 64_000), ("large-", 128_000))}
+    ratios = dict(zip(*plateau_ratios_by_alpha(64_000), strict=True))
     short = dict(zip(*final_losses_by_alpha(), strict=True))
     benefit = dict(zip(*benefits_of_imbalance(), strict=True))[16_000]
     arms: dict[str, dict[int, Run]] = {}
-    for prefix, suffix, alphas in (("", "", (0, 0.4, 0.6, 1)), ("", "-long", (0, 0.6)), ("large-", "", (0, 0.6))):
+    for suffix, alphas in (("", (0, 0.4, 0.6, 1)), ("-long", (0, 0.6))):
         for alpha in alphas:
-            arm = f"{prefix}alpha{alpha:g}{suffix}"
+            arm = f"alpha{alpha:g}{suffix}"
             final = short[alpha] if suffix == "" else UNIFORM_LOSS["-long"] + (benefit if alpha else 0)
             arms[arm] = {}
             for seed, factor in scatter.items():
                 run = run_with("power_law", arm, seed, {"validation": {"step": [0], "attribute_loss": 1.0}})
                 level = own_no_knowledge_loss(run) / run.loss_curve()[2]
-                end = P[prefix] * ratios[prefix][alpha] * (factor if alpha else 1)
+                end = P * ratios[alpha] * (factor if alpha else 1)
                 spread = (factor - 1) * (alpha - 0.5)
                 steps = [step for step in STEPS if step <= run.recipe["num_steps"]]
                 columns = {"step": steps, "attribute_loss": learning_curve(steps, end, max(final + spread, 0.001), level)}
@@ -68,7 +68,7 @@ def test_the_paper_is_shown_by_its_own_rules(paper_arms: dict[str, dict[int, Run
 
 
 def test_exchanged_arms_are_contradicted(paper_arms: dict[str, dict[int, Run]]) -> None:
-    skewed = exchanged(paper_arms, ("alpha0-long", "alpha0.6-long"), ("large-alpha0", "large-alpha0.6"))
+    skewed = exchanged(paper_arms, ("alpha0", "alpha0.6"))
     found = words("power_law", skewed)
     assert {found[name] for name in MEASURES if name.startswith("plateau")} == {"contradicted"}
     alphas = exchanged(paper_arms, ("alpha1", "alpha0.6"))
@@ -81,8 +81,7 @@ def test_arms_against_themselves_are_neither_shown_nor_a_direction() -> None:
     one, other = (
         arms_of_the_paper(dict(zip(SEEDS, factors, strict=True))) for factors in (SCATTER, (1.0, 1.06, 0.94, 0.97, 1.03))
     )
-    skewed = one | {"alpha0-long": other["alpha0.6-long"], "large-alpha0": other["large-alpha0.6"]}
-    found = words("power_law", skewed)
+    found = words("power_law", one | {"alpha0": other["alpha0.6"]})
     assert {found[name] for name in MEASURES if name.startswith("plateau")} <= {"undecided", "contradicted"}
     assert words("power_law", one | {"alpha1": other["alpha0.6"]})["too_much_imbalance"] in ("undecided", "contradicted")
     budgets = {"alpha0-long": other["alpha0"], "alpha0.6-long": other["alpha0.6"]}
@@ -98,7 +97,7 @@ def test_first_release_candidate_is_undecided() -> None:
     assert decided.low is not None and decided.high is not None and decided.low < 0.82 < 1 < decided.high
 
 
-@pytest.mark.parametrize(("arm", "excess"), [("alpha0", 0), ("alpha0.4", 0.002), ("alpha0.6", 0.008), ("alpha1", 0.066)])
+@pytest.mark.parametrize(("arm", "excess"), [("alpha0", 0), ("alpha0.4", 0.001), ("alpha0.6", 0.0045), ("alpha1", 0.054)])
 def test_skewed_statistics_have_a_level_of_their_own(arm: str, excess: float) -> None:
     run = run_with("power_law", arm, 20, {"validation": {"step": STEPS, "attribute_loss": learning_curve(STEPS, 700, 0.1)}})
     assert own_no_knowledge_loss(run) / run.loss_curve()[2] - 1 == pytest.approx(excess, abs=0.3 * excess + 1e-12)
@@ -123,14 +122,14 @@ def test_skewed_plateau_ends_where_knowledge_begins_not_where_the_loss_of_unifor
 
 def test_plateau_that_does_not_end_is_not_measured(paper_arms: dict[str, dict[int, Run]]) -> None:
     flat = {"validation": {"step": STEPS, "attribute_loss": np.full(len(STEPS), 1.02).tolist(), "attribute_accuracy": 0.0}}
-    arms = paper_arms | {"alpha0.6-long": {seed: run_with("power_law", "alpha0.6-long", seed, flat) for seed in SEEDS}}
+    arms = paper_arms | {"alpha0.6": {seed: run_with("power_law", "alpha0.6", seed, flat) for seed in SEEDS}}
     assert set(CLAIM.measure(arms)["plateau_ratio"].by_seed.values()) == {None}
     assert words("power_law", arms)["plateau_ratio"] == "undecided"
 
 
 def test_measure_has_the_error_of_the_grid_of_evaluations(paper_arms: dict[str, dict[int, Run]]) -> None:
     floor = CLAIM.measure(paper_arms)["plateau_ratio"].floor
-    expected = np.hypot(np.log(475 / 450), np.log(700 / 675)) / np.sqrt(12)  # around 0.65 x 700 x scatter, and 700
+    expected = np.hypot(np.log(800 / 775), np.log(1200 / 1175)) / np.sqrt(12)  # around 0.65 x 1200 x scatter, and 1200
     assert floor == pytest.approx(expected, rel=0.15)
 
 
@@ -140,21 +139,15 @@ def test_a_single_run_is_not_enough() -> None:
         CLAIM.judge([run], None)
 
 
-def test_arms_of_mini_are_half_of_the_individuals_and_all() -> None:
-    recipes = {
-        arm: load_recipe(CLAIM.recipes / "mini.yaml", {"seed": 20}, arm) for arm in ("alpha0", "alpha0-long", "large-alpha0")
-    }
-    everyone = load_recipe(SMOKE.with_name("mini.yaml"), {"seed": 20}).data.num_individuals
-    assert [recipe.data.num_individuals / everyone for recipe in recipes.values()] == [0.5, 0.5, 1]
-    assert recipes["alpha0-long"].num_steps == 2 * recipes["alpha0"].num_steps
+def test_longer_uniform_run_is_that_of_three_phases() -> None:
+    recipe = load_recipe(CLAIM.recipes / "mini.yaml", {"seed": 20}, "alpha0-long")
+    assert recipe == load_recipe(SMOKE.with_name("mini.yaml"), {"seed": 20})
 
 
-@pytest.mark.parametrize("arm", ["uniform", "alpha0.6"])
-def test_runs_of_all_individuals_are_those_of_warm_up(arm: str) -> None:
-    large = load_recipe(
-        CLAIM.recipes / "mini.yaml", {"seed": 20}, {"uniform": "large-alpha0", "alpha0.6": "large-alpha0.6"}[arm]
-    )
-    assert large == load_recipe(CLAIM.recipes.parent / "warm_up" / "mini.yaml", {"seed": 20}, arm)
+@pytest.mark.parametrize(("arm", "name"), [("alpha0", "uniform"), ("alpha0.6", "alpha0.6")])
+def test_runs_of_the_shorter_budget_are_those_of_warm_up(arm: str, name: str) -> None:
+    recipe = load_recipe(CLAIM.recipes / "mini.yaml", {"seed": 20}, arm)
+    assert recipe == load_recipe(CLAIM.recipes.parent / "warm_up" / "mini.yaml", {"seed": 20}, name)
 
 
 def test_picture_is_drawn(paper_arms: dict[str, dict[int, Run]], tmp_path: Path) -> None:
@@ -164,6 +157,5 @@ def test_picture_is_drawn(paper_arms: dict[str, dict[int, Run]], tmp_path: Path)
 
 def test_paper_numbers_are_those_of_the_file() -> None:
     figure = paper_numbers()["fig4_plateau_end_by_alpha"]
-    for measure, size in (("plateau_ratio", "64000"), ("plateau_ratio_large", "128000")):
-        ratio = figure[size][figure["alpha"].index(0.6)] / figure[size][0]
-        assert MEASURES[measure].paper == pytest.approx(ratio, abs=0.01)
+    ratio = figure["64000"][figure["alpha"].index(0.6)] / figure["64000"][0]
+    assert MEASURES["plateau_ratio"].paper == pytest.approx(ratio, abs=0.01)

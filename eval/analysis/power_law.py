@@ -2,8 +2,7 @@
 
   python eval/analysis/power_law.py runs/paper-mini --results eval/results/power_law/mini.json
 
-Arms: `alphaX` are about half of the individuals of three_phases, with a budget of 2.6 times the plateau of the uniform run;
-`alphaX-long` have twice that budget; `large-alphaX` are about all individuals. Alpha 0 is uniform sampling.
+Arms: `alphaX` have a budget of 2.6 times the plateau of the uniform run, `alphaX-long` twice that. Alpha 0 is uniform sampling.
 """
 
 import math
@@ -28,13 +27,8 @@ from bio_facts.runs.phases import plateau_end
 
 ALPHAS = {0.0: "alpha0", 0.4: "alpha0.4", 0.6: "alpha0.6", 1.0: "alpha1"}  # alpha -> arm
 COLORS = {0.0: BLUE, 0.4: GREEN, 0.6: RED, 1.0: PURPLE}
-# Before and after the name of an arm -> color, marker and label of these arms.
-GROUPS = {
-    ("", ""): (BLUE, "o", "shorter budget"),
-    ("", "-long"): (RED, "s", "longer budget"),
-    ("large-", ""): (GREEN, "^", "more individuals, shorter budget"),
-}
-OFFSETS = {("", ""): 0.0, ("", "-long"): 0.02, ("large-", ""): -0.02}  # along alpha, so that points do not lie on one another
+# End of the name of an arm -> color, marker and label of these arms, and a shift along alpha, so that points do not overlap.
+BUDGETS = {"": (BLUE, "o", "shorter budget", 0.0), "-long": (RED, "s", "longer budget", 0.02)}
 
 
 def measure(arms: Arms) -> Mapping[str, Values]:
@@ -43,9 +37,8 @@ def measure(arms: Arms) -> Mapping[str, Values]:
     final = {name: final_losses(runs_of(arms, name)) for name in names}
     benefits = {budget: differences(final[f"alpha0.6{budget}"], final[f"alpha0{budget}"]) for budget in ("", "-long")}
     return {
-        "plateau_ratio": plateau_ratios(arms, "alpha0.6-long", "alpha0-long"),
-        "plateau_ratio_large": plateau_ratios(arms, "large-alpha0.6", "large-alpha0"),
-        "plateau_ratio_uniform_level": plateau_ratios(arms, "alpha0.6-long", "alpha0-long", own_level=False),
+        "plateau_ratio": plateau_ratios(arms, "alpha0.6", "alpha0"),
+        "plateau_ratio_uniform_level": plateau_ratios(arms, "alpha0.6", "alpha0", own_level=False),
         "shift_with_budget": Values(differences(benefits[""], benefits["-long"])),
         "too_much_imbalance": Values(differences(final["alpha1"], final["alpha0.6"])),
     }
@@ -80,11 +73,11 @@ def plateau_ratios(arms: Arms, arm: str, uniform: str, own_level: bool = True) -
 
 def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     """Losses over training; ends of the plateau and final losses by alpha; the benefit by budget. The paper's in gray."""
-    first, large = (runs[min(runs)] for runs in (runs_of(arms, name) for name in ("alpha0", "large-alpha0")))
+    uniform = runs_of(arms, "alpha0")
+    first = uniform[min(uniform)]
     title = (
         "Individuals seen unequally often: probability proportional to rank^-alpha\n"
-        f"{first.data['num_individuals']:,} individuals (green: "
-        f"{large.data['num_individuals']:,}), seed {first.seed}; "
+        f"{first.data['num_individuals']:,} individuals, seed {first.seed}; "
         "thin lines and further points: other seeds; gray: the paper"
     )
     figure, axes = new_figure(4, title, num_columns=2)
@@ -119,12 +112,11 @@ def _draw_losses(ax: Any, arms: Arms) -> None:
 
 
 def _draw_plateaus(ax: Any, arms: Arms) -> None:
-    for (prefix, suffix), (color, marker, label) in GROUPS.items():
-        offset = OFFSETS[prefix, suffix]
+    for suffix, (color, marker, label, offset) in BUDGETS.items():
         for alpha, name in ALPHAS.items():
-            arm = f"{prefix}{name}{suffix}"
+            arm = name + suffix
             if alpha > 0 and arm in arms:
-                ratios_by_seed = plateau_ratios(arms, arm, f"{prefix}alpha0{suffix}").by_seed
+                ratios_by_seed = plateau_ratios(arms, arm, f"alpha0{suffix}").by_seed
                 points = [value for value in ratios_by_seed.values() if value is not None]
                 ax.plot([alpha + offset] * len(points), points, marker, color=color, alpha=0.6, ms=5)
         ax.plot([], [], marker, color=color, label=label)
@@ -140,11 +132,11 @@ def _draw_plateaus(ax: Any, arms: Arms) -> None:
 
 
 def _draw_final_losses(ax: Any, arms: Arms) -> None:
-    for (prefix, suffix), (color, marker, label) in GROUPS.items():
-        groups = {alpha: arms[f"{prefix}{name}{suffix}"] for alpha, name in ALPHAS.items() if f"{prefix}{name}{suffix}" in arms}
+    for suffix, (color, marker, label, offset) in BUDGETS.items():
+        groups = {alpha: arms[name + suffix] for alpha, name in ALPHAS.items() if name + suffix in arms}
         losses = {alpha: [loss for loss in final_losses(runs).values() if loss is not None] for alpha, runs in groups.items()}
         for alpha, values in losses.items():
-            ax.plot([alpha + OFFSETS[prefix, suffix]] * len(values), values, marker, color=color, alpha=0.6, ms=5)
+            ax.plot([alpha + offset] * len(values), values, marker, color=color, alpha=0.6, ms=5)
         means = [sum(values) / len(values) for values in losses.values()]
         ax.plot(list(losses), means, color=color, lw=1.2, marker=marker, ms=0, label=label)
     alphas, values = final_losses_by_alpha()
@@ -158,9 +150,9 @@ def _draw_final_losses(ax: Any, arms: Arms) -> None:
 
 def _draw_benefits(ax: Any, arms: Arms) -> None:
     """Final loss of alpha 0.6 minus that of alpha 0, over the budget in units of plateau_end."""
-    for (prefix, suffix), (color, marker, label) in GROUPS.items():
-        skewed, uniform = (runs_of(arms, f"{prefix}alpha{alpha}{suffix}") for alpha in ("0.6", "0"))
-        units = _units(arms, f"{prefix}alpha0{suffix}")
+    for suffix, (color, marker, label, _) in BUDGETS.items():
+        skewed, uniform = (runs_of(arms, f"alpha{alpha}{suffix}") for alpha in ("0.6", "0"))
+        units = _units(arms, f"alpha0{suffix}")
         benefit = {seed: x for seed, x in differences(final_losses(skewed), final_losses(uniform)).items() if x is not None}
         budgets = [uniform[seed].curve("validation")["step"][-1] / units[seed] for seed in benefit]
         ax.plot(budgets, list(benefit.values()), marker, color=color, alpha=0.7, label=label)
