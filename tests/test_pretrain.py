@@ -198,7 +198,7 @@ def test_two_processes_give_the_curve_of_one(smoke_run: Path, tmp_path: Path) ->
     assert json.loads((smoke_run / "config.json").read_text())["num_processes"] == 1
     for ours, theirs in zip(metrics(tmp_path / "run"), metrics(smoke_run), strict=True):
         assert (ours.pop("split"), ours.pop("seconds") > 0) == (theirs.pop("split"), theirs.pop("seconds") > 0)
-        assert ours.pop("weights_sha256", {}).keys() == theirs.pop("weights_sha256", {}).keys()  # the weights differ by rounding
+        assert ours.pop("weights_sha256", {}).keys() == theirs.pop("weights_sha256", {}).keys()
         for key, value in theirs.items():
             # The area under the ROC curve counts ordered pairs; rounding swaps two confidences that are almost equal.
             tolerance = {"abs": 1e-3} if key == "confidence_auroc" else {"rel": 1e-5}
