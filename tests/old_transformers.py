@@ -37,6 +37,19 @@ MODEL_TYPES: dict[str, dict[str, Any]] = {  # those of the recipes, and others w
 }  # fmt: skip
 
 
+def small_model(model_type: str, tokenizer: Any) -> Any:
+    """A model with random weights, large enough that positions matter."""
+    fields = SIZES | MODEL_TYPES[model_type] | {"vocab_size": len(tokenizer), "bos_token_id": 188, "eos_token_id": 188}
+    factor = fields.pop("partial_rotary_factor", 1.0)
+    if model_type != "gpt2":
+        fields["rope_parameters"] = {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": factor}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **fields)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(3)
+    return model
+
+
 def keep(folder: Path) -> None:
     """Save models as a run keeps them, with their logits and the ids of a text."""
     from bio_facts.measure.tokens import load_tokenizer
@@ -44,15 +57,8 @@ def keep(folder: Path) -> None:
 
     tokenizer = load_tokenizer("bio_facts")
     torch.manual_seed(0)
-    for model_type, further in MODEL_TYPES.items():
-        fields = SIZES | further | {"vocab_size": len(tokenizer), "bos_token_id": 188, "eos_token_id": 188}
-        factor = fields.pop("partial_rotary_factor", 1.0)
-        if model_type != "gpt2":
-            fields["rope_parameters"] = {"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": factor}
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **fields)).eval()
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.mul_(3)  # so that positions matter
+    for model_type in MODEL_TYPES:
+        model = small_model(model_type, tokenizer)
         keep_model(model, tokenizer, folder / model_type, 0)
         torch.save({"logits": logits_of(model), "ids": tokenizer(TEXT).input_ids}, folder / model_type / "expected.pt")
 

@@ -26,11 +26,18 @@ from bio_facts.runs.memory_recipe import MemoryRecipe
 BEGINNING = re.compile(r"(?:[A-Z_]+=\S+ )*(?:python|accelerate|torchrun|bio-facts|lm_eval|make) ")
 MODULES = [
     file
-    for folder in ("bio_facts", "train", "eval", "eval/analysis", "eval/attribute_recall", "eval/lm_eval", "benchmarks")
+    for folder in (
+        *("bio_facts", "train", "eval", "eval/analysis", "eval/attribute_recall", "eval/lm_eval"),
+        *("benchmarks", "docs/examples"),
+    )
     for file in sorted((ROOT / folder).glob("*.py"))
 ]
 RECIPES = ROOT / "train" / "recipes"
-READMES = [ROOT / "README.md", ROOT / "dataset_card.md", *sorted((ROOT / "eval").glob("*/README.md"))]
+READMES = [
+    *(ROOT / "README.md", ROOT / "dataset_card.md"),
+    *sorted((ROOT / "eval").glob("*/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 TRAINING = ("pretrain.py", "train_memory.py")
 
 

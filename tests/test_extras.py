@@ -45,7 +45,7 @@ PARTS = {
     "harness": ["eval/lm_eval/*.py"],
 }
 # What the tests and benchmarks are made of, all environments together.
-EVERYTHING = ["tests/*.py", "benchmarks/*.py", "bio_facts/**/*.py", ".ci/*.py"]
+EVERYTHING = ["tests/*.py", "benchmarks/*.py", "bio_facts/**/*.py", ".ci/*.py", "docs/examples/*.py"]
 # Packages that make demo and make paper do without.
 NOT_FOR_TRAINING = {
     "gradio",

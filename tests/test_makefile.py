@@ -202,7 +202,11 @@ def test_files_of_make_test_fast_exist() -> None:
 
 @pytest.mark.ecosystem
 @pytest.mark.parametrize(
-    "package", ["datasets", "datatrove", "duckdb", "evaluate", "gradio", "lm_eval", "pandas", "peft", "polars"]
+    "package",
+    [
+        *("datasets", "datatrove", "duckdb", "evaluate", "gradio", "lm_eval", "nnsight", "pandas", "peft", "polars"),
+        "transformer_lens",
+    ],
 )
 def test_packages_of_make_test_ecosystem_are_there(package: str) -> None:
     """Elsewhere, files that need them are skipped."""

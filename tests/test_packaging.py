@@ -5,14 +5,12 @@ import re
 import subprocess
 import sys
 import tomllib
-import zipfile
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
 from conftest import ROOT, SCRIPT_ENVIRONMENT
-from hatchling.builders.wheel import WheelBuilder
 
 import bio_facts
 from bio_facts.files import ASSETS, asset
@@ -24,21 +22,6 @@ def files_below(path: Path) -> dict[str, bytes]:
     """Relative path -> content of a file, or of all files of a folder."""
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     return {str(file.relative_to(path)): file.read_bytes() for file in files if "__pycache__" not in file.parts}
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    (path,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("wheel")), versions=["standard"])
-    return Path(path)
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder into which the wheel is installed. Read only."""
-    folder = tmp_path_factory.mktemp("installed")
-    with zipfile.ZipFile(wheel) as opened:
-        opened.extractall(folder)
-    return folder
 
 
 def test_wheel_has_the_package_its_data_assets_and_py_typed(installed: Path) -> None:

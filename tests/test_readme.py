@@ -242,7 +242,7 @@ MARKDOWN = [
     *ROOT.glob("*.md"),
     *(
         path
-        for folder in ("benchmarks", "bio_facts", "eval", "loading_script", "tests", "train")
+        for folder in ("benchmarks", "bio_facts", "docs", "eval", "loading_script", "tests", "train")
         for path in (ROOT / folder).rglob("*.md")
     ),
 ]

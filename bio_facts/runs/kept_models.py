@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bio_facts.checks import needs
+from bio_facts.generate.config import Config
 from bio_facts.hub import hub_errors, is_repo_id
 from bio_facts.runs.checkpoints import DIGESTS, MODELS_FOLDER, kept_model, recorded_data, weight_digests
 from bio_facts.runs.curves import read_run
@@ -41,6 +42,11 @@ class KeptModels:
             raise ValueError(
                 f"run {self.name} has recorded no {DIGESTS}; it must be trained with keep_models_at, by a version that does"
             )
+
+    @cached_property
+    def data(self) -> Config:
+        """What the run was trained on; ValueError if this version of bio_facts makes other rows."""
+        return recorded_data(self.run.config, f"run {self.name}")
 
     @cached_property
     def steps(self) -> list[int]:
@@ -124,7 +130,7 @@ class _Scorer:
             )
         from bio_facts.runs.machine import join_processes
 
-        self.data = recorded_data(kept.run.config, f"run {kept.name}")
+        self.data = kept.data
         self.num_biographies, self.batch_size = recipe["num_eval_biographies"], recipe["eval_batch_size"]
         self.device = join_processes().device
         self.machines = [{"step": -1} | kept.run.config, *kept.run.config.get("resumed_on", [])]
@@ -151,6 +157,21 @@ class _Scorer:
             return scorer.summaries(model)["validation"]["attribute_loss"]
 
 
+def kept_models(name: str) -> KeptModels:
+    """The models that a run has kept.
+
+    Args:
+        name: the folder of a run, or the id of a repository that push-run has written.
+
+    Raises:
+        ValueError: if `name` is no such run.
+    """
+    folder = Path(name).expanduser()
+    if not name or (not folder.is_dir() and not is_repo_id(name)):
+        raise ValueError(f"run is {name!r}, which is no folder and no Hub id; it must be like runs/demo or you/bio_facts-demo")
+    return KeptModels(folder) if folder.is_dir() else PublishedModels(name)
+
+
 def verify_run(name: str, *, quick: bool = False) -> Iterator[str]:
     """Check the weights of every kept model by their digests, and by the loss that they give; a line for each.
 
@@ -161,10 +182,7 @@ def verify_run(name: str, *, quick: bool = False) -> Iterator[str]:
     Raises:
         ValueError: at the end, naming the steps whose models are wrong; at once if `name` is no such run.
     """
-    folder = Path(name).expanduser()
-    if not name or (not folder.is_dir() and not is_repo_id(name)):
-        raise ValueError(f"run is {name!r}, which is no folder and no Hub id; it must be like runs/demo or you/bio_facts-demo")
-    kept = KeptModels(folder) if folder.is_dir() else PublishedModels(name)
+    kept = kept_models(name)
     scorer, steps = _Scorer(kept), kept.steps
     scored = {steps[place * (len(steps) - 1) // (_NUM_QUICK - 1)] for place in range(_NUM_QUICK)} if quick else set(steps)
     wrong: dict[str, str] = {}
