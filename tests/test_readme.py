@@ -14,8 +14,8 @@ import pytest
 from conftest import ROOT, SCRIPT_ENVIRONMENT, SMOKE, load_recipe
 from hub_server import HubServer
 
-from bio_facts import cli
 from bio_facts.cli import build_parser, main
+from bio_facts.commands import data
 from bio_facts.generate.config import CONFIGS, DATA_VERSION
 from bio_facts.publish.build import build
 
@@ -190,8 +190,8 @@ def test_cluster_example_fits_the_executors_and_the_command_after_it(monkeypatch
     (step,) = started[0]["pipeline"]
 
     built = []
-    monkeypatch.setattr(cli, "is_built", lambda configs, out: False)
-    monkeypatch.setattr(cli, "build", lambda configs, out, num_workers: built.append((configs, out)) or 0)
+    monkeypatch.setattr(data, "is_built", lambda configs, out: False)
+    monkeypatch.setattr(data, "build", lambda configs, out, num_workers: built.append((configs, out)) or 0)
     (command,) = (command for command in documented("bio-facts build") if str(step.output_dir) in command)
     assert main(shlex.split(command)[1:]) == 0
     assert built == [(step.configs, step.output_dir)]

@@ -1,0 +1,151 @@
+"""The commands about models and runs: bio-facts score, lm-eval-path, plot and verify-run."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from bio_facts.checks import check_number, whole_number
+from bio_facts.commands.parsers import Commands, path_argument
+from bio_facts.files import asset, check_new_file, write_text
+from bio_facts.generate.config import check_biographies
+from bio_facts.generate.flags import add_parameters, chosen_config
+from bio_facts.measure.score_model import as_text, score_model
+from bio_facts.runs.kept_models import verify_run
+from bio_facts.runs.plot import plot
+
+
+def _minimum(text: str) -> tuple[str, float]:
+    """A split and the accuracy that it must have, from SPLIT=X."""
+    split, _, number = text.partition("=")
+    try:
+        return split, check_number("accuracy", float(number), 0, 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"it is {text!r}; it must be SPLIT=X with a number from 0 to 1, such as validation=0.9"
+        ) from None
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    config = check_biographies(chosen_config(arguments.dataset, arguments), "dataset", arguments.dataset)
+    minima: dict[str, float] = dict(arguments.min_accuracy)
+    if unscored := [split for split in minima if split not in arguments.splits]:
+        raise ValueError(
+            f"min_accuracy has split {unscored[0]!r}; it must be one of the scored ones, {', '.join(arguments.splits)}"
+        )
+    file: Path | None = arguments.output_file
+    if file is not None:
+        check_new_file("output_file", file)
+    scores = {"model": arguments.model, "dataset": arguments.dataset} | score_model(
+        arguments.model,
+        config,
+        arguments.splits,
+        arguments.num_rows,
+        tokenizer=arguments.tokenizer,
+        batch_size=arguments.batch_size,
+        device=arguments.device,
+    )
+    print(json.dumps(scores, indent=1) if arguments.json else as_text(scores))
+    if file is not None:
+        write_text(file, json.dumps(scores, indent=1) + "\n")
+        print(f"scores: {file}", file=sys.stderr if arguments.json else sys.stdout)
+    accuracies = {split: scores["splits"][split]["attribute_accuracy"] for split in minima}
+    below = [split for split, accuracy in accuracies.items() if accuracy < minima[split]]
+    for split in below:
+        message = f"accuracy on {split} is {accuracies[split]:.4g}, below the minimum of {minima[split]:g}"
+        print(f"bio-facts score: {message}", file=sys.stderr)
+    return int(bool(below))
+
+
+def _lm_eval_path(arguments: argparse.Namespace) -> None:
+    print(asset("lm_eval"))
+
+
+def _plot(arguments: argparse.Namespace) -> None:
+    print(plot(arguments.runs, arguments.output_file, arguments.splits))
+    print(f"figure: {arguments.output_file}")
+
+
+def _verify_run(arguments: argparse.Namespace) -> None:
+    for line in verify_run(arguments.run_name, quick=arguments.quick):
+        print(line, flush=True)
+
+
+def add_model_commands(commands: Commands) -> None:
+    """Add the commands about models and runs."""
+    score_command = commands.add(
+        "score",
+        _score,
+        "score a causal language model on biographies",
+        "Print the attribute loss and accuracy of a model by attribute and split, and write all metrics as JSON. Whole texts\n"
+        "are tokenized, by default with the model's tokenizer.",
+        "  bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200 --output-file scores.json\n"
+        "  bio-facts score model --dataset n1k --splits validation --min-accuracy validation=0.9 --json\n"
+        "  bio-facts score runs/demo/checkpoint-6000 --dataset n1k --num-individuals 1600 \\\n"
+        "      --pool-sizes cities=32,universities=32,majors=32,companies=32,years=4,months=4,days=4,"
+        "first_names=105,middle_names=105,last_names=105",
+    )
+    score_command.add_argument("model", metavar="MODEL", help="folder with a model of transformers, or a Hub id")
+    score_command.add_argument("--tokenizer", metavar="NAME", help="bio_facts, a folder or a Hub id (default: the model's)")
+    score_command.add_argument("--dataset", default="n64k", metavar="CONFIG", help="a config of biographies (default: n64k)")
+    score_command.add_argument(
+        "--splits", nargs="+", default=["validation", "unseen"], metavar="SPLIT", help="default: validation unseen"
+    )
+    score_command.add_argument(
+        "--num-rows", type=whole_number("num_rows", 1), default=1_000, metavar="K", help="of each split (default: 1000)"
+    )
+    score_command.add_argument("--batch-size", type=whole_number("batch_size", 1), default=64, metavar="B", help="default: 64")
+    score_command.add_argument("--device", metavar="NAME", help="cpu, cuda, ... (default: cuda if there is one)")
+    score_command.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    score_command.add_argument("--output-file", type=path_argument, metavar="FILE", help="JSON file to write; must not exist")
+    score_command.add_argument(
+        "--min-accuracy",
+        type=_minimum,
+        nargs="+",
+        default=[],
+        metavar="SPLIT=X",
+        help="exit with code 1 if the accuracy on a split is below a number, as in validation=0.9",
+    )
+
+    commands.add(
+        "lm-eval-path",
+        _lm_eval_path,
+        "print the folder of the tasks for the lm-evaluation-harness",
+        "Print the folder that has the tasks of bio_facts for the lm-evaluation-harness, which is what --include_path takes.",
+        "  bio-facts lm-eval-path\n"
+        '  lm_eval run --include_path "$(bio-facts lm-eval-path)" --tasks bio_facts_recall \\\n'
+        "      --model hf --model_args pretrained=MODEL --metadata data=export,config=n1k",
+    )
+
+    plot_command = commands.add(
+        "plot",
+        _plot,
+        "draw the learning curves of runs",
+        "Draw attribute loss and accuracy over the steps of runs of train/pretrain.py, finished or still running, in one\n"
+        "figure, and print the last numbers of each. Colors are runs, line styles splits; the no-knowledge loss is dotted,\n"
+        "and the ends of phase 1 and of the plateau are marked.",
+        "  bio-facts plot runs/demo --output-file demo.png\n"
+        "  bio-facts plot runs/first runs/second --splits validation --output-file curves.svg",
+    )
+    plot_command.add_argument("runs", type=path_argument, nargs="+", metavar="RUN", help="output folder of a run")
+    plot_command.add_argument("--splits", nargs="+", metavar="SPLIT", help="splits to draw (default: all)")
+    plot_command.add_argument(
+        "--output-file", type=path_argument, required=True, metavar="FILE", help="PNG or SVG file; an existing one is replaced"
+    )
+
+    verify_run_command = commands.add(
+        "verify-run",
+        _verify_run,
+        "check the kept models of a run",
+        "Check every model that a finished run has kept: its weight files have the SHA-256 that training recorded, and they\n"
+        "give the loss of this step in metrics.jsonl, to 0.001 nats per value. Names the steps whose models are wrong.",
+        "  bio-facts verify-run runs/demo\n  bio-facts verify-run you/bio_facts-n2k --quick",
+    )
+    verify_run_command.add_argument(
+        "run_name", metavar="RUN", help="output folder of a run, or Hub id of one that push-run has published"
+    )
+    verify_run_command.add_argument(
+        "--quick", action="store_true", help="compute the losses of three models only; all digests are checked"
+    )
+
+    add_parameters(score_command)
