@@ -275,7 +275,20 @@ def test_version_names_package_and_data(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.parametrize(
     "command",
-    ["configs", "sample", "build", "verify", "push", "order", "score", "plot", "lm-eval-path", "verify-run", "push-run"],
+    [
+        "configs",
+        "sample",
+        "build",
+        "verify",
+        "push",
+        "order",
+        "score",
+        "plot",
+        "lm-eval-path",
+        "verify-run",
+        "push-run",
+        "push-space",
+    ],
 )
 def test_help_of_every_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -381,7 +394,10 @@ KNOWN = (
         ("sample n64k-alpha0.6 --num-individuals 300000000", "num_individuals (of a power law) is 300000000"),
         ("verify", "the following arguments are required: DIR"),
         ("verify x --num-workers many", "argument --num-workers: it is 'many'; it must be an integer of at least 1"),
-        ("push you/bio_facts", "the following arguments are required: --from"),
+        ("push you/bio_facts", "the following arguments are required: --from, or --canonical"),
+        ("push --canonical bio_facts", "repo_id is 'bio_facts'; it must be like you/bio_facts"),
+        ("push-space you/recall", "repo_id is 'you/recall'; it must be like you/attribute_recall, for evaluate.load finds"),
+        ("push-space attribute_recall", "repo_id is 'attribute_recall'; it must be like you/attribute_recall"),
         ("push --from x", "the following arguments are required: REPO_ID"),
         ("order n1k --output-file x.csv", "the following arguments are required: --batch-size"),
         ("order n1k --batch-size 128", "the following arguments are required: --output-file"),

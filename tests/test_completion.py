@@ -19,7 +19,20 @@ def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
     return captured.out
 
 
-COMMANDS = ["configs", "sample", "build", "verify", "push", "order", "score", "plot", "lm-eval-path", "verify-run", "push-run"]
+COMMANDS = [
+    "configs",
+    "sample",
+    "build",
+    "verify",
+    "push",
+    "order",
+    "score",
+    "plot",
+    "lm-eval-path",
+    "verify-run",
+    "push-run",
+    "push-space",
+]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")

@@ -306,6 +306,8 @@ def test_function_without_its_package_names_the_extra(package: str, program: str
     ("package", "script", "arguments", "extra"),
     [
         ("huggingface_hub", "bio_facts/cli.py", ["push", "you/bio_facts", "--from", "{tmp}"], "hub"),
+        ("huggingface_hub", "bio_facts/cli.py", ["push", "--canonical", "you/bio_facts", "--from", "{tmp}/canonical"], "hub"),
+        ("huggingface_hub", "bio_facts/cli.py", ["push-space", "you/attribute_recall"], "hub"),
         ("huggingface_hub", "bio_facts/cli.py", ["push-run", "you/run", "--from", "{tmp}"], "train"),
         ("huggingface_hub", "bio_facts/cli.py", ["verify-run", "you/run"], "train"),
         *(

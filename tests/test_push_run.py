@@ -13,9 +13,9 @@ import pytest
 from conftest import ROOT, SMOKE, assert_refused, contents, run_script
 from hub_server import HubServer, Reply
 
+from bio_facts.hub import _seconds_to_wait
 from bio_facts.runs.curves import read_run
 from bio_facts.runs.kept_models import verify_run
-from bio_facts.runs.push_run import _seconds_to_wait
 
 REPO, TAG = "me/bio_facts-smoke", "v1.0.0"
 STEPS = [0, 5, 10, 20, 30]

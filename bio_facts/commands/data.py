@@ -6,7 +6,8 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,14 +77,20 @@ def _lines(rows: list[dict[str, Any]], in_color: bool) -> Iterator[str]:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    configs = _configs_to_build(arguments.config, given_parameters(arguments))
-    if is_built(configs, arguments.output_dir):
-        print(f"{arguments.output_dir}: already built")
+    build_unless_built(
+        _configs_to_build(arguments.config, given_parameters(arguments)), arguments.output_dir, arguments.num_workers
+    )
+
+
+def build_unless_built(configs: Mapping[str, BaseConfig], output_dir: Path, num_workers: int) -> None:
+    """Write the export of these configs (name -> config), or resume an interrupted build, and print what was done."""
+    if is_built(configs, output_dir):
+        print(f"{output_dir}: already built")
         return
     start = time.perf_counter()
-    count = build(configs, arguments.output_dir, arguments.num_workers)
+    count = build(configs, output_dir, num_workers)
     seconds = time.perf_counter() - start
-    print(f"{arguments.output_dir}: {', '.join(configs)}; {count:,} rows in {seconds:.1f} s ({count / seconds:,.0f} rows/s)")
+    print(f"{output_dir}: {', '.join(configs)}; {count:,} rows in {seconds:.1f} s ({count / seconds:,.0f} rows/s)", flush=True)
 
 
 def _configs_to_build(patterns: list[str], parameters: dict[str, Any]) -> dict[str, BaseConfig]:

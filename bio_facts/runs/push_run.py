@@ -4,17 +4,13 @@ Imports huggingface_hub when it is called.
 """
 
 import json
-import logging
-import re
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bio_facts.checks import needs
-from bio_facts.hub import check_repo_id, hub_errors
+from bio_facts.hub import GIT_ATTRIBUTES, Files, PatientHub, check_repo_id, hub_errors
 from bio_facts.runs.folder import CONFIG_FILE, METRICS_FILE
 from bio_facts.runs.kept_models import RUN_FOLDER, KeptModels, branch_of
 from bio_facts.runs.plot import plot
@@ -22,9 +18,6 @@ from bio_facts.runs.run_card import CURVES_FILE, render_run_card
 
 _CARD = "README.md"
 _IDENTITY = (f"{RUN_FOLDER}/{CONFIG_FILE}", f"{RUN_FOLDER}/{METRICS_FILE}")  # files that tell whose repository it is
-_MAX_WAITS, _FIRST_WAIT, _LONGEST_WAIT = 12, 60, 3_600  # seconds; the Hub counts commits by the hour
-
-Files = Mapping[str, Path | bytes]  # path in the repository -> a file, or its content
 
 
 def push_run(repo_id: str, folder: Path, *, private: bool) -> str:
@@ -39,11 +32,11 @@ def push_run(repo_id: str, folder: Path, *, private: bool) -> str:
     """
     check_repo_id(repo_id, "you/bio_facts-n2k")
     with needs("train", "push-run"):
-        import huggingface_hub
+        import huggingface_hub  # noqa: F401
 
     kept = KeptModels(folder)
     _check(kept)
-    hub = _PatientHub(huggingface_hub, repo_id)
+    hub = PatientHub(repo_id, "model")
     tag = f"v{kept.run.config['data_version']}"
     with hub_errors(f"push to {repo_id} did not complete, {tag} is not set; push again"):
         has_first_commit, is_tagged = _state(hub, kept, tag)
@@ -51,12 +44,12 @@ def push_run(repo_id: str, folder: Path, *, private: bool) -> str:
             return f"{repo_id} has {tag} with this run already"
         hub.call("create_repo", private=private, exist_ok=True)
         if not has_first_commit:
-            hub.commit(_first_files(repo_id, kept), "main", "card, recipe and metrics")
+            hub.commit(_first_files(repo_id, kept), "card, recipe and metrics")
         first_commit = hub.call("repo_info").sha
         for step in kept.steps:
             hub.call("create_branch", branch=branch_of(step), revision=first_commit, exist_ok=True)
-            hub.commit(_model_files(kept, step), branch_of(step), f"model of step {step}")
-        hub.commit(_model_files(kept, kept.steps[-1]), "main", f"model of step {kept.steps[-1]}, the last one")
+            hub.commit(_model_files(kept, step), f"model of step {step}", branch_of(step))
+        hub.commit(_model_files(kept, kept.steps[-1]), f"model of step {kept.steps[-1]}, the last one")
         hub.call("create_tag", tag=tag)
     return f"{repo_id} has {len(kept.steps)} models and {tag} now; check them: bio-facts verify-run {repo_id} --quick"
 
@@ -72,12 +65,12 @@ def _check(kept: KeptModels) -> None:
         raise ValueError(f"run {kept.name} keeps no model of its last step, {last}; train it with keep_models_at: log")
 
 
-def _state(hub: "_PatientHub", kept: KeptModels, tag: str) -> tuple[bool, bool]:
+def _state(hub: PatientHub, kept: KeptModels, tag: str) -> tuple[bool, bool]:
     """Whether the repository has the first commit of this run, and the tag; ValueError if it holds anything else."""
     from huggingface_hub import errors
 
     try:
-        refs, files = hub.call("list_repo_refs"), set(hub.call("list_repo_files")) - {".gitattributes"}
+        refs, files = hub.call("list_repo_refs"), set(hub.call("list_repo_files")) - {GIT_ATTRIBUTES}
     except errors.RepositoryNotFoundError:
         return False, False
     others = [ref.name for ref in (*refs.branches, *refs.tags) if ref.name != "main"]
@@ -120,50 +113,3 @@ def _verdicts(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _model_files(kept: KeptModels, step: int) -> Files:
     return {path.name: path for path in sorted(kept.model(step).iterdir()) if path.is_file()}
-
-
-class _PatientHub:
-    """A repository on the Hub; waits and asks again as long as the Hub answers 429, too many requests."""
-
-    def __init__(self, huggingface_hub: Any, repo_id: str) -> None:
-        self.repo_id, self._library, self._hub = repo_id, huggingface_hub, huggingface_hub.HfApi()
-
-    def call(self, function: str, **arguments: Any) -> Any:
-        """What a function of HfApi returns for this repository."""
-        return self._patiently(lambda: getattr(self._hub, function)(repo_id=self.repo_id, **arguments))
-
-    def commit(self, files: Files, branch: str, message: str) -> None:
-        """Commit files to a branch; those that are there are not uploaded again, and no commit is made if all are."""
-        from huggingface_hub.utils import logging as hub_logging
-
-        def commit() -> None:
-            added = [self._library.CommitOperationAdd(path, content) for path, content in files.items()]
-            self._hub.create_commit(self.repo_id, added, commit_message=f"bio_facts: {message}", revision=branch)
-
-        verbosity = hub_logging.get_verbosity()
-        hub_logging.set_verbosity(logging.ERROR)  # it warns of an empty commit, which is skipped
-        try:
-            self._patiently(commit)
-        finally:
-            hub_logging.set_verbosity(verbosity)
-
-    def _patiently(self, ask: Callable[[], Any]) -> Any:
-        wait = _FIRST_WAIT
-        for _ in range(_MAX_WAITS):
-            try:
-                return ask()
-            except self._library.errors.HfHubHTTPError as error:
-                if error.response is None or error.response.status_code != 429:
-                    raise
-                seconds = min(_seconds_to_wait(error.response.headers) or wait, _LONGEST_WAIT)
-                print(f"the Hub limits the number of requests: waiting for {seconds} s", file=sys.stderr)
-                time.sleep(seconds)
-                wait = min(2 * wait, _LONGEST_WAIT)
-        return ask()
-
-
-def _seconds_to_wait(headers: Mapping[str, str]) -> int | None:
-    """How long the Hub asks to wait, by the header Retry-After or RateLimit; None if it does not say."""
-    after = re.fullmatch(r"\s*(\d+)\s*", headers.get("Retry-After", ""))
-    limit = re.search(r"\bt=(\d+)", headers.get("RateLimit", ""))
-    return next((int(match[1]) for match in (after, limit) if match), None)
