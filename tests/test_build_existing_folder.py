@@ -136,7 +136,7 @@ def test_folder_created_during_the_build_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(build_module, "render_card", lambda manifest: plain_folder(tmp_path / "export") or "card")
+        patch.setattr(build_module, "render_card", lambda manifest, num_bytes: plain_folder(tmp_path / "export") or "card")
         assert "was created during this build" in refused(capsys, "build", "templates", "--output-dir", tmp_path / "export")
     assert list(contents(tmp_path / "export")) == ["thesis.txt"]
     shutil.rmtree(tmp_path / "export")

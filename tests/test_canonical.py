@@ -8,11 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import ROOT, assert_refused, contents, ecosystem
 from hub_server import HubServer, Reply
+from pyarrow import feather
 
 from bio_facts.generate.config import CONFIGS, get_config
 from bio_facts.publish.build import build
@@ -24,11 +27,11 @@ REPO, TAG, KEY = "me/bio_facts", "v1.0.0", "datasets/me/bio_facts"
 FOLDER = f"bio_facts-{TAG}"  # the default one
 SMALL = {
     "small": CONFIGS["n1k"].replace(num_individuals=50, num_biographies=300),
-    "medium": CONFIGS["n1k"].replace(num_individuals=80, num_biographies=400),
     "people": CONFIGS["individuals"].replace(num_individuals=40),
     "asked": CONFIGS["questions"].replace(num_individuals=10),
     "templates": CONFIGS["templates"],
 }
+TINY = {"templates": CONFIGS["templates"]}
 # Runs bio-facts with a small set in place of the canonical one.
 PROGRAM = """
 import json, sys
@@ -39,37 +42,32 @@ hub.CANONICAL = {name: config_from(*config) for name, config in json.loads(sys.a
 sys.exit(main(sys.argv[2:]))
 """
 LOAD = f"""
-import json, sys
-from datasets import get_dataset_config_names, get_dataset_split_names, load_dataset
-asked = {{"path": "{REPO}", "revision": "{TAG}"}}
-loaded = {{
-    name: {{split: list(load_dataset(**asked, name=name, split=split)) for split in get_dataset_split_names(**asked, config_name=name)}}
-    for name in get_dataset_config_names(**asked)
-}}
-json.dump(loaded, sys.stdout)
-"""  # noqa: E501
+from datasets import get_dataset_config_names, load_dataset
+from pyarrow import feather
+for name in get_dataset_config_names("{REPO}", revision="{TAG}"):
+    for split, rows in load_dataset("{REPO}", name, revision="{TAG}").items():
+        feather.write_feather(rows.with_format("arrow")[:], f"{{name}}-{{split}}.feather")
+"""
 
 
-def start(hub: HubServer, folder: Path, *options: str) -> "subprocess.Popen[str]":
-    """`bio-facts push --canonical` in a new process, started in `folder`."""
-    configs = json.dumps({name: [config.table, config.parameters] for name, config in SMALL.items()})
-    command = [sys.executable, "-c", PROGRAM, configs, "push", "--canonical", REPO, *options, "--num-workers", "1"]
+def start(hub: HubServer, folder: Path, *options: str, configs: dict[str, Any] = TINY) -> "subprocess.Popen[str]":
+    """`bio-facts push --canonical` in a new process, started in `folder`, with a small set."""
+    small = json.dumps({name: [config.table, config.parameters] for name, config in configs.items()})
+    command = [sys.executable, "-c", PROGRAM, small, "push", "--canonical", REPO, *options, "--num-workers", "1"]
     folder.mkdir(exist_ok=True)
     environment = hub.environment(folder / "home") | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def push(hub: HubServer, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    process = start(hub, folder, *options)
+def push(hub: HubServer, folder: Path, *options: str, configs: dict[str, Any] = TINY) -> subprocess.CompletedProcess[str]:
+    process = start(hub, folder, *options, configs=configs)
     out, err = process.communicate(timeout=240)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files of the set on the Hub: those of a build without interruption, with the name of the repository in the card."""
-    folder = tmp_path_factory.mktemp("expected") / "export"
-    build(SMALL, folder, 1)
+def uploaded(configs: dict[str, Any], folder: Path) -> dict[str, bytes]:
+    """The files of a set on the Hub: those of a build without interruption, with the name of the repository in the card."""
+    build(configs, folder, 1)
     files = contents(folder)
     return files | {"README.md": files["README.md"].replace(b"<you>/bio_facts", REPO.encode())}
 
@@ -85,9 +83,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
     """A Hub that has the set, pushed by the one command. Not to be changed."""
     folder = tmp_path_factory.mktemp("published")
     with HubServer(folder / "hub") as server:
-        result = push(server, folder / "work")
+        result = push(server, folder / "work", configs=SMALL)
         assert (result.returncode, result.stderr) == (0, "")
-        assert result.stdout.startswith(f"{FOLDER}: small, medium, people, asked, templates; ")
+        assert result.stdout.startswith(f"{FOLDER}: small, people, asked, templates; ")
         assert result.stdout.endswith(f"\n{REPO} has {TAG} now\n")
         yield server
 
@@ -115,31 +113,33 @@ def test_every_variant_has_the_evaluation_splits_that_are_in_the_set(size: str, 
     assert record_batch(config, "unseen", rows).equals(record_batch(CANONICAL["n1k"], "unseen", rows))
 
 
-def test_one_command_publishes_the_whole_set(published: HubServer, expected: dict[str, bytes]) -> None:
-    assert files_on(published, TAG) == expected
+def test_one_command_publishes_the_whole_set(published: HubServer, tmp_path: Path) -> None:
+    assert files_on(published, TAG) == uploaded(SMALL, tmp_path / "export")
     assert published.tags(REPO) == {TAG: published.repos[KEY].head}
 
 
 def test_rows_of_all_configs_and_splits_are_loaded_back(published: HubServer, tmp_path: Path) -> None:
     environment = published.environment(tmp_path / "reader")
-    result = subprocess.run([sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, timeout=240)
+    command = [sys.executable, "-c", LOAD]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout) == {
-        name: {split: record_batch(config, split, range(count)).to_pylist() for split, count in num_rows(config).items()}
-        for name, config in SMALL.items()
-    }
+    loaded = {path.stem: feather.read_table(path) for path in tmp_path.glob("*.feather")}
+    splits = {f"{name}-{split}": (name, split) for name, config in SMALL.items() for split in num_rows(config)}
+    assert loaded.keys() == splits.keys()
+    for key, (name, split) in splits.items():
+        generated = pa.Table.from_batches([record_batch(SMALL[name], split, range(num_rows(SMALL[name])[split]))])
+        assert loaded[key].cast(generated.schema).equals(generated), key
 
 
-def test_second_push_changes_nothing(published: HubServer, tmp_path: Path) -> None:
-    commits = dict(published.repos[KEY].commits)
-    assert push(published, tmp_path / "another").stdout.endswith(f"\n{REPO} has {TAG} with these rows already\n")
-    assert published.repos[KEY].commits == commits
+def test_second_push_changes_nothing(hub: HubServer, tmp_path: Path) -> None:
+    for outcome in ("now", "with these rows already"):
+        assert push(hub, tmp_path / "work").stdout.endswith(f"\n{REPO} has {TAG} {outcome}\n")
+    assert len(hub.repos[KEY].commits) == 2  # the Hub's and ours
 
 
-@pytest.mark.parametrize("part_of_path", ["/refs", "/repos/create", "/preupload/", "/lfs/objects/batch", "/commit/", "/tag/"])
-def test_push_that_is_killed_at_a_request_is_completed_by_another(
-    part_of_path: str, hub: HubServer, expected: dict[str, bytes], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("part_of_path", ["/repos/create", "/preupload/", "/commit/", "/tag/"])
+def test_push_that_is_killed_at_a_request_is_completed_by_another(part_of_path: str, hub: HubServer, tmp_path: Path) -> None:
+    expected = uploaded(TINY, tmp_path / "expected")
     process = start(hub, tmp_path / "work")
 
     def kill(method: str, path: str) -> bool:
@@ -160,10 +160,9 @@ def test_push_that_is_killed_at_a_request_is_completed_by_another(
     assert files_on(hub, TAG) == expected
 
 
-def test_push_that_is_killed_in_the_build_is_completed_by_another(
-    hub: HubServer, expected: dict[str, bytes], tmp_path: Path
-) -> None:
-    process = start(hub, tmp_path / "work")
+def test_push_that_is_killed_in_the_build_is_completed_by_another(hub: HubServer, tmp_path: Path) -> None:
+    configs = {"small": SMALL["small"], "templates": CONFIGS["templates"]}
+    process = start(hub, tmp_path / "work", configs=configs)
     partial = tmp_path / "work" / f"{FOLDER}.partial" / "data"
     while process.poll() is None and not list(partial.rglob("*.parquet")):
         threading.Event().wait(0.001)
@@ -171,20 +170,19 @@ def test_push_that_is_killed_in_the_build_is_completed_by_another(
     process.communicate(timeout=120)
     assert partial.is_dir()
     assert hub.requests == []
-    result = push(hub, tmp_path / "work")
+    result = push(hub, tmp_path / "work", configs=configs)
     assert (result.returncode, result.stderr) == (0, "")
-    assert files_on(hub, TAG) == expected
+    assert files_on(hub, TAG) == uploaded(configs, tmp_path / "expected")
 
 
-def test_set_is_built_in_the_given_folder(hub: HubServer, expected: dict[str, bytes], tmp_path: Path) -> None:
+def test_set_is_built_in_the_given_folder(hub: HubServer, tmp_path: Path) -> None:
     hub.fault, hub.fail_when = Reply(b'{"error": "No"}', 403), lambda method, path: True
     assert push(hub, tmp_path / "work", "--from", "mine").returncode == 2
-    names = {path.relative_to(tmp_path / "work" / "mine").as_posix() for path in (tmp_path / "work" / "mine").rglob("*.*")}
-    assert names >= set(expected)
+    assert set(contents(tmp_path / "work" / "mine")) == set(uploaded(TINY, tmp_path / "expected"))
 
 
 def test_folder_with_another_export_is_refused_before_anything_is_uploaded(hub: HubServer, tmp_path: Path) -> None:
-    build({"templates": CONFIGS["templates"]}, tmp_path / "export", 1)
+    build({"people": CONFIGS["individuals"].replace(num_individuals=4)}, tmp_path / "export", 1)
     before = contents(tmp_path / "export")
     assert_refused(push(hub, tmp_path / "work", "--from", str(tmp_path / "export")), f"{tmp_path}/export holds data 1.0.0 of")
     assert contents(tmp_path / "export") == before

@@ -1,6 +1,8 @@
 import json
 import math
+import re
 from collections import Counter
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,17 @@ from huggingface_hub import DatasetCard
 from bio_facts import files
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.config import CONFIGS, DATA_VERSION, Config, TemplatesConfig
+from bio_facts.generate.splits import draw
+from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
+from bio_facts.publish import card
 from bio_facts.publish.build import build
 from bio_facts.publish.card import render_card
 from bio_facts.publish.manifest import specification
+from bio_facts.publish.row_tokens import TOKENS_OF_BIOGRAPHY, TOKENS_OF_QUESTION, TOKENS_OF_QUESTIONS, num_tokens
 from bio_facts.publish.tables import record_batch
 
-NUM_BYTES = 1_000
+NUM_BYTES = 1_000  # of JSON, of each split
+FILE_BYTES = 1_250_000  # of Parquet, of each config
 SMALL = CONFIGS["n1k"].replace(num_individuals=40, num_biographies=60)
 TUNED = CONFIGS["n1k-finetune1k"].replace(num_individuals=40, num_biographies=70)
 SOURCE = (ROOT / "dataset_card.md").read_text(encoding="utf-8")
@@ -28,7 +35,7 @@ def card_of(*names: str, **configs: Any) -> DatasetCard:
     for entry in manifest["configs"].values():
         for split in entry["splits"].values():
             split["num_bytes"] = NUM_BYTES
-    return DatasetCard(render_card(manifest))
+    return DatasetCard(render_card(manifest, dict.fromkeys(manifest["configs"], FILE_BYTES)))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_card_of_an_export_is_its_readme(built: Path) -> None:
     manifest = json.loads((built / "manifest.json").read_text(encoding="utf-8"))
-    assert (built / "README.md").read_text(encoding="utf-8") == render_card(manifest)
+    sizes = {name: sum(file.stat().st_size for file in (built / "data" / name).iterdir()) for name in manifest["configs"]}
+    assert (built / "README.md").read_text(encoding="utf-8") == render_card(manifest, sizes)
 
 
 def test_data_files_of_each_split_are_the_files_that_were_written(built: Path) -> None:
@@ -110,11 +118,11 @@ def test_card_keeps_what_the_source_says() -> None:
     assert set(metadata) - set(wanted) == {"size_categories", "configs", "dataset_info"}
 
 
-def test_text_is_that_of_the_source_but_for_the_tables() -> None:
-    before, after = DatasetCard(SOURCE).text.split("<!-- parameters -->\n\n<!-- built configs -->")
+def test_text_is_that_of_the_source_but_for_what_is_filled_in() -> None:
+    pieces = re.split("<!-- [a-z ]+ -->", DatasetCard(SOURCE).text)
     text = card_of("n1k").text
-    assert text.startswith(before)
-    assert text.endswith(after)
+    assert len(pieces) == 5
+    assert re.fullmatch(".*".join(map(re.escape, pieces)), text, flags=re.DOTALL)
     assert "<!--" not in text
 
 
@@ -125,7 +133,7 @@ def test_card_explains_every_parameter_of_every_config() -> None:
 
 
 def test_card_says_its_data_version() -> None:
-    assert f"This copy has data version {DATA_VERSION} and these configs:" in card_of("n1k").text
+    assert f"This copy has data version {DATA_VERSION} and these configs, 1.2 MB in all:" in card_of("n1k").text
 
 
 def table_lines(card: DatasetCard) -> dict[str, list[str]]:
@@ -148,10 +156,12 @@ def test_table_has_loss_rows_parameters_and_fingerprint() -> None:
         "small": [
             f"{loss:.4f}",
             "train 60, validation 16,000, unseen 16,000",
+            "1.2 MB",
+            "2.25 million",
             "num_individuals 40, population_seed 0, num_biographies 60, seed 0, distribution uniform",
             f"`{SMALL.fingerprint}`",
         ],
-        "templates": ["", "train 150", "", f"`{CONFIGS['templates'].fingerprint}`"],
+        "templates": ["", "train 150", "1.2 MB", "", "", f"`{CONFIGS['templates'].fingerprint}`"],
     }
 
 
@@ -165,7 +175,7 @@ def test_loss_of_fine_tuning_is_that_of_the_new_people() -> None:
 
 
 def test_table_tells_parameters() -> None:
-    cell = table_lines(card_of(other=CONFIGS["n1k-alpha0.6"].replace(alpha=3, pool_sizes={"cities": 9})))["other"][2]
+    cell = table_lines(card_of(other=CONFIGS["n1k-alpha0.6"].replace(alpha=3, pool_sizes={"cities": 9})))["other"][4]
     assert "alpha 3.0" in cell
     assert "cities 9" in cell
     assert "majors" not in cell
@@ -179,9 +189,9 @@ def test_table_tells_parameters_that_are_left_out_at_their_defaults() -> None:
     assert (
         "num_training_templates 2, num_wordings 1, wordings_for not_asked, sentence_order fixed, "
         "phases [[60, {'biographies': 1, 'questions': 2}]], num_asked_individuals 20, num_phrasings 2, distribution uniform"
-    ) in lines["other"][2]
+    ) in lines["other"][4]
     assert "questions_asked 16,000, questions_not_asked 16,000, questions_unseen 16,000" in lines["other"][1]
-    assert not any(name in lines["plain"][2] for name in changed)
+    assert not any(name in lines["plain"][4] for name in changed)
 
 
 def test_example_is_about_a_config_of_the_copy() -> None:
@@ -207,6 +217,77 @@ def test_table_has_no_loss_for_a_config_without_biographies() -> None:
     assert table_lines(card_of(people=config))["people"][0] == ""
 
 
+def test_dataset_info_has_the_bytes_of_files_and_rows() -> None:
+    (info,) = card_of("n1k").data["dataset_info"]
+    assert (info["download_size"], info["dataset_size"]) == (FILE_BYTES, 3 * NUM_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("configs", "name", "split"),
+    [
+        ({"small": SMALL}, "small", "validation"),
+        ({"people": CONFIGS["individuals"]}, "people", "pretrain"),
+        ({"asked": CONFIGS["questions"]}, "asked", "train"),
+    ],
+)
+def test_card_has_one_whole_record(configs: dict[str, Any], name: str, split: str) -> None:
+    section = card_of(**configs).text.partition("\n## A record\n")[2].partition("\n## ")[0]
+    assert section.strip().startswith(f"The first row of {name}/{split}:")
+    (record,) = re.findall(r"^```json\n(.*?)^```$", section, flags=re.DOTALL | re.MULTILINE)
+    assert json.loads(record) == record_batch(configs[name], split, [0]).to_pylist()[0]
+    assert max(map(len, record.splitlines())) < 600
+
+
+@pytest.mark.parametrize(
+    ("config", "tokens"),
+    [
+        (SMALL, 70.1 * 32_060),
+        (CONFIGS["n1k-questions"], 70.1 * (128_000 + 32_000) + 169.8 * 128_000 + 27.6 * 48_000),
+        (CONFIGS["questions"].replace(num_individuals=4), 27.6 * 6 * (2 * 8 + 2 * 2 + 2 * 2 + 16_000 * 2)),
+        (CONFIGS["individuals"], None),
+        (SMALL.replace(pool_sizes={"cities": 9}), None),
+    ],
+)
+def test_tokens_are_counted_for_each_kind_of_row(config: Any, tokens: float | None) -> None:
+    assert num_tokens(config) == (None if tokens is None else pytest.approx(tokens))
+
+
+def test_means_of_tokens_are_those_of_the_tokenizer() -> None:
+    config = CONFIGS["n64k-questions"]
+    tokenize = BiographyTokenizer(load_tokenizer("bio_facts"), formats=config.formats)
+    train = tokenize.lengths(draw(config, "train", range(16_000)))
+    assert train[0::2].mean() == pytest.approx(TOKENS_OF_BIOGRAPHY, abs=0.1)
+    assert train[1::2].mean() == pytest.approx(TOKENS_OF_QUESTIONS, abs=0.1)
+    assert tokenize.lengths(draw(config, "questions_asked", range(16_000))).mean() == pytest.approx(TOKENS_OF_QUESTION, abs=0.1)
+
+
+def test_repository_is_linked_once_the_package_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_urls(*urls: str) -> str:
+        headers = Message()
+        for url in urls:
+            headers["Project-URL"] = url
+        monkeypatch.setattr(card.metadata, "metadata", lambda name: headers)
+        return card_of("templates").text
+
+    assert "their results: [repository](https://example.org/a)\n" in with_urls("Repository, https://example.org/a")
+    assert "their results\n" in with_urls("Paper, https://example.org/b")
+
+
+RAI = {  # of Croissant RAI 1.0
+    *("annotationsPerItem", "annotatorDemographics", "dataAnnotationAnalysis", "dataAnnotationPlatform"),
+    *("dataAnnotationProtocol", "dataBiases", "dataCollection", "dataCollectionMissingData", "dataCollectionRawData"),
+    *("dataCollectionTimeframe", "dataCollectionType", "dataImputationProtocol", "dataLimitations"),
+    *("dataManipulationProtocol", "dataPreprocessingProtocol", "dataReleaseMaintenancePlan", "dataSocialImpact"),
+    *("dataUseCases", "machineAnnotationTools", "personalSensitiveInformation"),
+}
+
+
+def test_fields_of_croissant_are_of_its_vocabulary() -> None:
+    fields = re.findall(r"^\| `rai:(\w+)` \| .+ \|$", SOURCE, flags=re.MULTILINE)
+    assert len(fields) == len(set(fields)) >= 12
+    assert set(fields) <= RAI
+
+
 def test_card_of_every_named_config_can_be_made() -> None:
     names = [name for name in CONFIGS if name.startswith("n1k") or not isinstance(CONFIGS[name], Config)]
     rendered = card_of(*names)
@@ -216,7 +297,7 @@ def test_card_of_every_named_config_can_be_made() -> None:
 def test_card_in_the_wheel_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "dataset_card.md").write_text(
-        "---\nlicense: mit\n---\nFrom the wheel.\n<!-- parameters -->\n<!-- built configs -->\n"
+        "---\nlicense: mit\n---\nFrom the wheel.\n<!-- parameters --><!-- built configs --><!-- record --><!-- repository -->\n"
     )
     monkeypatch.setattr(files, "_PACKAGE", tmp_path)
     packaged = card_of("templates")

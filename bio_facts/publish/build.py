@@ -42,11 +42,11 @@ def is_built(configs: Mapping[str, BaseConfig], output_dir: Path) -> bool:
     if not os.path.lexists(output_dir):
         return False
     if not output_dir.is_dir():
-        raise ValueError(f"{output_dir} exists and is not a folder; choose another --output-dir")
+        raise ValueError(f"{output_dir} exists and is not a folder; choose another folder")
     manifest, expected = read_manifest(output_dir), specification(configs)
     if without_digests(manifest) != expected:
         raise ValueError(
-            f"{output_dir} holds {summary(manifest)}, not {summary(expected)}; choose another --output-dir or move it away"
+            f"{output_dir} holds {summary(manifest)}, not {summary(expected)}; choose another folder or move it away"
         )
     for path in [*(shard.path for shard in all_shards(configs)), Path(CARD)]:
         if not (output_dir / path).is_file():
@@ -70,9 +70,7 @@ def open_partial(configs: Mapping[str, BaseConfig], output_dir: Path) -> Path:
         if without_digests(manifest) != expected:
             raise ValueError(f"{folder} is an unfinished build of {summary(manifest)}; finish that one or remove it")
     elif is_used:
-        raise ValueError(
-            f"{folder} exists and is not an unfinished build of bio-facts; choose another --output-dir or move it away"
-        )
+        raise ValueError(f"{folder} exists and is not an unfinished build of bio-facts; choose another folder or move it away")
     else:
         write_manifest(folder, expected)
     return folder
@@ -105,7 +103,10 @@ def build(configs: Mapping[str, BaseConfig], output_dir: Path, num_workers: int)
                         bar.update(len(batch.rows))
         check_no_other_files(folder, shards)
         manifest = digests.added_to(specification(configs))
-        write_text(folder / CARD, render_card(manifest))
+        num_bytes = {
+            name: sum((folder / shard.path).stat().st_size for shard in shards if shard.config_name == name) for name in configs
+        }
+        write_text(folder / CARD, render_card(manifest, num_bytes))
         write_manifest(folder, manifest)
         if os.path.lexists(output_dir):
             raise ValueError(f"{output_dir} was created during this build; move it away and run the same command again")

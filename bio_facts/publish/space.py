@@ -32,12 +32,12 @@ def push_space(repo_id: str, *, private: bool) -> str:
         try:
             existing = set(hub.call("list_repo_files")) - {GIT_ATTRIBUTES}
         except errors.RepositoryNotFoundError:
-            hub.call("create_repo", space_sdk="gradio", private=private)
+            hub.call("create_repo", space_sdk="gradio", private=private, exist_ok=True)
             existing = set()
         if existing - {_CARD} and f"{_NAME}.py" not in existing:
             raise ValueError(f"{repo_id} holds {min(existing - {_CARD})}, but no {_NAME}.py; push to another repo")
         before = hub.call("repo_info").sha
-        after = hub.commit(files, f"{_NAME}", removed=existing - files.keys())
+        after = hub.commit(files, _NAME, removed=existing - files.keys())
     if after == before:
         return f"{repo_id} has this metric already"
     return f'{repo_id} has the metric and its page now: evaluate.load("{repo_id}")'
