@@ -217,6 +217,15 @@ def test_table_has_no_loss_for_a_config_without_biographies() -> None:
     assert table_lines(card_of(people=config))["people"][0] == ""
 
 
+@pytest.mark.parametrize(
+    ("num_bytes", "text"), [(5_862, "6 kB"), (99_400, "99 kB"), (100_000, "0.1 MB"), (2_345_678_901, "2,345.7 MB")]
+)
+def test_size_has_a_unit_that_fits(num_bytes: int, text: str) -> None:
+    manifest = specification({"templates": CONFIGS["templates"]})
+    manifest["configs"]["templates"]["splits"]["train"]["num_bytes"] = NUM_BYTES
+    assert table_lines(DatasetCard(render_card(manifest, {"templates": num_bytes})))["templates"][2] == text
+
+
 def test_dataset_info_has_the_bytes_of_files_and_rows() -> None:
     (info,) = card_of("n1k").data["dataset_info"]
     assert (info["download_size"], info["dataset_size"]) == (FILE_BYTES, 3 * NUM_BYTES)

@@ -85,7 +85,7 @@ def _config_entry(name: str, entry: dict[str, Any], default: str) -> dict[str, A
 
 
 def _configs_table(manifest: dict[str, Any], num_bytes: Mapping[str, int]) -> str:
-    total = _megabytes(sum(num_bytes.values()))
+    total = _size(sum(num_bytes.values()))
     lines = [
         f"This copy has data version {manifest['data_version']} and these configs, {total} in all:",
         "",
@@ -97,13 +97,13 @@ def _configs_table(manifest: dict[str, Any], num_bytes: Mapping[str, int]) -> st
         loss = f"{split_no_knowledge_loss(config, 'validation'):.4f}" if isinstance(config, Config) else ""
         counts = ", ".join(f"{split} {sizes['num_rows']:,}" for split, sizes in entry["splits"].items())
         tokens = num_tokens(config)
-        cells = [name, loss, counts, _megabytes(num_bytes[name]), "" if tokens is None else f"{tokens / 1e6:.3g} million"]
+        cells = [name, loss, counts, _size(num_bytes[name]), "" if tokens is None else f"{tokens / 1e6:.3g} million"]
         lines.append(f"| {' | '.join(cells)} | {_parameters(config)} | `{entry['fingerprint']}` |")
     return "\n".join(lines)
 
 
-def _megabytes(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:,.1f} MB"
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.1f} MB" if num_bytes >= 100_000 else f"{num_bytes / 1e3:,.0f} kB"
 
 
 def _record(name: str, entry: dict[str, Any], split: str) -> str:
