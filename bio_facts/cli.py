@@ -6,11 +6,13 @@ bio-facts sample n64k-alpha0.6 --alpha 0.7 --seed 1 --json
 bio-facts build n1k individuals templates --output-dir export
 bio-facts verify export
 bio-facts push you/bio_facts --from export
+bio-facts push --canonical you/bio_facts
 bio-facts order n64k --batch-size 128 --output-file order.parquet
 bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200
 bio-facts plot runs/demo runs/smoke --output-file curves.svg
 bio-facts verify-run runs/demo --quick
 bio-facts push-run you/bio_facts-n2k --from runs/demo
+bio-facts push-space you/attribute_recall
 """
 
 import argparse
