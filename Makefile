@@ -14,7 +14,7 @@ NVIDIA_DRIVER := $(firstword $(wildcard /proc/driver/nvidia/version /dev/nvidiac
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 PYTEST := -m pytest --numprocesses auto --dist loadfile -r s
 
-.PHONY: help install demo paper test test-fast test-ecosystem compat lint constraints clean force
+.PHONY: help install demo paper test test-fast test-ecosystem compat lint docs notebook constraints clean force
 
 help:
 	@echo "With the times on two CPU cores:"
@@ -25,6 +25,8 @@ help:
 	@echo "make test-ecosystem  run the tests that need other packages, in .venv-ecosystem (10 min)"
 	@echo "make compat          compare all bytes across versions of Python, NumPy, pyarrow and datasets; models in transformers 4 (5 min)"
 	@echo "make lint            run ruff and mypy (1 min)"
+	@echo "make docs            build the documentation into site/html (1 min)"
+	@echo "make notebook        run docs/three_phases.ipynb and save it with its outputs (2 min)"
 	@echo "make install         make .venv with what make test needs (2 min; make demo installs less)"
 	@echo "make constraints     compile constraints.txt anew; UPGRADE=1 takes the newest versions (1 min)"
 	@echo "make clean           remove .venv, .venv-ecosystem and .compat (runs/ is kept)"
@@ -60,6 +62,12 @@ $(ECOSYSTEM)/.installed: pyproject.toml constraints.txt $(ECOSYSTEM)/.torch
 	$(PIP) $(ECOSYSTEM)/bin/python -m pip install --editable ".[hub,datatrove,train,paper,eval,harness]" --group test --group ecosystem
 	@touch $@
 
+$(VENV)/.installed-docs: pyproject.toml constraints.txt $(VENV)/.torch
+	@echo "make: installing what the documentation needs into $(VENV), beside what training needs: about 1 minute"
+	$(PIP) $(BIN)/python -m pip install "pip>=25.1"
+	$(PIP) $(BIN)/python -m pip install --editable ".[train]" --group docs
+	@touch $(VENV)/.installed-demo $@
+
 demo: $(VENV)/.installed-demo
 	ACCELERATE_USE_CPU=true $(BIN)/python train/pretrain.py --config $(CONFIG) --output-dir runs/demo --seed 0
 	@$(BIN)/python eval/analysis/three_phases.py runs/demo
@@ -83,6 +91,12 @@ compat: $(VENV)/.installed-demo
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/build.py
+
+notebook: $(VENV)/.installed-docs
+	$(BIN)/jupyter-execute --inplace --NotebookClient.record_timing=False docs/three_phases.ipynb
 
 constraints:
 	$(PYTHON) .ci/compile_constraints.py $(if $(UPGRADE),--upgrade)

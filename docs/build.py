@@ -109,7 +109,11 @@ def navigation(pages: Path) -> str:
     docs = [pages / f"{name}.md" for name in (*GUIDE, *others, *LAST) if name in names]
     repository = sorted(page for page in (pages / "repository").glob("*.md"))
     recipes = sorted(page for page in (pages / "repository").rglob("*/**/*.md"))
-    items = [*_items(docs, pages), _group("Documents", _items(repository, pages)), _group("Recipes and parts", _items(recipes, pages))]
+    items = [
+        *_items(docs, pages),
+        _group("Documents", _items(repository, pages)),
+        _group("Recipes and parts", _items(recipes, pages)),
+    ]
     return f"nav = [{', '.join(items)}]"
 
 
