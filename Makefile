@@ -57,9 +57,9 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt $(VENV)/.torch
 	@touch $(VENV)/.installed-demo $@
 
 $(ECOSYSTEM)/.installed: pyproject.toml constraints.txt $(ECOSYSTEM)/.torch
-	@echo "make: installing all extras and what their tests need into $(ECOSYSTEM), 175 packages beside PyTorch: about 3 minutes"
+	@echo "make: installing all extras and what their tests need into $(ECOSYSTEM), 215 packages beside PyTorch: about 3 minutes"
 	$(PIP) $(ECOSYSTEM)/bin/python -m pip install "pip>=25.1"
-	$(PIP) $(ECOSYSTEM)/bin/python -m pip install --editable ".[hub,datatrove,train,paper,eval,harness]" --group test --group ecosystem
+	$(PIP) $(ECOSYSTEM)/bin/python -m pip install --editable ".[hub,datatrove,train,paper,eval,harness]" --group test --group ecosystem --group docs
 	@touch $@
 
 $(VENV)/.installed-docs: pyproject.toml constraints.txt $(VENV)/.torch
@@ -96,7 +96,7 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/python docs/build.py
 
 notebook: $(VENV)/.installed-docs
-	$(BIN)/jupyter-execute --inplace --NotebookClient.record_timing=False docs/three_phases.ipynb
+	$(BIN)/python docs/run_notebook.py
 
 constraints:
 	$(PYTHON) .ci/compile_constraints.py $(if $(UPGRADE),--upgrade)
