@@ -131,6 +131,16 @@ def test_notebook_names_the_extra_that_it_needs(cells: list[dict[str, Any]]) -> 
     assert "bio-facts[train]" in strings
 
 
+@pytest.mark.ecosystem
+def test_saved_outputs_have_no_stderr_and_texts_in_one() -> None:
+    pytest.importorskip("nbclient", reason="nbclient is not installed here: make test-ecosystem")
+    from run_notebook import kept
+
+    texts = [{"name": "stdout", "text": "a\n"}, {"name": "stderr", "text": "/home/me\n"}, {"name": "stdout", "text": "b\n"}]
+    picture = {"data": {"image/png": "UE5H"}}
+    assert kept([*texts, picture]) == [{"name": "stdout", "text": "a\nb\n"}, picture]
+
+
 # The site
 
 
