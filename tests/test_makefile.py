@@ -205,7 +205,7 @@ def test_files_of_make_test_fast_exist() -> None:
     "package",
     [
         *("datasets", "datatrove", "duckdb", "evaluate", "gradio", "lm_eval", "nnsight", "pandas", "peft", "polars"),
-        "transformer_lens",
+        *("ray", "transformer_lens"),
     ],
 )
 def test_packages_of_make_test_ecosystem_are_there(package: str) -> None:
@@ -225,6 +225,8 @@ def continuous_integration(tmp_path: Path, failing: str) -> subprocess.Completed
     commands = {
         "make": f"case $1 in {failing}) {failure};; test*) {success}; esac",
         "chromium": "true",
+        "sbatch": "true",
+        "ip": "true",
         "python3": "true",
         "../.venv/bin/python": "true",
     }

@@ -1,6 +1,7 @@
 """One command for all claims, on the smoke recipes."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -95,6 +96,75 @@ def test_run_that_fails_is_named_with_its_log_and_the_others_are_judged(finished
     assert_refused(result, "associative_memory-new32-s20", "no folder that can be read")
 
 
+def commands(folder: Path, *arguments: object) -> list[list[list[str]]]:
+    """What --commands prints: the words of each line, stage by stage."""
+    done = run_all(folder, "--scale", "smoke", *arguments, "--commands")
+    assert (done.returncode, done.stderr) == (0, "")
+    return [[shlex.split(line) for line in stage.splitlines()] for stage in done.stdout.split("\n\n") if stage]
+
+
+def value(command: list[str], flag: str) -> str | None:
+    return command[command.index(flag) + 1] if flag in command else None
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_stages_have_every_run_once_and_after_its_source(scale: str, tmp_path: Path) -> None:
+    plan = plan_claims(claims_of(scale), scale, tmp_path)
+    stages = [[job.name for job in stage] for stage in plan.stages()]
+    assert sorted(name for stage in stages for name in stage) == sorted(job.name for job in plan.jobs)
+    stage_of = {name: number for number, stage in enumerate(stages) for name in stage}
+    assert {job.name: stage_of[job.name] for job in plan.jobs} == {
+        job.name: 0 if job.source is None else stage_of[job.source.name] + 1 for job in plan.jobs
+    }
+    assert len(stages) > 1
+
+
+def test_commands_of_a_sweep_are_printed_and_none_is_run(tmp_path: Path) -> None:
+    first, second = commands(tmp_path / "out", "--claims", "replay,associative_memory")
+    names = [{Path(value(command, "--output-dir") or "").name for command in stage} for stage in (first, second)]
+    assert names[0] == {"three_phases-s20", "associative_memory-pretraining-s20"}
+    assert names[0] | names[1] == RUNS
+    assert {value(command, "--source") for command in second} == {str(tmp_path / "out" / name) for name in names[0]}
+    assert not (tmp_path / "out").exists()
+
+
+def test_printed_commands_are_those_that_are_run(tmp_path: Path) -> None:
+    launcher = tmp_path / "launcher"
+    started = f"with open({str(tmp_path / 'started')!r}, 'a') as file: print(shlex.join(sys.argv), file=file)"
+    run = "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    launcher.write_text(f"#!{sys.executable}\nimport os, shlex, sys\n{started}\n{run}\n")
+    launcher.chmod(0o755)
+    arguments = ("--scale", "smoke", "--claims", "three_phases", "--launcher", launcher, "--report-to", "tensorboard")
+    printed = run_all(tmp_path / "out", *arguments, "--commands").stdout
+    done = run_all(tmp_path / "out", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "started").read_text() == printed
+    assert list((tmp_path / "out" / "three_phases-s20").rglob("events.out.tfevents.*")) != []
+    assert run_all(tmp_path / "out", *arguments, "--commands").stdout == ""
+
+
+def test_runs_of_printed_commands_are_judged_without_training(finished: Path) -> None:
+    for name in ("associative_memory-pretraining-s20", "associative_memory-w2-s20"):
+        shutil.rmtree(finished / name)
+    stages = commands(finished, "--claims", "associative_memory")
+    assert [len(stage) for stage in stages] == [1, 1]
+    for stage in stages:
+        for command in stage:
+            subprocess.run(command, env=SCRIPT_ENVIRONMENT, check=True, capture_output=True)
+    logs = {path.name: path.read_bytes() for path in (finished / "logs").iterdir()}
+    assert run_all(finished).returncode == 0
+    assert {path.name: path.read_bytes() for path in (finished / "logs").iterdir()} == logs
+
+
+def test_trackers_are_not_for_memories(tmp_path: Path) -> None:
+    claims = ("--claims", "three_phases,associative_memory")
+    [first, _] = commands(tmp_path / "out", *claims, "--report-to", "tensorboard")
+    assert {Path(command[1]).name: value(command, "--report-to") for command in first} == {
+        "pretrain.py": "tensorboard", "train_memory.py": None
+    }  # fmt: skip
+    assert commands(tmp_path / "out", *claims, "--report-to", "none") == commands(tmp_path / "out", *claims)
+
+
 def test_seeds_take_the_place_of_those_of_the_recipes(tmp_path: Path) -> None:
     done = run_all(tmp_path / "out", "--scale", "mini", "--claims", "fine_tuning", "--seeds", "0,1", "--plan")
     *lines, total = done.stdout.splitlines()
@@ -176,6 +246,8 @@ def test_verdicts_compare_the_reported_seeds(scale: str) -> None:
         (["--claims", ""], ["claim is ''", "three_phases"]),
         (["--launcher", "no_launcher --x"], ["launcher is 'no_launcher --x'", "does not begin with a command"]),
         (["--launcher", ""], ["launcher is ''"]),
+        (["--report-to", "telepathy"], ["report_to is 'telepathy'", "tensorboard"]),
+        (["--plan", "--commands"], ["--commands", "not allowed with", "--plan"]),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:

@@ -5,10 +5,15 @@
   python train/run_all.py --scale smoke --output-dir runs/smoke-all     # minutes: tests every step, learns nothing
   python train/run_all.py --scale paper --claims three_phases           # one GPU
   python train/run_all.py --claims power_law --seeds 0,1 --output-dir runs/trial    # other seeds
+  python train/run_all.py --claims replay --commands    # for a cluster: the command of each run
 
 Rerunning a command starts the missing runs and resumes the interrupted ones. Claims that need the same run share it. On a CPU,
 --jobs runs (default: one per core) are active at a time and share the cores; on a GPU, one by default. Everything is written to
 --output-dir: the runs, a log of each, a verdict and a picture of each claim, and report.html.
+
+--commands prints the commands of the runs that are not done, in place of running them. An empty line ends a stage: the runs of
+a stage need those of earlier stages alone, so they can run at the same time. Run them from the same folder; afterwards the same
+command without --commands finds all runs done and judges the claims.
 """
 
 import argparse
@@ -28,6 +33,7 @@ from bio_facts.checks import Parser, needs
 from bio_facts.runs import plan
 from bio_facts.runs.folder import CONFIG_FILE
 from bio_facts.runs.registration import check_committed
+from bio_facts.runs.trackers import usable_trackers
 
 TRAIN = Path(__file__).parent
 EVAL = TRAIN.parent / "eval"
@@ -106,6 +112,13 @@ def _print_plan(sweep: plan.Plan) -> None:
     print(f"{len(sweep.jobs)} runs; {len(left)} to do, at most {sum(job.num_steps for job in left):,} steps{known}")
 
 
+def _print_commands(sweep: plan.Plan, launcher: Sequence[str]) -> None:
+    """The commands of the runs that are not done, a line each, and an empty line between stages."""
+    stages = [[shlex.join(job.command(sweep.output_dir, launcher)) for job in stage] for stage in sweep.stages()]
+    if stages:
+        print("\n\n".join("\n".join(stage) for stage in stages))
+
+
 def _seeds(text: str) -> list[int]:
     try:
         return [int(seed) for seed in text.split(",")]
@@ -128,7 +141,13 @@ def main() -> int:
         "--allow-other-machine", action="store_true",
         help="resume runs that began on another device, with another number of threads (--jobs), or with other versions",
     )  # fmt: skip
-    parser.add_argument("--plan", action="store_true", help="list the runs and stop")
+    parser.add_argument(
+        "--report-to", nargs="+", default=[], metavar="NAME",
+        help="trackers that the runs of train/pretrain.py also log to, each by the name of its folder",
+    )  # fmt: skip
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--plan", action="store_true", help="list the runs and stop")
+    what.add_argument("--commands", action="store_true", help="print the commands of the runs that are not done and stop")
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="default: runs/paper-SCALE")
     arguments = parser.parse_args()
     output_dir: Path = arguments.output_dir or Path("runs") / f"paper-{arguments.scale}"
@@ -145,15 +164,20 @@ def main() -> int:
             parser.error(f"claim is {unknown!r}; it must be one of {', '.join(known)}")
         if arguments.scale != "smoke" and arguments.seeds is None and not arguments.plan:
             check_committed(TRAIN.parent, "train/recipes", "eval", ":!eval/results")
+        trackers = usable_trackers(arguments.report_to)
+        flags = ["--allow-other-machine"] * arguments.allow_other_machine + (["--report-to", *trackers] if trackers else [])
         sweep = plan_claims(claims, arguments.scale, output_dir, arguments.seeds)
         for job in sweep.jobs:
             job.code = 0 if job.is_done(output_dir) else None
-            if arguments.allow_other_machine and job.is_resumable:
-                job.flags = ("--allow-other-machine",)
+            if job.is_resumable:
+                job.flags = flags
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
     if arguments.plan:
         _print_plan(sweep)
+        return 0
+    if arguments.commands:
+        _print_commands(sweep, arguments.launcher)
         return 0
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     environment: dict[str, str] = {}

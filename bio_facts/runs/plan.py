@@ -161,6 +161,18 @@ class Plan:
             if job.process is None and job.code is None and (job.source is None or job.source.code == 0)
         ]  # fmt: skip
 
+    def stages(self) -> list[list[Job]]:
+        """The jobs that are not done, in stages: the source of a job is done or in an earlier stage."""
+        stages: list[list[Job]] = []
+        stage_of: dict[str, int] = {}
+        for job in self.jobs:  # a source comes before those that need it
+            if job.code != 0:
+                stage_of[job.name] = 0 if job.source is None else stage_of.get(job.source.name, -1) + 1
+                if stage_of[job.name] == len(stages):
+                    stages.append([])
+                stages[stage_of[job.name]].append(job)
+        return stages
+
     def collect_ended(self) -> list[Job]:
         """The jobs that have ended since the last call. A job whose source has failed gets the exit code of the source."""
         ended = [job for job in self.jobs if job.process is not None and job.code is None and job.process.poll() is not None]
