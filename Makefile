@@ -59,7 +59,7 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt $(VENV)/.torch
 $(ECOSYSTEM)/.installed: pyproject.toml constraints.txt $(ECOSYSTEM)/.torch
 	@echo "make: installing all extras and what their tests need into $(ECOSYSTEM), 215 packages beside PyTorch: about 3 minutes"
 	$(PIP) $(ECOSYSTEM)/bin/python -m pip install "pip>=25.1"
-	$(PIP) $(ECOSYSTEM)/bin/python -m pip install --editable ".[hub,datatrove,train,paper,eval,harness]" --group test --group ecosystem --group docs
+	$(PIP) $(ECOSYSTEM)/bin/python -m pip install --editable ".[hub,datatrove,train,paper,eval,harness,inspect]" --group test --group ecosystem --group docs
 	@touch $@
 
 $(VENV)/.installed-docs: pyproject.toml constraints.txt $(VENV)/.torch
