@@ -76,6 +76,7 @@ def validation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.
     """`lm_eval validate`, started in the background: it reads the 14,000 task files of the harness for ten seconds."""
     groups = ("", "_validation", "_unseen", "_questions", *(f"_{split}" for split in QUESTION_SPLITS))
     tasks = [f"bio_facts_{kind}{group}" for kind in ("recall", "choice") for group in groups]
+    tasks += [f"bio_facts_cloze{group}" for group in groups[:3]]
     options = ("--include_path", FOLDER, "--tasks", ",".join(tasks))
     with start_harness("validate", *options, home=tmp_path_factory.mktemp("validation")) as process:
         yield process
@@ -258,6 +259,48 @@ def test_validate_passes(validation: subprocess.Popen[str]) -> None:
     stdout, stderr = validation.communicate(timeout=300)
     assert validation.returncode == 0, stderr
     assert "All tasks found and valid" in stdout
+
+
+# Cloze
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_cloze_has_the_documents_and_choices_of_the_other_tasks(split: str, export: Path) -> None:
+    cloze = utils.load_cloze(split=split, num_individuals=20, pool_sizes=SIZES)[split].to_list()
+    assert len(cloze) == 6 * 16_000
+    for attribute in ATTRIBUTES:
+        others = utils.load_choice(split=split, attribute=attribute, data=str(export), config=NAME)[split].to_list()[:100]
+        documents = [row for row in cloze[:600] if row["attribute"] == attribute]
+        assert [row["prompt"] for row in documents] == [doc["context"] for doc in others]
+        assert [[f" {choice}" for choice in row["choices"]] for row in documents] == [doc["choices"] for doc in others]
+        assert [row["target_index"] for row in documents] == [doc["answer"] for doc in others]
+
+
+def test_cloze_has_the_numbers_of_recall_and_choice(checkpoint: Path, output: Path, tmp_path: Path) -> None:
+    run = start_harness(
+        *("run", "--include_path", FOLDER, "--tasks", "bio_facts_cloze_validation", "--limit", 6 * LIMIT),
+        *("--metadata", json.dumps({"num_individuals": 20, "pool_sizes": SIZES})),
+        *("--model", "hf", "--model_args", f"pretrained={checkpoint},prefix_token_id=0", "--device", "cpu"),
+        *("--batch_size", "16", "--log_samples", "--output_path", tmp_path / "out"),
+        home=tmp_path,
+    )
+    _, stderr = run.communicate(timeout=300)
+    assert run.returncode == 0, stderr
+    (file,) = tmp_path.glob("out/*/samples_bio_facts_cloze_validation_*.jsonl")
+    logged = [json.loads(line) for line in file.read_text().splitlines()]
+    measured = {(sample["doc"]["biography_id"], sample["doc"]["attribute"]): sample for sample in logged}
+    for kind, metrics in {"recall": ("attribute_loss", "attribute_accuracy"), "choice": ("acc",)}.items():
+        others = list(samples(output, f"bio_facts_{kind}_validation"))
+        assert len(others) == len(measured) == 6 * LIMIT
+        for other in others:
+            sample = measured[other["doc"]["biography_id"], other["doc"]["attribute"]]
+            assert [sample[name] for name in metrics] == pytest.approx([other[name] for name in metrics], rel=1e-5, abs=1e-5)
+
+
+def test_parameters_beside_data_that_have_theirs_are_refused(export: Path) -> None:
+    with pytest.raises(ValueError) as raised:
+        utils.load_cloze(split="unseen", data=str(export), num_individuals=5)
+    assert str(raised.value) == (f"--metadata has data={export} and num_individuals; the data have their parameters already")
 
 
 # Questions

@@ -1,4 +1,7 @@
-"""Documents and results of the harness tasks. A document is one value of one row, read from the Parquet of an export."""
+"""Documents and results of the harness tasks.
+
+A document is one value of one row, read from the Parquet of an export, or a row of the config cloze.
+"""
 
 import difflib
 import functools
@@ -12,13 +15,15 @@ import datasets
 import numpy as np
 from huggingface_hub import snapshot_download
 
+import bio_facts
 from bio_facts.generate.choices import draw_choices
 from bio_facts.generate.config import Config, config_from
 from bio_facts.publish.manifest import MANIFEST, read_manifest
 from bio_facts.publish.shards import read_shard, shards
 
 HOW = "pass --metadata data=DIR,config=n1k"
-_NAMES = ("data", "config", "data_revision", "num_choices")  # keys of --metadata for these tasks
+_CLOZE = ("num_individuals", "population_seed", "pool_sizes", "num_choices")  # parameters of the config cloze
+_NAMES = tuple(dict.fromkeys(("data", "config", "data_revision", *_CLOZE)))  # keys of --metadata for these tasks
 _MIN_SIMILARITY = 0.76  # ratio of difflib; that of data_rev and data_revision
 _MIN_ABBREVIATION = 5  # letters; such as choice, which stands for num_choices
 _SIMILAR_NAMES_OF_MODELS = ("revision", "code_revision", "adapter_revision", "hf_config")
@@ -80,6 +85,41 @@ def load_choice(
             ]
         )
     }
+
+
+def load_cloze(
+    *,
+    split: str,
+    data: str | None = None,
+    config: str = "cloze",
+    data_revision: str | None = None,
+    **others: Any,
+) -> dict[str, datasets.Dataset]:
+    """The rows of the config cloze, generated with the parameters that --metadata has, or those of the dataset `data`.
+
+    Args:
+        data: a folder that bio-facts build wrote, or the id of a Hub repository that bio-facts push filled.
+        config: of cloze tasks, in it.
+        data_revision: of the Hub repository.
+
+    Raises:
+        ValueError: if a parameter is invalid or is given with data, or a name looks like a misspelled one.
+    """
+    check_names(others)
+    parameters = {name: others[name] for name in _CLOZE if name in others}
+    if data is None:
+        return {split: bio_facts.load_dataset("cloze", split=split, **parameters)}
+    if parameters:
+        raise ValueError(f"--metadata has data={data} and {', '.join(parameters)}; the data have their parameters already")
+    return {split: datasets.load_dataset(data, config, split=split, revision=data_revision)}
+
+
+def cloze_results(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
+    """recall_results for the value, and acc: whether its log-likelihood is the highest of all choices."""
+    log_likelihoods = [log_likelihood for log_likelihood, _ in results]
+    target = doc["target_index"]
+    recall = recall_results(doc | {"value": doc["target"]}, [results[target]])
+    return recall | {"acc": float(int(np.argmax(log_likelihoods)) == target)}
 
 
 def recall_results(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
