@@ -25,7 +25,8 @@ CONFIG = CONFIGS["n1k"].replace(num_individuals=20, num_biographies=20, pool_siz
 PARAMETERS = ["-T", "num_individuals=20", "-T", f"pool_sizes={SIZES}"]
 LIMIT = 60  # values: those of 10 biographies
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-CONTINUES = ["-M", "do_sample=false", "-M", "chat_template={{ messages[0].content }}"]  # plain text, greedily
+# Plain text, greedily. Inspect reads the value of -M as YAML.
+CONTINUES = ["-M", "do_sample=false", "-M", 'chat_template="{{ messages[0].content }}"']
 
 
 @pytest.fixture(scope="module")

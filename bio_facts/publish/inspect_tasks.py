@@ -33,7 +33,7 @@ _METRICS = ("attribute_loss", "attribute_accuracy", "choice_accuracy")
 _LIKELIHOODS = "likelihoods"  # in the store of a sample
 
 
-@task
+@task  # type: ignore[untyped-decorator]
 def cloze(split: str = "validation", **parameters: Any) -> Task:
     """Loss and accuracy of values, and choice among `num_choices` of them, by the probabilities of a model of transformers.
 
@@ -45,7 +45,7 @@ def cloze(split: str = "validation", **parameters: Any) -> Task:
     return Task(dataset=samples, solver=likelihoods(split, config), scorer=likelihood_scorer(), version=1)
 
 
-@task
+@task  # type: ignore[untyped-decorator]
 def cloze_generate(split: str = "validation", instruction: str | None = None, **parameters: Any) -> Task:
     """Whether a model continues the text with the value; for any model of Inspect.
 
@@ -88,7 +88,7 @@ def _samples(split: str, parameters: Mapping[str, Any]) -> MemoryDataset:
 # Probabilities
 
 
-@solver
+@solver  # type: ignore[untyped-decorator]
 def likelihoods(split: str, config: ClozeConfig) -> Solver:
     """Stores the log-likelihood of each choice, and whether all tokens of the target are the arg-max."""
     scored = _scored_rows(split, config)
@@ -109,7 +109,7 @@ def likelihoods(split: str, config: ClozeConfig) -> Solver:
     return solve
 
 
-@scorer(metrics={name: [mean(), stderr()] for name in _METRICS})
+@scorer(metrics={name: [mean(), stderr()] for name in _METRICS})  # type: ignore[untyped-decorator]
 def likelihood_scorer() -> Scorer:
     """Reads what the solver `likelihoods` has stored. attribute_loss: nats per value."""
 

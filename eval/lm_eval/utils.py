@@ -118,7 +118,7 @@ def cloze_results(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]])
     """recall_results for the value, and acc: whether its log-likelihood is the highest of all choices."""
     log_likelihoods = [log_likelihood for log_likelihood, _ in results]
     target = doc["target_index"]
-    recall = recall_results(doc | {"value": doc["target"]}, [results[target]])
+    recall = recall_results({**doc, "value": doc["target"]}, [results[target]])
     return recall | {"acc": float(int(np.argmax(log_likelihoods)) == target)}
 
 
