@@ -318,7 +318,7 @@ def test_every_parameter_of_every_config_is_a_flag(command: str, capsys: pytest.
         main([command, "--help"])
     printed = capsys.readouterr().out.split()
     parameters = set(all_settings()) - {"distribution"}
-    assert len(parameters) == 24
+    assert len(parameters) == 25
     assert {f"--{name.replace('_', '-')}" for name in parameters} <= set(printed)
 
 
