@@ -57,9 +57,9 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt $(VENV)/.torch
 	@touch $(VENV)/.installed-demo $@
 
 $(ECOSYSTEM)/.installed: pyproject.toml constraints.txt $(ECOSYSTEM)/.torch
-	@echo "make: installing all extras and what their tests need into $(ECOSYSTEM), 217 packages beside PyTorch: about 3 minutes"
+	@echo "make: installing all extras and what their tests need into $(ECOSYSTEM), 247 packages beside PyTorch: about 3 minutes"
 	$(PIP) $(ECOSYSTEM)/bin/python -m pip install "pip>=25.1"
-	$(PIP) $(ECOSYSTEM)/bin/python -m pip install --editable ".[hub,datatrove,train,paper,eval,harness]" --group test --group ecosystem --group docs
+	$(PIP) $(ECOSYSTEM)/bin/python -m pip install --editable ".[hub,datatrove,train,paper,eval,harness,inspect]" --group test --group ecosystem --group docs
 	@touch $@
 
 $(VENV)/.installed-docs: pyproject.toml constraints.txt $(VENV)/.torch

@@ -39,9 +39,10 @@ load = bio_facts.load_dataset
 check("builder", load(CONFIG, split=SPLIT, cache_dir=scratch / "serial"))
 check("builder with processes", load(CONFIG, split=SPLIT, num_proc=2, cache_dir=scratch / "processes"))
 check("builder, streamed", load(CONFIG, split=SPLIT, streaming=True))
-if main(["build", CONFIG, "individuals", "templates", "questions", "--output-dir", str(scratch / "export")]):
+if main(["build", CONFIG, "individuals", "templates", "questions", "cloze", "--output-dir", str(scratch / "export")]):
     raise SystemExit("build failed")
-for table, split in (("individuals", "finetune"), ("templates", "train"), ("questions", "questions_unseen")):
+tables = {"individuals": "finetune", "templates": "train", "questions": "questions_unseen", "cloze": "unseen"}
+for table, split in tables.items():
     exported = datasets.load_dataset(str(scratch / "export"), table, split=split)
     if list(exported) != list(load(table, split=split, streaming=True)):
         raise SystemExit(f"{table}/{split} differs between Parquet and builder")

@@ -26,7 +26,7 @@ UNIT = {
     *("test_build", "test_build_disk", "test_build_existing_folder", "test_distribution_settings", "test_locks"),
     *("test_loss", "test_precision", "test_word_tokenizer", "test_groups", "test_sentence_knobs"),
     *("test_mixture", "test_questions", "test_question_table", "test_facts", "test_recall_measures", "test_probing"),
-    *("test_retention", "test_roles"),
+    *("test_retention", "test_roles", "test_choices", "test_cloze_table", "test_eval_yaml"),
     *("test_fine_tuning_measures", "test_replay_measures", "test_rare_individuals_measures"),
     *("test_associative_memory_measures",),
     *("test_population_size_measures", "test_robustness_measures", "test_templates_measures"),

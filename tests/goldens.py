@@ -60,7 +60,7 @@ def current() -> dict[str, Any]:
         "whole_digests": {split: whole_digest(split) for split in num_rows(CONFIGS[WHOLE_CONFIG])},
         "first_rows": {
             f"{config}/{split}": json.loads(first_row(config, split))
-            for config in (WHOLE_CONFIG, "individuals", "templates", "questions")
+            for config in (WHOLE_CONFIG, "individuals", "templates", "questions", "cloze")
             for split in num_rows(CONFIGS[config])
         },
     }

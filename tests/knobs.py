@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from bio_facts.generate.config import CONFIGS, Config, IndividualsConfig, QuestionsConfig
+from bio_facts.generate.config import CONFIGS, ClozeConfig, Config, IndividualsConfig, QuestionsConfig
 from bio_facts.generate.distributions import DISTRIBUTIONS, PowerLaw
 from bio_facts.generate.settings import settings_of
 
@@ -39,6 +39,7 @@ OTHER_VALUES: dict[str, dict[str, Any]] = {
     "n1k-finetune1k": {"num_fine_tuning_individuals": 4, "replay_weight": 0.5},
     "individuals": {"num_individuals": 20, "population_seed": 5, "pool_sizes": {"cities": 2}},
     "questions": {"num_individuals": 20, "population_seed": 5, "pool_sizes": {"cities": 2}},
+    "cloze": {"num_individuals": 20, "population_seed": 5, "pool_sizes": {"cities": 4}, "seed": 5, "num_choices": 3},
 }
 # Parameter -> others without which its other value would be refused or would not change the first 20 rows.
 ALONGSIDE: dict[str, dict[str, Any]] = {"num_rounds": {"num_group_biographies": 4}, "wordings_for": {"num_wordings": 1}}
@@ -47,7 +48,7 @@ CASES = [(name, parameter) for name, values in OTHER_VALUES.items() for paramete
 
 def declared_parameters() -> Iterator[tuple[str, str]]:
     """(kind of config, parameter) for every parameter: the name of a table or of a distribution."""
-    tables = {cls.table: cls for cls in (IndividualsConfig, QuestionsConfig, Config)}
+    tables = {cls.table: cls for cls in (IndividualsConfig, QuestionsConfig, ClozeConfig, Config)}
     for kind, cls in {**tables, **DISTRIBUTIONS}.items():
         yield from ((kind, parameter) for parameter in settings_of(cls))
 

@@ -15,7 +15,7 @@ from bio_facts.files import ASSETS
 ROOT = Path(__file__).parent.parent
 HEAVY = {
     *("torch", "transformers", "tokenizers", "accelerate", "sentencepiece", "evaluate", "matplotlib", "safetensors"),
-    *("datasets", "huggingface_hub", "datatrove", "pandas", "polars", "duckdb"),
+    *("datasets", "huggingface_hub", "datatrove", "inspect_ai", "pandas", "polars", "duckdb"),
 }
 TABLES = {"pyarrow", "yaml", "tqdm", "filelock"}  # needed to write and read tables and their card, not to draw biographies
 # Layer -> the layers that its modules may import; each may import those of its own and of BASE.
@@ -30,6 +30,7 @@ BASE = {"checks", "files", "hub", "terminal"}  # import nothing of the package
 FOR_LIBRARIES = {
     "publish/datasets_builder.py": {"datasets"},
     "publish/datatrove_steps.py": {"datatrove"},
+    "publish/inspect_tasks.py": {"inspect_ai"},
     "measure/callbacks.py": {"transformers", "accelerate"},
     "runs/training.py": {"torch", "transformers", "accelerate"},
     "runs/evaluation.py": {"accelerate"},

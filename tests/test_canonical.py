@@ -97,7 +97,7 @@ def files_on(hub: HubServer, revision: str) -> dict[str, bytes]:
 
 
 def test_set_has_three_sizes_and_all_other_tables() -> None:
-    assert list(CANONICAL) == ["n1k", "n8k", "n64k", "individuals", "templates", "questions"]
+    assert list(CANONICAL) == ["n1k", "n8k", "n64k", "individuals", "templates", "questions", "cloze"]
     assert {config.table for config in CANONICAL.values()} == {config.table for config in CONFIGS.values()}
 
 

@@ -88,7 +88,7 @@ def test_dataset_info_has_the_number_of_rows(built: Path) -> None:
     [
         (("n1k", "n64k", "templates"), "n64k"),
         (("individuals", "n4k", "n8k", "templates"), "n4k"),
-        (("individuals", "questions", "templates"), "individuals"),
+        (("cloze", "individuals", "questions", "templates"), "cloze"),
         (("templates",), "templates"),
     ],
 )
@@ -204,6 +204,7 @@ def test_example_is_about_a_config_of_the_copy() -> None:
         (("templates",), "templates", "train"),
         (("individuals", "templates"), "individuals", "pretrain"),
         (("questions",), "questions", "train"),
+        (("cloze",), "cloze", "validation"),
     ],
 )
 def test_example_of_a_copy_without_biographies_prints_a_row(names: tuple[str, ...], config: str, split: str) -> None:

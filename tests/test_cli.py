@@ -20,6 +20,7 @@ EVERY_KIND_OF_SPLIT = [
     *(("individuals", split) for split in ("pretrain", "finetune", "unseen")),
     ("templates", "train"),
     *(("questions", split) for split in ("train", "questions_asked", "questions_not_asked", "questions_unseen")),
+    *(("cloze", split) for split in ("validation", "unseen")),
 ]
 
 
@@ -45,6 +46,7 @@ def test_sample_json_prints_the_rows(config: str, split: str, capsys: pytest.Cap
         ("individuals", "pretrain"),
         ("templates", "train"),
         ("questions", "train"),
+        ("cloze", "validation"),
     ],
 )
 def test_sample_prints_one_row_of_the_first_split_by_default(
@@ -71,6 +73,7 @@ def test_sample_prints_more_rows_than_are_made_at_a_time(capsys: pytest.CaptureF
         ("individuals", "finetune", 15_999, {"individual_id": 400_015_999}),
         ("templates", "train", 149, {"attribute": "birth_date", "template_id": 24}),
         ("questions", "questions_unseen", 191_999, {"attribute": "birth_date", "individual_id": 600_015_999}),
+        ("cloze", "unseen", 95_999, {"biography_id": 15_999}),
     ],
 )
 def test_sample_reaches_the_last_row(
@@ -237,6 +240,18 @@ def test_configs_json_lists_every_config(listed: dict[str, dict[str, Any]]) -> N
                 "pool_sizes": POOL_SIZES,
             },
         ),
+        (
+            "cloze",
+            {
+                "table": "cloze",
+                "splits": {"validation": 96_000, "unseen": 96_000},
+                "num_individuals": 64_000,
+                "population_seed": 0,
+                "pool_sizes": POOL_SIZES,
+                "seed": 0,
+                "num_choices": 4,
+            },
+        ),
     ],
 )
 def test_configs_json_has_all_parameters(name: str, expected: dict[str, Any], listed: dict[str, dict[str, Any]]) -> None:
@@ -303,7 +318,7 @@ def test_every_parameter_of_every_config_is_a_flag(command: str, capsys: pytest.
         main([command, "--help"])
     printed = capsys.readouterr().out.split()
     parameters = set(all_settings()) - {"distribution"}
-    assert len(parameters) == 24
+    assert len(parameters) == 25
     assert {f"--{name.replace('_', '-')}" for name in parameters} <= set(printed)
 
 
@@ -316,7 +331,7 @@ KNOWN = (
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        ("sample n2k", "config is 'n2k'; it must be one of 118 such as "),
+        ("sample n2k", "config is 'n2k'; it must be one of 119 such as "),
         ("sample n1k --split test", "split is 'test'; n1k has train, validation, unseen"),
         ("sample n1k --split pretrain_validation", "split is 'pretrain_validation'; n1k has train, validation, unseen"),
         ("sample individuals --split train", "split is 'train'; individuals has pretrain, finetune, unseen"),
@@ -384,7 +399,7 @@ KNOWN = (
         ("build", "the following arguments are required: CONFIG, --output-dir"),
         ("build n1k", "the following arguments are required: --output-dir"),
         ("build n1k --output-dir x --num-workers 0", "argument --num-workers: it is '0'; it must be an integer of at least 1"),
-        ("build n2k --output-dir x", "config is 'n2k'; it must be one of 118 such as "),
+        ("build n2k --output-dir x", "config is 'n2k'; it must be one of 119 such as "),
         (
             "build individuals templates --output-dir x --seed 1",
             "unknown parameter 'seed' of individuals, templates; none of them has it",
@@ -410,7 +425,7 @@ KNOWN = (
             "config is 'templates', which has no biographies; it must be a config such as 'n64k'",
         ),
         ("score", "the following arguments are required: MODEL"),
-        ("score x --dataset n2k", "config is 'n2k'; it must be one of 118 such as "),
+        ("score x --dataset n2k", "config is 'n2k'; it must be one of 119 such as "),
         ("score x --dataset templates", "dataset is 'templates', which has no biographies; it must be a config such as 'n64k'"),
         ("score x --splits test", "split is 'test'; it must be one of "),
         ("score x --num-rows 16001", "num_rows is 16,001; split validation has 16,000"),

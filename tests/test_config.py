@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from bio_facts.generate import table_configs
 from bio_facts.generate.config import (
     CONFIGS,
+    ClozeConfig,
     Config,
     IndividualsConfig,
     QuestionsConfig,
@@ -46,11 +47,12 @@ def expected_names() -> set[str]:
         "individuals",
         "templates",
         "questions",
+        "cloze",
     }
 
 
 def test_names_are_all_sizes_times_all_variants() -> None:
-    assert len(CONFIGS) == 118
+    assert len(CONFIGS) == 119
     assert set(CONFIGS) == expected_names()
 
 
@@ -70,6 +72,7 @@ def test_names_are_those_of_the_card() -> None:
         "`individuals`",
         "`templates`",
         "`questions`",
+        "`cloze`",
     ):
         assert card.count(f"| {row} |") == 1
 
@@ -157,7 +160,7 @@ def test_unknown_name_is_refused_with_some_that_are_near(name: Any, near: str) -
     with pytest.raises(ValueError) as error:
         get_config(name)
     before, _, choice = str(error.value).partition(" such as ")
-    assert before == f"config is {name!r}; it must be one of 118"
+    assert before == f"config is {name!r}; it must be one of 119"
     names, listed, _ = choice.partition(" (list: bio-facts configs)")
     assert listed
     assert near in names
@@ -506,8 +509,8 @@ def test_distribution_changes_the_fingerprint(distribution: Any) -> None:
 
 
 def test_table_is_part_of_the_fingerprint() -> None:
-    configs = CONFIG, IndividualsConfig(num_individuals=80), QuestionsConfig(num_individuals=80), TemplatesConfig()
-    assert len({config.fingerprint for config in configs}) == 4
+    of_individuals = [table(num_individuals=80) for table in (IndividualsConfig, QuestionsConfig, ClozeConfig)]
+    assert len({config.fingerprint for config in (CONFIG, *of_individuals, TemplatesConfig())}) == 5
 
 
 def test_data_version_changes_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:

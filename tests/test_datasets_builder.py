@@ -56,6 +56,13 @@ FEATURES = {
         **dict.fromkeys(("individual_id", "phrasing_id"), ID),
         "answerable": Value("bool"),
     },
+    "cloze": {
+        **dict.fromkeys(("prompt", "target"), TEXT),
+        "choices": datasets.Sequence(TEXT),
+        "target_index": ID,
+        "attribute": TEXT,
+        **dict.fromkeys(("biography_id", "individual_id", "template_id"), ID),
+    },
 }
 
 
@@ -85,6 +92,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "people": get_config("individuals").replace(num_individuals=30),
         "templates": get_config("templates"),
         "asked": get_config("questions").replace(num_individuals=30),
+        "cloze-small": get_config("cloze").replace(num_individuals=30),
     }
     build(small, folder, num_workers=2)
     return folder
@@ -139,14 +147,14 @@ def test_streamed_parquet_files_have_the_same_rows(export: Path) -> None:
 @pytest.mark.parametrize("name", FEATURES)
 def test_columns_and_their_types(name: str, export: Path, cache: Path, tmp_path: Path) -> None:
     wanted = datasets.Features(FEATURES[name])
-    split = "finetune" if name == "individuals" else "train"
+    split = {"individuals": "finetune", "cloze": "unseen"}.get(name, "train")
     streamed = stream(name, split, tmp_path)
     assert streamed.features == wanted
     assert list(streamed.features) == list(wanted)
     assert (
         datasets.load_dataset(
             str(export),
-            {"n1k": "small", "individuals": "people", "questions": "asked"}.get(name, name),
+            {"n1k": "small", "individuals": "people", "questions": "asked", "cloze": "cloze-small"}.get(name, name),
             split=split,
             cache_dir=str(cache),
         ).features
@@ -194,6 +202,14 @@ def test_questions_are_the_same_generated_streamed_and_as_parquet(
     assert bio_facts.load_dataset("questions", split=split, num_individuals=30, cache_dir=cache).to_list() == wanted
     assert list(stream("questions", split, tmp_path, num_individuals=30)) == wanted
     assert datasets.load_dataset(str(export), "asked", split=split, cache_dir=str(cache)).to_list() == wanted
+
+
+def test_cloze_tasks_are_the_same_generated_streamed_and_as_parquet(export: Path, cache: Path, tmp_path: Path) -> None:
+    wanted = record_batch(get_config("cloze").replace(num_individuals=30), "validation", range(96_000)).to_pylist()
+    given = {"split": "validation", "cache_dir": cache}
+    assert bio_facts.load_dataset("cloze", num_individuals=30, **given).to_list() == wanted
+    assert list(stream("cloze", "validation", tmp_path, num_individuals=30).take(6_000)) == wanted[:6_000]
+    assert datasets.load_dataset(str(export), "cloze-small", split="validation", cache_dir=str(cache)).to_list() == wanted
 
 
 # Splits
@@ -262,10 +278,10 @@ def test_builder_takes_exactly_the_parameters_that_configs_have() -> None:
 
 @pytest.mark.parametrize(("name", "parameter"), CASES)
 def test_parameter_reaches_the_rows(name: str, parameter: str, tmp_path: Path) -> None:
-    split = "pretrain" if name == "individuals" else "train"
+    split = {"individuals": "pretrain", "cloze": "validation"}.get(name, "train")
     small = (
         {}
-        if name in ("individuals", "questions")
+        if name in ("individuals", "questions", "cloze")
         else {"num_individuals": 40, "num_biographies": 300} | ALONGSIDE.get(parameter, {})
     )
     chosen = small | {parameter: OTHER_VALUES[name][parameter]}

@@ -23,7 +23,7 @@ from bio_facts.cli import build_parser
 from bio_facts.generate.config import get_config
 from bio_facts.runs.memory_recipe import MemoryRecipe
 
-BEGINNING = re.compile(r"(?:[A-Z_]+=\S+ )*(?:python|accelerate|torchrun|bio-facts|lm_eval|make) ")
+BEGINNING = re.compile(r"(?:[A-Z_]+=\S+ )*(?:python|accelerate|torchrun|bio-facts|lm_eval|inspect|make) ")
 MODULES = [
     file
     for folder in (
@@ -112,7 +112,7 @@ def test_script_of_every_command_exists() -> None:
     scripts = {(source, command): script_of(source, command) for source, command in COMMANDS}
     assert [where for where, script in scripts.items() if script and not (ROOT / script).is_file()] == []
     others = {command.split()[0] for (_, command), script in scripts.items() if not script}
-    assert others <= {"bio-facts", "lm_eval", "make", "GRADIO_SERVER_PORT=8000"}
+    assert others <= {"bio-facts", "lm_eval", "inspect", "make", "GRADIO_SERVER_PORT=8000"}
 
 
 # Training

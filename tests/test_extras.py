@@ -43,6 +43,7 @@ PARTS = {
     ],
     "eval": ["eval/*.py", "eval/attribute_recall/*.py", "eval/analysis/*.py"],
     "harness": ["eval/lm_eval/*.py"],
+    "inspect": ["bio_facts/publish/inspect_tasks.py"],
 }
 # What the tests and benchmarks are made of, all environments together.
 EVERYTHING = ["tests/*.py", "benchmarks/*.py", "bio_facts/**/*.py", ".ci/*.py", "docs/examples/*.py"]
@@ -51,6 +52,7 @@ NOT_FOR_TRAINING = {
     "gradio",
     "playwright",
     "lm-eval",
+    "inspect-ai",
     "datatrove",
     "evaluate",
     "datasets",
@@ -173,7 +175,7 @@ def test_tokenizers_of_recipes_come_with_the_extra_paper_alone() -> None:
     assert packages == {"mistral-common"}
     assert packages <= provided("paper")
     assert provided("train") <= provided("paper")
-    assert not packages & provided("hub", "datatrove", "train", "eval", "harness")
+    assert not packages & provided("hub", "datatrove", "train", "eval", "harness", "inspect")
 
 
 # Pins

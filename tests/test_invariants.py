@@ -144,6 +144,7 @@ def test_last_exported_row_exists(config: Any, split: str) -> None:
             "individuals": {"individual_id": first_id + last},
             "templates": {"attribute": "birth_date", "template_id": 24},
             "questions": {"attribute": "birth_date", "answerable": split != "questions_unseen"},
+            "cloze": {"biography_id": 15_999},
         }[config.table]
     )
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from chi_square import p_uniform
 from conftest import ROOT, SMOKE, ecosystem, run_script
 from hub_server import HubServer
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -25,7 +24,7 @@ from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.biography import rows
 from bio_facts.generate.config import CONFIGS
 from bio_facts.generate.pieces import piece_table
-from bio_facts.generate.pools import full_pool_sizes, pools
+from bio_facts.generate.pools import pools
 from bio_facts.generate.splits import draw
 from bio_facts.measure.tokens import load_tokenizer
 from bio_facts.publish.build import build
@@ -77,6 +76,7 @@ def validation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.
     """`lm_eval validate`, started in the background: it reads the 14,000 task files of the harness for ten seconds."""
     groups = ("", "_validation", "_unseen", "_questions", *(f"_{split}" for split in QUESTION_SPLITS))
     tasks = [f"bio_facts_{kind}{group}" for kind in ("recall", "choice") for group in groups]
+    tasks += [f"bio_facts_cloze{group}" for group in groups[:3]]
     options = ("--include_path", FOLDER, "--tasks", ",".join(tasks))
     with start_harness("validate", *options, home=tmp_path_factory.mktemp("validation")) as process:
         yield process
@@ -261,6 +261,48 @@ def test_validate_passes(validation: subprocess.Popen[str]) -> None:
     assert "All tasks found and valid" in stdout
 
 
+# Cloze
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_cloze_has_the_documents_and_choices_of_the_other_tasks(split: str, export: Path) -> None:
+    cloze = utils.load_cloze(split=split, num_individuals=20, pool_sizes=SIZES)[split].to_list()
+    assert len(cloze) == 6 * 16_000
+    for attribute in ATTRIBUTES:
+        others = utils.load_choice(split=split, attribute=attribute, data=str(export), config=NAME)[split].to_list()[:100]
+        documents = [row for row in cloze[:600] if row["attribute"] == attribute]
+        assert [row["prompt"] for row in documents] == [doc["context"] for doc in others]
+        assert [[f" {choice}" for choice in row["choices"]] for row in documents] == [doc["choices"] for doc in others]
+        assert [row["target_index"] for row in documents] == [doc["answer"] for doc in others]
+
+
+def test_cloze_has_the_numbers_of_recall_and_choice(checkpoint: Path, output: Path, tmp_path: Path) -> None:
+    run = start_harness(
+        *("run", "--include_path", FOLDER, "--tasks", "bio_facts_cloze_validation", "--limit", 6 * LIMIT),
+        *("--metadata", json.dumps({"num_individuals": 20, "pool_sizes": SIZES})),
+        *("--model", "hf", "--model_args", f"pretrained={checkpoint},prefix_token_id=0", "--device", "cpu"),
+        *("--batch_size", "16", "--log_samples", "--output_path", tmp_path / "out"),
+        home=tmp_path,
+    )
+    _, stderr = run.communicate(timeout=300)
+    assert run.returncode == 0, stderr
+    (file,) = tmp_path.glob("out/*/samples_bio_facts_cloze_validation_*.jsonl")
+    logged = [json.loads(line) for line in file.read_text().splitlines()]
+    measured = {(sample["doc"]["biography_id"], sample["doc"]["attribute"]): sample for sample in logged}
+    for kind, metrics in {"recall": ("attribute_loss", "attribute_accuracy"), "choice": ("acc",)}.items():
+        others = list(samples(output, f"bio_facts_{kind}_validation"))
+        assert len(others) == len(measured) == 6 * LIMIT
+        for other in others:
+            sample = measured[other["doc"]["biography_id"], other["doc"]["attribute"]]
+            assert [sample[name] for name in metrics] == pytest.approx([other[name] for name in metrics], rel=1e-5, abs=1e-5)
+
+
+def test_parameters_beside_data_that_have_theirs_are_refused(export: Path) -> None:
+    with pytest.raises(ValueError) as raised:
+        utils.load_cloze(split="unseen", data=str(export), num_individuals=5)
+    assert str(raised.value) == (f"--metadata has data={export} and num_individuals; the data have their parameters already")
+
+
 # Questions
 
 
@@ -318,65 +360,6 @@ def test_counts_are_printed(capsys: pytest.CaptureFixture[str], checkpoint: Path
     assert line.startswith(f"unseen: {sum(apart.values())} of 300 values have other tokens, ")
     for attribute, count in Counter(name for (_, name), is_apart in apart.items() if is_apart).items():
         assert f", {attribute} {count}" in line
-
-
-# Choices
-
-
-def choices(attribute: str, ids: range, num_choices: int = 4, split: str = "unseen", **sizes: int) -> tuple[Any, Any, Any]:
-    """True values of as many biographies, their choices and answers."""
-    config = CONFIGS["n1k"].replace(pool_sizes=sizes)
-    biographies = rows(draw(config, split, ids))
-    values = [item["value"] for row in biographies for item in row["attributes"] if item["attribute"] == attribute]
-    return values, *utils.draw_choices(attribute, values, np.array(ids), split, num_choices, config.pool_sizes)
-
-
-@pytest.mark.parametrize("attribute", ATTRIBUTES)
-@pytest.mark.parametrize("num_choices", [2, 4, 7])
-def test_choices_are_distinct_values_of_the_pool_with_the_true_one_once(attribute: str, num_choices: int) -> None:
-    values, drawn, answers = choices(attribute, range(300), num_choices)
-    item_pools = [set(pools()[pool]) for pool in ATTRIBUTES[attribute].pools]
-    for value, row, answer in zip(values, drawn, answers, strict=True):
-        assert len(set(row)) == len(row) == num_choices
-        assert row[answer] == value
-        for choice in row:
-            items = choice.split(" ") if len(item_pools) > 1 else [choice]
-            assert all(item in pool for item, pool in zip(items, item_pools, strict=True))
-
-
-@pytest.mark.parametrize("attribute", ATTRIBUTES)
-def test_choices_stay_within_smaller_pools(attribute: str) -> None:
-    _, drawn, _ = choices(attribute, range(200), cities=6, universities=6, majors=6, companies=6, years=1, months=2, days=3)
-    counts = Counter(choice for row in drawn for choice in row)
-    assert len(counts) == 6
-    assert "January 1, 1900" in counts or pools()[ATTRIBUTES[attribute].pools[0]][0] in counts
-
-
-def test_choices_of_a_biography_depend_on_nothing_else() -> None:
-    _, drawn, answers = choices("company", range(50))
-    _, alone, alone_answers = choices("company", range(31, 32))
-    assert (alone[0], alone_answers[0]) == (drawn[31], answers[31])
-
-
-def test_choices_never_change() -> None:
-    """If they do, the tasks need a new version."""
-    _, drawn, answers = choices("major", range(2), split="validation")
-    assert drawn == [
-        ["Musicology", "Public Health", "Forestry", "Software Engineering"],
-        ["Immunology", "Chemical Engineering", "Civil Engineering", "Toxicology"],
-    ]
-    assert answers.tolist() == [2, 0]
-
-
-def test_other_values_and_positions_of_the_true_one_are_equally_likely() -> None:
-    values, drawn, answers = choices("birth_place", range(9000), num_choices=3, cities=10)
-    others = Counter((value, choice) for value, row in zip(values, drawn, strict=True) for choice in row if choice != value)
-    assert len(others) == 90
-    for value in set(values):
-        assert p_uniform([count for (true_value, _), count in others.items() if true_value == value]) > 1e-4
-    assert p_uniform(np.bincount(answers)) > 1e-4
-    pairs = {(value, *(choice for choice in row if choice != value)) for value, row in zip(values, drawn, strict=True)}
-    assert len(pairs) == 10 * 9 * 8
 
 
 # Input that cannot be used
@@ -479,11 +462,6 @@ def test_harness_stops_at_a_misspelled_name(export: Path, tmp_path: Path, metada
     _, stderr = run.communicate(timeout=300)
     assert run.returncode != 0
     assert f"ValueError: --metadata or --model_args has {name}; is it " in stderr
-
-
-def test_value_outside_of_its_pool_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^major is 'Alchemy', which is none of the 100 values of its pool$"):
-        utils.draw_choices("major", ["Alchemy"], np.array([0]), "unseen", 4, full_pool_sizes())
 
 
 def test_log_likelihood_that_is_nan_is_named() -> None:

@@ -205,7 +205,7 @@ def test_files_of_make_test_fast_exist() -> None:
     "package",
     [
         *("datasets", "datatrove", "duckdb", "evaluate", "gradio", "lm_eval", "nnsight", "pandas", "peft", "polars"),
-        *("ray", "transformer_lens"),
+        *("inspect_ai", "ray", "transformer_lens"),
     ],
 )
 def test_packages_of_make_test_ecosystem_are_there(package: str) -> None:

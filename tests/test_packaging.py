@@ -1,5 +1,7 @@
 """The wheel: what is in it, what works without the clone, its page on PyPI; and the public workflow of the tests."""
 
+import ast
+import configparser
 import importlib.util
 import re
 import subprocess
@@ -33,6 +35,15 @@ def test_wheel_has_the_package_its_data_assets_and_py_typed(installed: Path) -> 
     (metadata,) = installed.glob("*.dist-info/METADATA")
     extras = re.findall(r"^Provides-Extra: (.+)$", metadata.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert set(extras) == set(PROJECT["optional-dependencies"])
+
+
+def test_wheel_tells_inspect_where_its_tasks_are(installed: Path) -> None:
+    (file,) = installed.glob("*.dist-info/entry_points.txt")
+    entry_points = configparser.ConfigParser()
+    entry_points.read(file, encoding="utf-8")
+    module = entry_points["inspect_ai"]["bio_facts"]
+    tree = ast.parse((installed / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    assert {"cloze", "cloze_generate"} <= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def test_wheel_is_small(wheel: Path) -> None:

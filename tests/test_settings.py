@@ -14,7 +14,7 @@ from bio_facts.cli import main
 from bio_facts.generate import config as config_module
 from bio_facts.generate import distributions
 from bio_facts.generate.biography import rows
-from bio_facts.generate.config import CONFIGS, Config, IndividualsConfig, QuestionsConfig, all_settings
+from bio_facts.generate.config import CONFIGS, ClozeConfig, Config, IndividualsConfig, QuestionsConfig, all_settings
 from bio_facts.generate.distributions import DISTRIBUTIONS, Distribution, EvaluationSplit, register
 from bio_facts.generate.population import Population
 from bio_facts.generate.settings import Setting, check_settings, parameters_of, settings_of
@@ -96,7 +96,9 @@ def test_fields_that_omit_their_default_are_parameters_with_other_values_only(
 
 
 @pytest.mark.parametrize(
-    "cls", [Population, IndividualsConfig, QuestionsConfig, Config, *DISTRIBUTIONS.values()], ids=lambda cls: cls.__name__
+    "cls",
+    [Population, IndividualsConfig, QuestionsConfig, ClozeConfig, Config, *DISTRIBUTIONS.values()],
+    ids=lambda cls: cls.__name__,
 )
 def test_every_field_declares_a_setting_with_help(cls: Any) -> None:
     assert [item.name for item in dataclasses.fields(cls)] == list(settings_of(cls))

@@ -181,7 +181,7 @@ def test_unknown_split_is_refused_with_the_names_of_all(config: Config, known: s
     assert str(error.value) == f"split is {name!r}; it must be one of {known}"
 
 
-@pytest.mark.parametrize("name", ["individuals", "templates", "questions"])
+@pytest.mark.parametrize("name", ["individuals", "templates", "questions", "cloze"])
 def test_config_without_biographies_has_no_such_splits(name: str) -> None:
     with pytest.raises(ValueError) as error:
         draw(CONFIGS[name], "train", [0])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bio_facts.generate import biography as biography_module
 from bio_facts.generate import pieces as pieces_module
 from bio_facts.generate.biography import Biographies, rows
-from bio_facts.generate.config import Config, IndividualsConfig, QuestionsConfig, TemplatesConfig
+from bio_facts.generate.config import ClozeConfig, Config, IndividualsConfig, QuestionsConfig, TemplatesConfig
 from bio_facts.generate.distributions import Celebrities, FineTuning, Groups, PowerLaw, Uniform, WarmUp
 from bio_facts.generate.pieces import EMPTY, is_initial, piece_table, ragged_table
 from bio_facts.generate.pools import pools, read_lines
@@ -26,6 +26,7 @@ CONFIG = Config(num_individuals=50, num_biographies=1_000, seed=3, population_se
 PEOPLE = IndividualsConfig(num_individuals=50, population_seed=4)
 TEMPLATES = TemplatesConfig()
 ASKED = QuestionsConfig(num_individuals=50, population_seed=4)
+CLOZE = ClozeConfig(num_individuals=50, population_seed=4)
 ATTRIBUTE_NAMES = ["birth_place", "current_location", "university", "major", "company", "birth_date"]
 ROW = {
     "biography_id": 7,
@@ -34,7 +35,7 @@ ROW = {
     "name_spans": [{"start": 0, "end": 5}, {"start": 6, "end": 9}],
     "attributes": [],
 }
-EVERY_TABLE = pytest.mark.parametrize("config", [CONFIG, PEOPLE, TEMPLATES, ASKED], ids=lambda config: config.table)
+EVERY_TABLE = pytest.mark.parametrize("config", [CONFIG, PEOPLE, TEMPLATES, ASKED, CLOZE], ids=lambda config: config.table)
 
 
 def batch_of(*given: dict[str, Any]) -> pa.RecordBatch:
@@ -170,6 +171,16 @@ TEMPLATE_IDS = f"struct<{', '.join(f'{name}: list<item: int64>' for name in ATTR
                 "answerable": "bool",
             },
         ),
+        (
+            "cloze",
+            {
+                **dict.fromkeys(["prompt", "target"], "string"),
+                "choices": "list<item: string>",
+                "target_index": "int64",
+                "attribute": "string",
+                **dict.fromkeys(["biography_id", "individual_id", "template_id"], "int64"),
+            },
+        ),
     ],
 )
 def test_columns_and_types(table: str, columns: dict[str, str]) -> None:
@@ -178,7 +189,7 @@ def test_columns_and_types(table: str, columns: dict[str, str]) -> None:
 
 
 def test_schemas_cannot_be_changed() -> None:
-    assert list(TABLES) == ["biographies", "individuals", "templates", "questions"]
+    assert list(TABLES) == ["biographies", "individuals", "templates", "questions", "cloze"]
     with pytest.raises(TypeError):
         TABLES["people"] = TABLES["individuals"]  # type: ignore[index]
 
@@ -206,8 +217,9 @@ def test_no_rows_have_the_columns_too(config: Any) -> None:
         (PEOPLE, {"pretrain": 50, "finetune": 16_000, "unseen": 16_000}),
         (TEMPLATES, {"train": 150}),
         (ASKED, {"train": 1_200, "questions_asked": 300, "questions_not_asked": 300, "questions_unseen": 192_000}),
+        (CLOZE, {"validation": 96_000, "unseen": 96_000}),
     ],
-    ids=["plain", "tuned", "individuals", "templates", "questions"],
+    ids=["plain", "tuned", "individuals", "templates", "questions", "cloze"],
 )
 def test_number_of_rows(config: Any, expected: dict[str, int]) -> None:
     assert list(num_rows(config).items()) == list(expected.items())
@@ -230,6 +242,7 @@ def test_unknown_split_is_refused_with_those_there_are(config: Any, known: str) 
         (PEOPLE, "pretrain", [3, 50], "row index of split pretrain is 50; it must be an integer from 0 to 49"),
         (PEOPLE, "finetune", 16_000, "row index of split finetune is 16000; it must be an integer from 0 to 15,999"),
         (PEOPLE, "unseen", [-1], "row index of split unseen is -1; it must be an integer from 0 to 15,999"),
+        (CLOZE, "unseen", [96_000], "row index of split unseen is 96000; it must be an integer from 0 to 95,999"),
         (ASKED, "train", [1_200], "row index of split train is 1200; it must be an integer from 0 to 1,199"),
         (TEMPLATES, "train", [150], "row index of split train is 150; it must be an integer from 0 to 149"),
         (TEMPLATES, "train", [0.5], "row index of split train is [0.5]; it must be integers, one or a sequence of them"),

@@ -23,11 +23,12 @@ from bio_facts.generate.mixture import Mixture
 from bio_facts.generate.settings import Setting, check_settings, parameters_of, settings_of
 from bio_facts.generate.table_configs import DATA_VERSION as DATA_VERSION
 from bio_facts.generate.table_configs import BaseConfig as BaseConfig
+from bio_facts.generate.table_configs import ClozeConfig as ClozeConfig
 from bio_facts.generate.table_configs import IndividualsConfig as IndividualsConfig
 from bio_facts.generate.table_configs import PopulationConfig as PopulationConfig
 from bio_facts.generate.table_configs import QuestionsConfig as QuestionsConfig
+from bio_facts.generate.table_configs import SampleSeed, check_names
 from bio_facts.generate.table_configs import TemplatesConfig as TemplatesConfig
-from bio_facts.generate.table_configs import check_names
 from bio_facts.generate.templates import BIOGRAPHIES, NUM_TRAINING_QUESTIONS, NUM_TRAINING_TEMPLATES, QUESTIONS
 
 PAPER_BIOGRAPHIES = 2_048_000  # 16k steps x 128 (paper section 1.4)
@@ -63,7 +64,7 @@ class Config(PopulationConfig):
     num_biographies: Annotated[int, Setting("number of rows of the train split", minimum=1, maximum=MAX_BIOGRAPHIES)] = (
         PAPER_BIOGRAPHIES
     )
-    seed: Annotated[int, Setting("seed of the samples: individual, templates and sentence order of each", minimum=0)] = 0
+    seed: SampleSeed = 0
     num_training_templates: Annotated[
         int,
         Setting(
@@ -219,6 +220,9 @@ def _check_distribution(distribution: object) -> Distribution:
 def all_settings() -> dict[str, Setting]:
     """Parameter name -> Setting, of configs of any table and with any registered distribution."""
     settings = dict(settings_of(Config))
+    for table, config in _CONFIG_CLASSES.items():
+        for parameter, setting in settings_of(config).items():
+            settings.setdefault(parameter, dataclasses.replace(setting, help=f"{setting.help} (table {table})"))
     for name, distribution in DISTRIBUTIONS.items():
         for parameter, setting in settings_of(distribution).items():
             settings.setdefault(parameter, dataclasses.replace(setting, help=f"{setting.help} (distribution {name})"))
@@ -236,7 +240,7 @@ def check_biographies(config: object, argument: str = "config", name: str | None
 
 
 _CONFIG_CLASSES: Mapping[str, type[BaseConfig]] = {
-    cls.table: cls for cls in (Config, IndividualsConfig, TemplatesConfig, QuestionsConfig)
+    cls.table: cls for cls in (Config, IndividualsConfig, TemplatesConfig, QuestionsConfig, ClozeConfig)
 }
 
 
@@ -266,6 +270,7 @@ def _named_configs() -> dict[str, BaseConfig]:
         "individuals": IndividualsConfig(num_individuals=_SIZES[-1] * _K),
         "templates": TemplatesConfig(),
         "questions": QuestionsConfig(num_individuals=_QUESTION_SIZES[-1] * _K),
+        "cloze": ClozeConfig(num_individuals=_QUESTION_SIZES[-1] * _K),
     }
     for size in _SIZES:
         name = f"n{size}k"
@@ -290,7 +295,7 @@ def _named_configs() -> dict[str, BaseConfig]:
     return configs
 
 
-# Name -> config. Read-only. All values but "individuals", "templates" and "questions" are of class Config.
+# Name -> config. Read-only. All values but "individuals", "templates", "questions" and "cloze" are of class Config.
 CONFIGS: Mapping[str, Any] = MappingProxyType(_named_configs())
 
 

@@ -26,6 +26,13 @@ def joined(piece_ids: NDArray[np.int64]) -> pa.Array:
     return pc.binary_join(lists(piece_texts().take(pa.array(piece_ids.ravel())), piece_ids.shape[1]), "")
 
 
+def beginnings(piece_ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> pa.Array:
+    """Of [n, p] ids into piece_texts() the first `lengths` of each row, int64 [n] -> n strings."""
+    is_first = np.arange(piece_ids.shape[1]) < lengths[:, None]
+    offsets = pa.array(np.append(0, np.cumsum(lengths)).astype(np.int32))
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, piece_texts().take(pa.array(piece_ids[is_first]))), "")
+
+
 def values(biographies: Biographies) -> pa.Array:
     """The value of each sentence, a string array [n * q]."""
     value_pieces = biographies.piece_id[:, :, VALUE].reshape(-1, VALUE.stop - VALUE.start).copy()

@@ -7,10 +7,11 @@ from typing import Any
 from bio_facts.checks import needs
 from bio_facts.hub import GIT_ATTRIBUTES, PatientHub, check_repo_id, hub_errors
 from bio_facts.publish.card import REPOSITORY
+from bio_facts.publish.eval_yaml import EVAL_YAML, render_eval_yaml
 from bio_facts.publish.manifest import CARD, MANIFEST, read_manifest
 from bio_facts.publish.verify import verify
 
-_EXPORT_FILES = (CARD, MANIFEST, GIT_ATTRIBUTES, "data/*.parquet")
+_EXPORT_FILES = (CARD, MANIFEST, EVAL_YAML, GIT_ATTRIBUTES, "data/*.parquet")
 
 
 def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
@@ -18,7 +19,8 @@ def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
 
     All files are in one commit, which the Hub makes when it has them all: its main branch never holds a part of an export. Then
     the tag v<DATA_VERSION> is set. Another push completes an interrupted one, and uploads only what the Hub does not have. In
-    the uploaded card, `repo_id` replaces "<you>/bio_facts"; the folder itself is not changed.
+    the uploaded card, `repo_id` replaces "<you>/bio_facts"; the folder itself is not changed. With cloze tasks,
+    the repository also has eval.yaml, which registers it as a benchmark.
 
     Raises:
         ValueError: if the export is damaged, the tag exists with other content, the repository holds other files, or a
@@ -39,6 +41,8 @@ def push(repo_id: str, folder: Path, *, private: bool, num_workers: int) -> str:
             path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
         }
         files[CARD] = (folder / CARD).read_bytes().replace(REPOSITORY.encode(), repo_id.encode())
+        if (benchmark := render_eval_yaml(manifest)) is not None:
+            files[EVAL_YAML] = benchmark.encode()
         removed = set(hub.call("list_repo_files")) - {*files, GIT_ATTRIBUTES}
         hub.call("create_tag", tag=tag, revision=hub.commit(files, tag, removed=removed))
     return f"{repo_id} has {tag} now"

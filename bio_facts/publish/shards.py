@@ -17,12 +17,8 @@ from bio_facts.publish.tables import num_rows, record_batch, table_of
 ROWS_PER_BATCH = 16_000  # a row group, some 15 MB in memory
 ROWS_PER_SHARD = 512_000  # some 70 MB, far below the Hub's 500 MB
 
-_PLAIN_COLUMNS = (
-    "biography_id",
-    "individual_id",
-    "text",
-    "question",
-)  # values rarely repeat, so that a dictionary would not pay
+# Values rarely repeat, so that a dictionary would not pay.
+_PLAIN_COLUMNS = ("biography_id", "individual_id", "text", "question", "prompt")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The four tables - biographies, individuals, templates, questions: their columns, splits and rows as Arrow record batches."""
+"""The five tables: their columns, splits and rows as Arrow record batches.
+
+They are biographies, individuals, templates, questions and cloze.
+"""
 
 import abc
 from collections.abc import Mapping
@@ -13,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from bio_facts.checks import check_indices
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.biography import CUE, Biographies
-from bio_facts.generate.config import BaseConfig, Config, IndividualsConfig, QuestionsConfig, TemplatesConfig
+from bio_facts.generate.config import BaseConfig, ClozeConfig, Config, IndividualsConfig, QuestionsConfig, TemplatesConfig
 from bio_facts.generate.pools import NAME_POOLS
 from bio_facts.generate.population import (
     FIRST_FINE_TUNING_INDIVIDUAL,
@@ -34,7 +37,7 @@ from bio_facts.generate.templates import (
     template_orders,
     templates,
 )
-from bio_facts.publish import arrays
+from bio_facts.publish import arrays, cloze
 
 _INT, _TEXT = pa.int64(), pa.string()
 _C = TypeVar("_C", bound=BaseConfig)
@@ -246,6 +249,33 @@ class QuestionsTable(Table[QuestionsConfig]):
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 
+class ClozeTable(Table[ClozeConfig]):
+    """One row for each value of the biographies that a uniform Config evaluates on, in order of biography and sentence."""
+
+    schema = cloze.SCHEMA
+
+    @staticmethod
+    def _biographies(config: ClozeConfig) -> Config:
+        return Config(
+            num_individuals=config.num_individuals,
+            population_seed=config.population_seed,
+            pool_sizes=config.pool_sizes,
+            num_biographies=1,  # of train, which has no cloze tasks
+            seed=config.seed,
+        )
+
+    def num_rows(self, config: ClozeConfig) -> dict[str, int]:
+        """See Table."""
+        known = splits(self._biographies(config)).items()
+        return {name: len(ATTRIBUTES) * split.num_rows for name, split in known if name != "train"}
+
+    def record_batch(self, config: ClozeConfig, split: str, indices: ArrayLike) -> pa.RecordBatch:
+        """See Table."""
+        biography, sentence = np.divmod(self._checked_indices(config, split, indices), len(ATTRIBUTES))
+        biographies = draw(self._biographies(config), split, biography)
+        return cloze.cloze_batch(biographies, sentence, split, config.num_choices, config.pool_sizes)
+
+
 # Table name (BaseConfig.table) -> Table.
 TABLES: Mapping[str, Table[Any]] = MappingProxyType(
     {
@@ -253,6 +283,7 @@ TABLES: Mapping[str, Table[Any]] = MappingProxyType(
         IndividualsConfig.table: IndividualsTable(),
         TemplatesConfig.table: TemplatesTable(),
         QuestionsConfig.table: QuestionsTable(),
+        ClozeConfig.table: ClozeTable(),
     }
 )
 

@@ -1,4 +1,7 @@
-"""Documents and results of the harness tasks. A document is one value of one row, read from the Parquet of an export."""
+"""Documents and results of the harness tasks.
+
+A document is one value of one row, read from the Parquet of an export, or a row of the config cloze.
+"""
 
 import difflib
 import functools
@@ -11,19 +14,16 @@ from typing import Any
 import datasets
 import numpy as np
 from huggingface_hub import snapshot_download
-from numpy.typing import NDArray
 
-from bio_facts.checks import check_integer
-from bio_facts.generate import seeding
-from bio_facts.generate.attributes import ATTRIBUTES
+import bio_facts
+from bio_facts.generate.choices import draw_choices
 from bio_facts.generate.config import Config, config_from
-from bio_facts.generate.pools import pools
 from bio_facts.publish.manifest import MANIFEST, read_manifest
 from bio_facts.publish.shards import read_shard, shards
 
-SEED = 0  # of the choices; another seed is another task, with a new version
 HOW = "pass --metadata data=DIR,config=n1k"
-_NAMES = ("data", "config", "data_revision", "num_choices")  # keys of --metadata for these tasks
+_CLOZE = ("num_individuals", "population_seed", "pool_sizes", "num_choices")  # parameters of the config cloze
+_NAMES = tuple(dict.fromkeys(("data", "config", "data_revision", *_CLOZE)))  # keys of --metadata for these tasks
 _MIN_SIMILARITY = 0.76  # ratio of difflib; that of data_rev and data_revision
 _MIN_ABBREVIATION = 5  # letters; such as choice, which stands for num_choices
 _SIMILAR_NAMES_OF_MODELS = ("revision", "code_revision", "adapter_revision", "hf_config")
@@ -85,6 +85,41 @@ def load_choice(
             ]
         )
     }
+
+
+def load_cloze(
+    *,
+    split: str,
+    data: str | None = None,
+    config: str = "cloze",
+    data_revision: str | None = None,
+    **others: Any,
+) -> dict[str, datasets.Dataset]:
+    """The rows of the config cloze, generated with the parameters that --metadata has, or those of the dataset `data`.
+
+    Args:
+        data: a folder that bio-facts build wrote, or the id of a Hub repository that bio-facts push filled.
+        config: of cloze tasks, in it.
+        data_revision: of the Hub repository.
+
+    Raises:
+        ValueError: if a parameter is invalid or is given with data, or a name looks like a misspelled one.
+    """
+    check_names(others)
+    parameters = {name: others[name] for name in _CLOZE if name in others}
+    if data is None:
+        return {split: bio_facts.load_dataset("cloze", split=split, **parameters)}
+    if parameters:
+        raise ValueError(f"--metadata has data={data} and {', '.join(parameters)}; the data have their parameters already")
+    return {split: datasets.load_dataset(data, config, split=split, revision=data_revision)}
+
+
+def cloze_results(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
+    """recall_results for the value, and acc: whether its log-likelihood is the highest of all choices."""
+    log_likelihoods = [log_likelihood for log_likelihood, _ in results]
+    target = doc["target_index"]
+    recall = recall_results({**doc, "value": doc["target"]}, [results[target]])
+    return recall | {"acc": float(int(np.argmax(log_likelihoods)) == target)}
 
 
 def recall_results(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
@@ -177,65 +212,3 @@ def _document(row: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any
         "space": before[len(context) :],
         "continuation": before[len(context) :] + entry["value"],
     }
-
-
-# Choices
-
-
-def draw_choices(
-    attribute: str,
-    values: Sequence[str],
-    biography_ids: NDArray[np.int64],
-    split: str,
-    num_choices: int,
-    pool_sizes: Mapping[str, int],
-) -> tuple[list[list[str]], NDArray[np.int64]]:
-    """For each of n true values num_choices distinct values in random order, and the index of the true one, int64 [n].
-
-    The others are drawn uniformly, without replacement, from all values that the attribute can have (for a birth date: from
-    all dates). They depend only on split, attribute, biography_id, pool_sizes and num_choices.
-
-    Raises:
-        ValueError: if the attribute has fewer values than num_choices, or a value is not one of them.
-    """
-    sizes = [pool_sizes[pool] for pool in ATTRIBUTES[attribute].pools]
-    num_values = math.prod(sizes)
-    check_integer(f"num_choices of {attribute}", num_choices, minimum=2, maximum=num_values)
-    taken = _indices(attribute, values, sizes)[:, None]
-    stream = f"lm_eval/choice/{split}/{attribute}"
-    for count in range(1, num_choices):
-        drawn = seeding.integers(num_values - count, SEED, stream, biography_ids, count)
-        for smaller in np.sort(taken, axis=1).T:  # from a rank among the values not yet taken to an index among all
-            drawn = drawn + (drawn >= smaller)
-        taken = np.column_stack([taken, drawn])
-    answers = seeding.integers(num_choices, SEED, f"{stream}/answer", biography_ids)
-    columns = np.arange(num_choices)
-    # Column 0 of `taken`, the true value, moves to index `answer`, and columns 1 to `answer` move one to the left.
-    order = np.where(columns == answers[:, None], 0, columns + (columns < answers[:, None]))
-    return _texts(attribute, np.take_along_axis(taken, order, axis=1), sizes), answers
-
-
-def _indices(attribute: str, values: Sequence[str], sizes: Sequence[int]) -> NDArray[np.int64]:
-    """The index of each value among all values that the attribute can have."""
-    names = ATTRIBUTES[attribute].pools
-    positions = [{item: k for k, item in enumerate(pools()[pool][:size])} for pool, size in zip(names, sizes, strict=True)]
-    pool_indices = []
-    for value in values:
-        items = value.split(" ") if len(names) > 1 else [value]
-        try:
-            pool_indices.append([position[item] for position, item in zip(positions, items, strict=True)])
-        except (KeyError, ValueError) as error:
-            raise ValueError(
-                f"{attribute} is {value!r}, which is none of the {math.prod(sizes):,} values of its pool"
-            ) from error
-    return np.asarray(np.ravel_multi_index(tuple(zip(*pool_indices, strict=True)), tuple(sizes)), dtype=np.int64)
-
-
-def _texts(attribute: str, indices: NDArray[np.int64], sizes: Sequence[int]) -> list[list[str]]:
-    """The values at `indices`, the inverse of _indices."""
-    items = [
-        np.array(pools()[pool], dtype=object)[positions]
-        for pool, positions in zip(ATTRIBUTES[attribute].pools, np.unravel_index(indices, tuple(sizes)), strict=True)
-    ]
-    texts: list[list[str]] = functools.reduce(lambda left, right: left + " " + right, items).tolist()
-    return texts
