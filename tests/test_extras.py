@@ -24,7 +24,7 @@ from bio_facts.runs.registration import read_registration
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT, GROUPS = PYPROJECT["project"], PYPROJECT["dependency-groups"]
 DISTRIBUTIONS = {"yaml": "pyyaml", "google": "protobuf"}  # of imports that are named otherwise
-FOLDERS = ("train", "eval", "eval/analysis", "eval/attribute_recall", "eval/lm_eval", "tests")
+FOLDERS = ("train", "eval", "eval/analysis", "eval/attribute_recall", "eval/lm_eval", "docs", "tests")
 LAZY = bio_facts._LAZY
 PACKAGES = {"bio_facts": ROOT, "analysis": ROOT / "eval"}  # name -> the folder that it is imported from
 # Extra -> the files whose commands and functions it is for.
@@ -46,7 +46,7 @@ PARTS = {
     "inspect": ["bio_facts/publish/inspect_tasks.py"],
 }
 # What the tests and benchmarks are made of, all environments together.
-EVERYTHING = ["tests/*.py", "benchmarks/*.py", "bio_facts/**/*.py", ".ci/*.py", "docs/examples/*.py"]
+EVERYTHING = ["tests/*.py", "benchmarks/*.py", "bio_facts/**/*.py", ".ci/*.py", "docs/*.py", "docs/examples/*.py"]
 # Packages that make demo and make paper do without.
 NOT_FOR_TRAINING = {
     "gradio",
@@ -113,7 +113,7 @@ def needed(files: list[Path]) -> set[str]:
             top = name.partition(".")[0]
             if top in PACKAGES:
                 left += modules_of(name)
-            elif (file.parent / f"{top}.py").is_file() or (top in local and file.parent.name in ("tests", "analysis")):
+            elif (file.parent / f"{top}.py").is_file() or (top in local and file.parent.name in ("tests", "analysis", "docs")):
                 left.append(file.parent / f"{top}.py" if (file.parent / f"{top}.py").is_file() else local[top])
             elif top not in sys.stdlib_module_names and top not in ("__main__", "app", "utils"):
                 names.add(canonicalize_name(DISTRIBUTIONS.get(top, top)))
