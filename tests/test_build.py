@@ -144,7 +144,8 @@ def test_config_with_parameters_set_to_their_defaults_keeps_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names: list[str] = []
-    monkeypatch.setattr("bio_facts.commands.data.build", lambda configs, *arguments: names.extend(configs) or 0)  # writes nothing
+    # Writes nothing.
+    monkeypatch.setattr("bio_facts.commands.data.build", lambda configs, *arguments: names.extend(configs) or 0)
     defaults = ("--num-individuals", "256000", "--population-seed", "0")
     succeeds(capsys, "build", "individuals", *defaults, "--output-dir", tmp_path / "export")
     assert names == ["individuals"]
