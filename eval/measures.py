@@ -68,6 +68,13 @@ def largest_grid_error(curves: Mapping[int, Sequence[int]], crossings: Mapping[i
     return max((grid_error(curves[seed], crossing) for seed, crossing in crossings.items()), default=0.0)
 
 
+def losses_at_tau(runs: Mapping[int, Run], uniform: Mapping[int, Run], tau: float) -> dict[int, float | None]:
+    """Seed -> attribute loss, in units of b, at tau x plateau_end of the uniform run; None beyond the last evaluation."""
+    ends = plateau_ends(uniform)
+    steps = {seed: end and tau * end for seed, end in ends.items()}
+    return {seed: value_at(*losses_in_b(run), steps[seed]) for seed, run in runs.items() if seed in steps}
+
+
 def plateau_ends(runs: Mapping[int, Run]) -> dict[int, float | None]:
     """Seed -> plateau_end (steps), None without one: P, the unit of tau, if these are the uniform runs."""
     return {seed: run.phase_ends[1] for seed, run in runs.items()}

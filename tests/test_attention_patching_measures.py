@@ -65,6 +65,7 @@ def paper_arms(scatter: Mapping[int, float] | None = None, exchanged: bool = Fal
         patched_steps, patched_values, _ = patched_loss_curve()
         patched = [step * factor**1.5 for step in patched_steps], patched_values, baseline
         arms.setdefault("normal", {})[seed] = made_run(seed, {"validation": curve}, **columns)
+        arms.setdefault("half", {})[seed] = made_run(seed, {"validation": (steps, values, baseline)})
         for arm in ("after", "after-next"):
             attention = {"reference_step": 16_000, "start_step": 0}
             recipe = {"attention": attention, "stop_below": 0.8}
@@ -72,7 +73,8 @@ def paper_arms(scatter: Mapping[int, float] | None = None, exchanged: bool = Fal
         for arm, final in finals.items():
             step = reference_steps.get(arm, 1000)
             attention = {"reference_step": step, "start_step": step if arm.startswith("frozen") else 0}
-            lines = [0, 16_000], [5.0 * baseline, (1 + final) * factor * baseline - baseline], baseline
+            last = (1 + final) * factor * baseline - baseline
+            lines = [0, 15_000, 20_000], [5.0 * baseline, last, last], baseline
             arms.setdefault(arm, {})[seed] = made_run(seed, {"validation": lines}, {"attention": attention})
     original = dict(arms)
     for a, b in EXCHANGED.items():
