@@ -24,10 +24,10 @@ def arms(final: dict[str, float] = FINAL, scatter: tuple[float, ...] = SCATTER) 
     runs: dict[str, Any] = {}
     for arm, loss in final.items():
         seeds = (20,) if arm in ("two-drawn", "four-drawn") else SEEDS
-        runs[arm] = {
-            seed: run_of("templates", arm, seed, ([0, 200, 480, 2200, 3500], [38.0, 7.0, 6.7, loss * factor, loss * factor], BASELINE))
-            for seed, factor in zip(seeds, scatter, strict=False)
-        }
+        runs[arm] = {}
+        for seed, factor in zip(seeds, scatter, strict=False):
+            losses = [38.0, 7.0, 6.7, loss * factor, loss * factor]
+            runs[arm][seed] = run_of("templates", arm, seed, ([0, 200, 480, 2200, 3500], losses, BASELINE))
     return runs
 
 
