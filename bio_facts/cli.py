@@ -11,7 +11,7 @@ bio-facts order n64k --batch-size 128 --output-file order.parquet
 bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200
 bio-facts plot runs/demo runs/smoke --output-file curves.svg
 bio-facts verify-run runs/demo --quick
-bio-facts push-run you/bio_facts-n2k --from runs/demo
+bio-facts push-run you/bio_facts-demo --from runs/demo
 bio-facts push-space you/attribute_recall
 """
 
@@ -35,8 +35,16 @@ class _PrintCompletion(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: object, values: Any, option_string: str | None = None
     ) -> None:
-        print(completion(parser, values, list(CONFIGS)))
+        try:
+            print(completion(parser, values, list(CONFIGS)), flush=True)
+        except BrokenPipeError:
+            _discard_output()
         parser.exit()
+
+
+def _discard_output() -> None:
+    """After the reader of stdout, such as head, has stopped reading: what is left to write goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except ValueError as error:
         parser.error(" ".join(str(error).split()))
-    except BrokenPipeError:  # the reader, such as head, stopped reading
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _discard_output()
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         parser.error(f"{where}{error.strerror or error}")

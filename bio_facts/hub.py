@@ -20,7 +20,9 @@ Files = Mapping[str, Path | bytes]  # path in the repository -> a file, or its c
 
 def is_repo_id(text: str) -> bool:
     """Whether a text has the form of a repository of the Hugging Face Hub, such as you/bio_facts."""
-    return re.fullmatch(r"[^/\s]+/[^/\s]+", text) is not None
+    names = text.split("/")
+    is_name = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?"
+    return len(names) == 2 and all(re.fullmatch(is_name, name) and "--" not in name and ".." not in name for name in names)
 
 
 def check_repo_id(repo_id: str, example: str) -> str:

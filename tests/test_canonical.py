@@ -18,6 +18,7 @@ from hub_server import HubServer, Reply
 from pyarrow import feather
 
 from bio_facts.generate.config import CONFIGS, get_config
+from bio_facts.hub import is_repo_id
 from bio_facts.publish.build import build
 from bio_facts.publish.canonical import CANONICAL
 from bio_facts.publish.tables import num_rows, record_batch
@@ -187,3 +188,21 @@ def test_folder_with_another_export_is_refused_before_anything_is_uploaded(hub: 
     assert_refused(push(hub, tmp_path / "work", "--from", str(tmp_path / "export")), f"{tmp_path}/export holds data 1.0.0 of")
     assert contents(tmp_path / "export") == before
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("you/bio_facts", "y/b", "You-2/a.b-c", "_you/b_", "<you>/bio_facts", "you/bio facts", "you/-b", "you/b.", "you/a--b"),
+        *("you/a..b", "you", "a/b/c", "/b", "a/", "", "you/bücher"),
+    ],
+)
+def test_repository_is_one_that_the_client_accepts(text: str) -> None:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(text)
+        accepted = "/" in text  # the client also accepts names without an owner
+    except HFValidationError:
+        accepted = False
+    assert is_repo_id(text) == accepted

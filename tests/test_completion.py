@@ -2,10 +2,11 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import refused
+from conftest import ROOT, refused
 
 from bio_facts.cli import build_parser, main
 from bio_facts.generate.config import CONFIGS
@@ -75,3 +76,10 @@ def test_other_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 def test_names_of_configs_are_still_checked_by_the_commands_themselves() -> None:
     """Patterns such as n64k* are no names."""
     assert build_parser().parse_args(["build", "n64k*", "--output-dir", "x"]).config == ["n64k*"]
+
+
+def test_reader_that_stops_early_leaves_no_traceback() -> None:
+    command = f"set -o pipefail; {sys.executable} -m bio_facts.cli --print-completion bash | head -n 1"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1

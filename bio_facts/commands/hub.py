@@ -66,10 +66,10 @@ def add_hub_commands(commands: Commands) -> None:
         "Check the weight files of a finished run, and upload them as a model repository: a branch stepN for each model, with\n"
         "its tokenizer, model card, recipe and metrics; the last model also on main. The tag of the data version is set last.\n"
         "Rerunning the command completes an interrupted push. Log in first (hf auth login).",
-        "  bio-facts push-run you/bio_facts-n2k --from runs/demo",
+        "  bio-facts push-run you/bio_facts-demo --from runs/demo",
         resumes=True,
     )
-    push_run_command.add_argument("repo_id", metavar="REPO_ID", help="such as you/bio_facts-n2k; created if it does not exist")
+    push_run_command.add_argument("repo_id", metavar="REPO_ID", help="such as you/bio_facts-demo; created if it does not exist")
     push_run_command.add_argument(
         "--from", dest="folder", type=path_argument, required=True, metavar="RUN", help="output folder of a finished run"
     )

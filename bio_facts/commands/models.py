@@ -139,7 +139,7 @@ def add_model_commands(commands: Commands) -> None:
         "check the kept models of a run",
         "Check every model that a finished run has kept: its weight files have the SHA-256 that training recorded, and they\n"
         "give the loss of this step in metrics.jsonl, to 0.001 nats per value. Names the steps whose models are wrong.",
-        "  bio-facts verify-run runs/demo\n  bio-facts verify-run you/bio_facts-n2k --quick",
+        "  bio-facts verify-run runs/demo\n  bio-facts verify-run you/bio_facts-demo --quick",
     )
     verify_run_command.add_argument(
         "run_name", metavar="RUN", help="output folder of a run, or Hub id of one that push-run has published"

@@ -30,7 +30,7 @@ def push_run(repo_id: str, folder: Path, *, private: bool) -> str:
         ValueError: if a weight file is not the recorded one or the last model is not kept, before anything is uploaded; if the
             repository holds something else; if a request to the Hub fails.
     """
-    check_repo_id(repo_id, "you/bio_facts-n2k")
+    check_repo_id(repo_id, "you/bio_facts-demo")
     with needs("train", "push-run"):
         import huggingface_hub  # noqa: F401
 
