@@ -103,7 +103,7 @@ def test_bash_blocks_run_one_after_another(tmp_path: Path) -> None:
         (tmp_path / path).symlink_to(ROOT / path)
     environment = SCRIPT_ENVIRONMENT | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "HF_HOME": str(tmp_path / "home")}
     for block in dict.fromkeys(block for document in DOCUMENTS for block in blocks(document, "bash")):  # each once
-        for command in block.splitlines():
+        for command in block.replace("\\\n", "").splitlines():
             result = subprocess.run(
                 ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
             )
