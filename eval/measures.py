@@ -9,6 +9,8 @@ from arms import Arms
 from bio_facts.runs.curves import Run
 from bio_facts.runs.phases import grid_error
 
+PAPER_TAU = 5.2  # the paper's 16k steps with 64k individuals, in units of plateau_end
+
 
 def runs_of(arms: Arms, name: str) -> Mapping[int, Run]:
     """Seed -> run of an arm; ValueError if it is not among the runs."""
@@ -68,11 +70,14 @@ def largest_grid_error(curves: Mapping[int, Sequence[int]], crossings: Mapping[i
     return max((grid_error(curves[seed], crossing) for seed, crossing in crossings.items()), default=0.0)
 
 
-def losses_at_tau(runs: Mapping[int, Run], uniform: Mapping[int, Run], tau: float) -> dict[int, float | None]:
-    """Seed -> attribute loss, in units of b, at tau x plateau_end of the uniform run; None beyond the last evaluation."""
-    ends = plateau_ends(uniform)
-    steps = {seed: end and tau * end for seed, end in ends.items()}
+def losses_at(runs: Mapping[int, Run], steps: Mapping[int, float | None]) -> dict[int, float | None]:
+    """Seed -> attribute loss, in units of b, at the step given for this seed; None without a step, or beyond the last one."""
     return {seed: value_at(*losses_in_b(run), steps[seed]) for seed, run in runs.items() if seed in steps}
+
+
+def losses_at_paper_tau(runs: Mapping[int, Run], uniform: Mapping[int, Run]) -> dict[int, float | None]:
+    """Seed -> attribute loss, in units of b, at PAPER_TAU x plateau_end of the uniform run of this seed."""
+    return losses_at(runs, {seed: end and PAPER_TAU * end for seed, end in plateau_ends(uniform).items()})
 
 
 def plateau_ends(runs: Mapping[int, Run]) -> dict[int, float | None]:

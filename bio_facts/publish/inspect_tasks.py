@@ -141,8 +141,8 @@ def _scored_rows(split: str, config: ClozeConfig) -> Callable[[Any, Any, int], t
                 )
             ]
             for place, row in enumerate(indices):
-                own = slice(place * config.num_choices, (place + 1) * config.num_choices)
-                kept[row] = [-loss for loss in losses[own]], greedy[own]
+                of_row = slice(place * config.num_choices, (place + 1) * config.num_choices)
+                kept[row] = [-loss for loss in losses[of_row]], greedy[of_row]
         return kept[index]
 
     return scored

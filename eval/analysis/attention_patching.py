@@ -13,14 +13,13 @@ sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
 from intervals import Values
-from measures import differences, final_losses, largest_grid_error, losses_at_tau, losses_in_b, ratios, runs_of, value_at
+from measures import differences, final_losses, largest_grid_error, losses_at_paper_tau, losses_in_b, ratios, runs_of, value_at
 from paper import attention_curves, patched_final_losses, patched_loss_curve, three_phases_curve
 
 from bio_facts.runs.curves import Run
 from bio_facts.runs.figures import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, RED, new_figure, save_figure
 from bio_facts.runs.phases import last_crossing, phase1_end, plateau_end
 
-TAU = 5.2  # where losses are compared: the paper's 16k steps with 64k individuals, in units of plateau_end
 KNOWLEDGE_FACTOR = 0.97  # knowledge has come once the loss stays below this share of the no-knowledge loss
 FIRST_LAYER, LAST_LAYER = 0, -1  # where the paper looks at attention within names, and from values to names (App. D.2)
 
@@ -28,7 +27,7 @@ FIRST_LAYER, LAST_LAYER = 0, -1  # where the paper looks at attention within nam
 def measure(arms: Arms) -> Mapping[str, Values]:
     """Times to knowledge, losses and changes of attention; each over the seeds that all of its arms have."""
     patched = ("untrained", "phase1", "uniform-third", "groups-third")
-    losses = {arm: losses_at_tau(runs_of(arms, arm), runs_of(arms, "half"), TAU) for arm in patched}
+    losses = {arm: losses_at_paper_tau(runs_of(arms, arm), runs_of(arms, "half")) for arm in patched}
     frozen = {arm: final_losses(runs_of(arms, arm)) for arm in ("frozen-phase1", "frozen-plateau-end")}
     attention = {
         "value_to_name": attention_changes(arms, "value_to_name", LAST_LAYER),

@@ -12,20 +12,19 @@ sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
 from intervals import Values
-from measures import differences, losses_at_tau, losses_in_b, plateau_ends, runs_of
+from measures import differences, losses_at_paper_tau, losses_in_b, plateau_ends, runs_of
 from paper import paper_numbers
 
 from bio_facts.runs.curves import Run
 from bio_facts.runs.figures import BLUE, GRAY, RED, draw_level_in_b, new_figure, save_figure, with_colors
 
 REFERENCE, ONE, FIXED = "all", "one-drawn", "all-fixed"
-TAU = 5.2  # where losses are compared: the paper's 16k steps with 64k individuals, in units of plateau_end
 
 
 def measure(arms: Arms) -> Mapping[str, Values]:
     """Losses with one template, and with one order, minus the default's, in units of the no-knowledge loss."""
     reference = runs_of(arms, REFERENCE)
-    losses = {arm: losses_at_tau(runs_of(arms, arm), reference, TAU) for arm in (REFERENCE, ONE, FIXED)}
+    losses = {arm: losses_at_paper_tau(runs_of(arms, arm), reference) for arm in (REFERENCE, ONE, FIXED)}
     return {
         "one_template": Values(differences(losses[ONE], losses[REFERENCE])),
         "fixed_order": Values(differences(losses[FIXED], losses[REFERENCE])),

@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
 from intervals import Values
-from measures import differences, final_losses, largest_grid_error, losses_in_b, runs_of, value_at
+from measures import differences, final_losses, largest_grid_error, losses_at, losses_in_b, runs_of
 from paper import paper_numbers, schedules, three_phases_curve, warm_up_accuracies, warm_up_losses
 
 from bio_facts.runs.curves import Run
@@ -46,7 +46,7 @@ def measure(arms: Arms) -> Mapping[str, Values]:
         "gain": Values(differences(logits["warmup"], logits[BEST_FIXED])),
         "gain_over_fewer_individuals": Values(differences(logits["warmup"], of_fewer)),
         "celebrities": Values(differences(losses["uniform"], losses["celebrities"])),
-        "rise_in_warm_up": Values(differences(losses_at_switch(warm_up, switches), losses_at_switch(uniform, switches))),
+        "rise_in_warm_up": Values(differences(losses_at(warm_up, switches), losses_at(uniform, switches))),
         "recovery": recoveries(warm_up, uniform),
         "order": Values(least_differences(losses)),
         "longest": Values(differences(accuracies["warmup"], accuracies["longest"])),
@@ -90,11 +90,6 @@ def logit(share: float, num_values: int) -> float:
 def switch_step(run: Run) -> float:
     """Step at which the warm-up ends."""
     return float(run.data["num_warmup_biographies"] / run.recipe["batch_size"])
-
-
-def losses_at_switch(runs: Mapping[int, Run], switches: Mapping[int, float]) -> dict[int, float | None]:
-    """Seed -> loss on all individuals, in no-knowledge losses, at the step at which the warm-up of the same seed ends."""
-    return {seed: value_at(*losses_in_b(run), switches[seed]) for seed, run in runs.items() if seed in switches}
 
 
 def recovery(steps: Sequence[int], losses: Sequence[float], no_knowledge_loss: float, switch: float) -> float | None:
