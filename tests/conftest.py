@@ -16,6 +16,11 @@ from forked_scripts import run_forked
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads of several test processes wait for each other
 ROOT = Path(__file__).parent.parent
 SMOKE = ROOT / "train" / "recipes" / "three_phases" / "smoke.yaml"
+# Of bio-facts.
+COMMANDS = (
+    *("configs", "sample", "build", "verify", "push", "order", "score", "plot", "lm-eval-path"),
+    *("verify-run", "push-run", "push-space"),
+)
 
 # Files that start no training and take seconds: make test-fast.
 UNIT = {
@@ -128,6 +133,22 @@ def other_process_holding(folder: Path, shared: bool = False) -> Iterator[None]:
         assert process.stdout is not None and process.stdout.readline() == "locked\n"
         yield
         process.communicate("")
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Path) -> Any:
+    """The model that the fixture `checkpoint` of a test file has saved."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(checkpoint).eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(checkpoint: Path) -> Any:
+    """The tokenizer that is saved with it."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(checkpoint)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -102,6 +103,17 @@ class HubServer:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+
+    def kill_at(self, part_of_path: str, client: subprocess.Popen[Any]) -> None:
+        """Kill a client when it sends a request whose path has this part; the request changes nothing."""
+
+        def kill(method: str, path: str) -> bool:
+            if part_of_path not in path:
+                return False
+            client.kill()
+            return True
+
+        self.fail_when = kill
 
     def __enter__(self) -> "HubServer":
         self.thread.start()

@@ -1,7 +1,6 @@
 """bio-facts push --canonical, with the real client of the Hub and a Hub on this machine."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -142,14 +141,7 @@ def test_second_push_changes_nothing(hub: HubServer, tmp_path: Path) -> None:
 def test_push_that_is_killed_at_a_request_is_completed_by_another(part_of_path: str, hub: HubServer, tmp_path: Path) -> None:
     expected = uploaded(TINY, tmp_path / "expected")
     process = start(hub, tmp_path / "work")
-
-    def kill(method: str, path: str) -> bool:
-        if part_of_path not in path:
-            return False
-        os.kill(process.pid, signal.SIGKILL)
-        return True
-
-    hub.fail_when = kill
+    hub.kill_at(part_of_path, process)
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     if hub.repos:

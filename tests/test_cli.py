@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import refused, succeeds
+from conftest import COMMANDS, refused, succeeds
 from knobs import ALONGSIDE, CASES, OTHER_VALUES
 
 import bio_facts
@@ -288,23 +288,7 @@ def test_version_names_package_and_data(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == f"bio-facts {bio_facts.__version__}, data {bio_facts.DATA_VERSION}\n"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "configs",
-        "sample",
-        "build",
-        "verify",
-        "push",
-        "order",
-        "score",
-        "plot",
-        "lm-eval-path",
-        "verify-run",
-        "push-run",
-        "push-space",
-    ],
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])

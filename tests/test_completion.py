@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, refused
+from conftest import COMMANDS, ROOT, refused
 
 from bio_facts.cli import build_parser, main
 from bio_facts.generate.config import CONFIGS
@@ -18,22 +18,6 @@ def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
     captured = capsys.readouterr()
     assert (exit_.value.code, captured.err) == (0, "")
     return captured.out
-
-
-COMMANDS = [
-    "configs",
-    "sample",
-    "build",
-    "verify",
-    "push",
-    "order",
-    "score",
-    "plot",
-    "lm-eval-path",
-    "verify-run",
-    "push-run",
-    "push-space",
-]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")

@@ -11,7 +11,6 @@ import torch
 import yaml
 from conftest import ROOT, SMOKE, ecosystem, run_script
 from hub_server import HubServer
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import bio_facts
 from bio_facts.generate.biography import rows
@@ -72,16 +71,6 @@ def of_model(checkpoint: Path) -> list[object]:
 def log(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("cloze")
     return logged(folder, run_inspect(folder, "bio_facts/cloze", *of_model(checkpoint), *PARAMETERS))
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(checkpoint).eval()
-
-
-@pytest.fixture(scope="module")
-def tokenizer(checkpoint: Path) -> Any:
-    return AutoTokenizer.from_pretrained(checkpoint)
 
 
 @pytest.fixture(scope="module")

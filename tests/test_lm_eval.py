@@ -17,7 +17,6 @@ import torch
 from conftest import ROOT, SMOKE, ecosystem, run_script
 from hub_server import HubServer
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import bio_facts
 from bio_facts.generate.attributes import ATTRIBUTES
@@ -153,16 +152,6 @@ def samples(output: Path, group: str, step: int = 1) -> Iterator[dict[str, Any]]
         first = logged[0]["doc"]["biography_id"]
         assert [sample["doc"]["biography_id"] for sample in logged] == list(range(first, step * LIMIT, step))
         yield from logged
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(checkpoint).eval()
-
-
-@pytest.fixture(scope="module")
-def tokenizer(checkpoint: Path) -> Any:
-    return AutoTokenizer.from_pretrained(checkpoint)
 
 
 def metric(model: Any, tokenizer: Any, split: str) -> dict[tuple[int, str], tuple[float, bool]]:

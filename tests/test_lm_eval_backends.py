@@ -12,7 +12,7 @@ from completions_server import CompletionsServer
 from conftest import ecosystem
 from test_lm_eval import FOLDER, start_harness, tokens_apart
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 import bio_facts
 from bio_facts.generate.attributes import ATTRIBUTES
@@ -51,16 +51,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = GPTNeoXConfig(vocab_size=len(tokenizer), initializer_range=0.5, **sizes)
     GPTNeoXForCausalLM(config).save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def model(checkpoint: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(checkpoint).eval()
-
-
-@pytest.fixture(scope="module")
-def tokenizer(checkpoint: Path) -> Any:
-    return AutoTokenizer.from_pretrained(checkpoint)
 
 
 @pytest.fixture(scope="module")

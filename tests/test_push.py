@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import shutil
 import signal
@@ -260,14 +259,7 @@ def test_killed_push_sets_no_tag_and_is_completed_by_another(part_of_path: str, 
     process = subprocess.Popen(
         [BIO_FACTS, "push", REPO, "--from", str(templates)], env=hub.environment(hub.contents.parent / "home")
     )
-
-    def kill(method: str, path: str) -> bool:
-        if part_of_path not in path:
-            return False
-        os.kill(process.pid, signal.SIGKILL)
-        return True
-
-    hub.fail_when = kill
+    hub.kill_at(part_of_path, process)
     assert process.wait(timeout=60) == -signal.SIGKILL
     assert hub.tags(REPO) == {}
     assert_main_is_empty_or_whole(hub, templates)
