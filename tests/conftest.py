@@ -29,7 +29,7 @@ UNIT = {
     *("test_models", "test_order", "test_phases", "test_population", "test_recipes", "test_tables", "test_pools"),
     *("test_runs", "test_seeding", "test_settings", "test_shards", "test_splits", "test_templates", "test_verify"),
     *("test_build", "test_build_disk", "test_build_existing_folder", "test_distribution_settings", "test_locks"),
-    *("test_loss", "test_precision", "test_word_tokenizer", "test_groups", "test_sentence_knobs"),
+    *("test_loss", "test_precision", "test_attention_by_products", "test_word_tokenizer", "test_groups", "test_sentence_knobs"),
     *("test_mixture", "test_questions", "test_question_table", "test_facts", "test_recall_measures", "test_probing"),
     *("test_retention", "test_roles", "test_choices", "test_cloze_table", "test_eval_yaml"),
     *("test_fine_tuning_measures", "test_replay_measures", "test_rare_individuals_measures"),

@@ -35,6 +35,7 @@ FOR_LIBRARIES = {
     "runs/training.py": {"torch", "transformers", "accelerate"},
     "runs/evaluation.py": {"accelerate"},
     "runs/loss.py": {"torch"},
+    "runs/attention_by_products.py": {"torch"},
 }
 SCRIPT_FOLDERS = ("train", "eval", "loading_script")
 MODULES = sorted((ROOT / "bio_facts").rglob("*.py"))

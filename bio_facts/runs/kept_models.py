@@ -143,7 +143,8 @@ class _Scorer:
         from bio_facts.measure.modules import evaluation_mode
         from bio_facts.measure.split_scoring import SplitScorer
         from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
-        from bio_facts.runs.precision import attend_by_products, use_precision
+        from bio_facts.runs.attention_by_products import attend_by_products
+        from bio_facts.runs.precision import use_precision
 
         recorded = [machine.get("precision", "float32") for machine in self.machines if machine["step"] < step] or ["float32"]
         precision = use_precision(recorded[-1], self.device.type)

@@ -25,7 +25,7 @@ with needs("train", "training"):
     from torch.nn.functional import cross_entropy
 
 IGNORED_LABEL = -100  # of PyTorch's cross-entropy
-_CHUNK_LOGITS = 2**18  # on a CPU: 1 MB in float32, which its cache holds
+_CHUNK_LOGITS = 2**19  # on a CPU: 2 MB in float32, which its cache holds
 _CHUNK_LOGITS_GPU = 2**27  # elsewhere: 512 MB
 _AMPLIFICATION = 1_000  # of logits, beyond any soft cap
 
@@ -37,23 +37,19 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, dtype: torch.dtype) -> Tensor:
         hidden, products = hidden.detach().to(dtype), weight.detach().to(dtype)
         limit = _CHUNK_LOGITS if hidden.device.type == "cpu" else _CHUNK_LOGITS_GPU
-        rows = max(64, limit // len(weight))
+        rows = -(-len(hidden) // max(1, -(-len(hidden) * len(weight) // limit)))  # of each chunk, as equal as can be
         grad_hidden = torch.empty(hidden.shape, dtype=torch.float32, device=hidden.device)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        for start in range(0, len(hidden), rows):
+        for start in range(0, len(hidden), max(1, rows)):
             chunk, target = hidden[start : start + rows], targets[start : start + rows, None]
-            logits = (chunk @ products.T).float()
+            logits = chunk @ products.T
             if bias is not None:
-                logits += bias.detach().float()
-            target_logits = logits.gather(1, target)
-            highest = logits.amax(dim=1, keepdim=True)
-            probabilities = logits.sub_(highest).exp_()
-            normalizer = probabilities.sum(dim=1, keepdim=True)
-            total += (normalizer.log() + highest - target_logits).sum()
-            grad_logits = probabilities.div_(normalizer)
-            grad_logits.scatter_add_(1, target, torch.full_like(target_logits, -1.0))
+                logits = logits.float() + bias.detach().float()
+            probabilities = logits.softmax(dim=1, dtype=torch.float32)
+            total += _cross_entropies(logits, probabilities, target).sum()
+            grad_logits = probabilities.scatter_add_(1, target, torch.full(target.shape, -1.0, device=target.device))
             if grad_bias is not None:
                 grad_bias += grad_logits.sum(dim=0)
             grad_logits = grad_logits.to(dtype)
@@ -68,6 +64,15 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return *(None if saved is None else saved * gradient for saved in ctx.saved_tensors), None, None
+
+
+def _cross_entropies(logits: Tensor, probabilities: Tensor, target: Tensor) -> Tensor:
+    """-log of the probabilities of targets [rows, 1]; from the logits where one of them is too small for float32."""
+    of_target = probabilities.gather(1, target)
+    if of_target.numel() and of_target.min() < torch.finfo(torch.float32).tiny:
+        logits = logits.float()
+        return logits.logsumexp(dim=1, keepdim=True) - logits.gather(1, target)
+    return -of_target.log()
 
 
 def chunked_cross_entropy(

@@ -30,7 +30,7 @@ def _cpu_has(name: str) -> bool:
     return bool(supports is not None and supports())
 
 
-def _by_onednn(device: str) -> bool:
+def uses_onednn(device: str) -> bool:
     """Whether oneDNN is to compute products of float32 on a device."""
     return device == "cpu" and _cpu_has("avx512") and not _cpu_has("amx_tile")
 
@@ -44,21 +44,8 @@ def use_precision(precision: str, device: str) -> str:
     """
     import torch
 
-    torch.set_float32_matmul_precision("medium" if _by_onednn(device) else "highest")
+    torch.set_float32_matmul_precision("medium" if uses_onednn(device) else "highest")
     torch.backends.cudnn.allow_tf32 = False
     if precision != "auto":
         return precision
     return "bf16" if has_bf16_instructions(device) else "float32"
-
-
-def attend_by_products(model: Any, precision: str) -> None:
-    """Let a model compute attention on a CPU by products of whole matrices where that is faster than PyTorch's own attention.
-
-    The gradient of PyTorch's attention takes eight times as long in bfloat16, and in float32 where oneDNN computes products.
-
-    Without effect on a model whose attention is not PyTorch's scaled_dot_product_attention. precision: as use_precision gives
-    it.
-    """
-    is_pytorchs = getattr(model.config, "_attn_implementation", None) == "sdpa"
-    if is_pytorchs and getattr(model, "_supports_attention_backend", False) and (precision == "bf16" or _by_onednn("cpu")):
-        model.set_attn_implementation("eager")

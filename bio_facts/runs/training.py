@@ -21,11 +21,11 @@ from bio_facts.measure.causality import check_causal
 from bio_facts.measure.models import load_model
 from bio_facts.measure.tokens import BiographyTokenizer, TokenBatch, load_tokenizer
 from bio_facts.measure.word_tokenizer import WORD_TOKENIZER, word_tokenizer
+from bio_facts.runs.attention_by_products import attend_by_products
 from bio_facts.runs.checkpoints import kept_model
 from bio_facts.runs.evaluation import RecipeEvaluation
 from bio_facts.runs.folder import METRICS_FILE
 from bio_facts.runs.loss import IGNORED_LABEL, TrainingLoss
-from bio_facts.runs.precision import attend_by_products
 from bio_facts.runs.recipe import Recipe, plain
 from bio_facts.runs.trackers import PROJECT, name_project, run_name
 
@@ -42,18 +42,27 @@ _SCHEDULERS = {
 }
 _MIN_BLOCK_ROWS = 4_096
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
+_MADV_HUGEPAGE, _HUGE_PAGE = 14, 2**21  # madvise of Linux
+_HUGE_HEAP = 2**29  # bytes
 
 
 def keep_freed_memory() -> None:
-    """Let the C library reuse freed memory instead of giving it back to the system; without effect outside glibc.
+    """Let the C library reuse freed memory, in pages of 2 MB where the system has them; without effect outside glibc.
 
-    The logits of a small model are its largest tensors by far, and are allocated in every step. By default glibc maps
-    fresh pages for them each time, which on a CPU takes a considerable share of a step.
+    Tensors of megabytes are allocated in every step. By default glibc maps fresh pages for them each time, and pages have
+    4 kB, which on a CPU takes a considerable share of a step.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.malloc.restype = ctypes.c_void_p
+        start = libc.malloc(ctypes.c_size_t(_HUGE_HEAP))  # address space; memory is taken where it is used
+        if start:
+            aligned = -(-start // _HUGE_PAGE) * _HUGE_PAGE
+            size = (start + _HUGE_HEAP - aligned) // _HUGE_PAGE * _HUGE_PAGE
+            libc.madvise(ctypes.c_void_p(aligned), ctypes.c_size_t(size), _MADV_HUGEPAGE)
+            libc.free(ctypes.c_void_p(start))
 
 
 class BiographyDataset(torch.utils.data.Dataset[TokenBatch]):

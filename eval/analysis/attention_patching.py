@@ -13,7 +13,17 @@ sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
 from intervals import Values
-from measures import differences, final_losses, largest_grid_error, losses_at_paper_tau, losses_in_b, ratios, runs_of, value_at
+from measures import (
+    PAPER_TAU,
+    differences,
+    final_losses,
+    largest_grid_error,
+    losses_at_paper_tau,
+    losses_in_b,
+    ratios,
+    runs_of,
+    value_at,
+)
 from paper import attention_curves, patched_final_losses, patched_loss_curve, three_phases_curve
 
 from bio_facts.runs.curves import Run
@@ -86,17 +96,17 @@ def _layers(run: Run, name: str) -> list[list[float]]:
 
 
 def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
-    """Loss with and without given patterns, final loss by reference, attention by layer; the paper's numbers in gray."""
+    """Loss with and without given patterns, late loss by reference, attention by layer; the paper's numbers in gray."""
     normal = runs_of(arms, "normal")
     first = normal[min(normal)]
     title = (
         "Training with the attention patterns of another model, and how these patterns form\n"
-        f"{first.data['num_individuals']:,} individuals (final losses: {_half(arms)[1]:,}), seed {first.seed}; "
+        f"{first.data['num_individuals']:,} individuals (losses by reference: {_half(arms)[1]:,}), seed {first.seed}; "
         "thin lines: other seeds; gray: the paper, at equal end of the plateau and no-knowledge loss"
     )
     figure, axes = new_figure(6, title, num_columns=3)
     _draw_losses(axes[0], arms)
-    _draw_final_losses(axes[1], arms)
+    _draw_losses_by_reference(axes[1], arms)
     for ax, name, label, layer in (
         (axes[2], "value_to_name", "attention from values to names", LAST_LAYER),
         (axes[3], "value_to_text", "attention from values to template text", LAST_LAYER),
@@ -162,10 +172,11 @@ def _paper_plateau_end() -> float:
 _UNTRAINED = 0.06  # where the untrained reference is drawn on the logarithmic axis
 
 
-def _draw_final_losses(ax: Any, arms: Arms) -> None:
+def _draw_losses_by_reference(ax: Any, arms: Arms) -> None:
     half, _ = _half(arms)
     shown: set[str] = set()
     for arm, runs in arms.items():
+        at_tau = losses_at_paper_tau(runs, half)
         for seed, run in runs.items():
             attention = run.recipe.get("attention")
             if not attention or run.recipe.get("stop_below") is not None or seed not in half:
@@ -174,7 +185,9 @@ def _draw_final_losses(ax: Any, arms: Arms) -> None:
             if label is not None:
                 x = max(attention["reference_step"] / _unit(half[seed]), _UNTRAINED)
                 name = None if label in shown else label
-                ax.plot(x, losses_in_b(run)[1][-1], marker, color=color, ms=7, alpha=0.8, mew=1.5, label=name)
+                at_end = losses_in_b(run)[1][-1]
+                loss = at_end if attention["start_step"] > 0 or at_tau[seed] is None else at_tau[seed]
+                ax.plot(x, loss, marker, color=color, ms=7, alpha=0.8, mew=1.5, label=name)
                 shown.add(label)
     for marker, frozen, label in (
         ("o", False, "the paper, from step 0"),
@@ -192,12 +205,12 @@ def _draw_final_losses(ax: Any, arms: Arms) -> None:
     ax.set_xlim(_UNTRAINED * 0.8, 7)
     ax.set_ylim(0, None)
     ax.set_xlabel("reference: step / end of the plateau of the normal run")
-    ax.set_ylabel("final attribute loss / no-knowledge loss")
+    ax.set_ylabel(f"loss at {PAPER_TAU:g} x this end (frozen: last loss)\n/ no-knowledge loss")
     ax.legend(frameon=False, fontsize=8)
 
 
 def _kind(arm: str, attention: Mapping[str, int]) -> tuple[str, str, str | None]:
-    """Marker, color and label of a run in the panel of final losses; no label: not shown there."""
+    """Marker, color and label of a run in the panel of losses by reference; no label: not shown there."""
     if arm.startswith("groups"):
         return "*", GREEN, "patterns from groups one after another, from step 0"
     if attention["start_step"] == 0:

@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # eval/
 from arms import Arms
 from claims import Claim, run_analysis
 from intervals import Values
-from measures import differences, losses_at_paper_tau, losses_in_b, plateau_ends, runs_of
+from measures import PAPER_TAU, differences, losses_at_paper_tau, losses_in_b, plateau_ends, runs_of
 from paper import paper_numbers
 
 from bio_facts.runs.curves import Run
@@ -52,7 +52,7 @@ def paper_final_losses() -> dict[bool, dict[int, float]]:
 
 
 def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
-    """Losses over tau, and final losses over the number of templates; the paper's final losses as gray crosses."""
+    """Losses over tau, and those at the tau of the paper's runs over the number of templates; the paper's as gray crosses."""
     last = max(run.recipe["num_steps"] for run in arms[REFERENCE].values())
     first, *others = sorted(arms[REFERENCE])
     title = f"Few templates in drawn order are enough, many in one order are not\nseed {first}"
@@ -73,11 +73,12 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     loss.set_ylim(0, 2)
     loss.set_ylabel("attribute loss / no-knowledge loss")
     loss.legend(frameon=False, fontsize=9)
+    at_tau = {arm: losses_at_paper_tau(runs, arms[REFERENCE]) for arm, runs in arms.items()}
     for fixed, color, marker in ((False, BLUE, "o"), (True, RED, "s")):
         points = [
-            (num_templates(run), losses_in_b(run)[1][-1])
-            for runs in arms.values()
-            for run in runs.values()
+            (num_templates(run), losses_in_b(run)[1][-1] if at_tau[arm].get(seed) is None else at_tau[arm][seed])
+            for arm, runs in arms.items()
+            for seed, run in runs.items()
             if is_fixed(run) == fixed
         ]
         name = "one order" if fixed else "drawn order"
@@ -90,7 +91,7 @@ def plot(arms: Arms, verdict: Mapping[str, Any], path: Path) -> None:
     final.minorticks_off()
     final.set_yscale("log")
     final.set_xlabel("training templates of each individual and attribute")
-    final.set_ylabel("final loss / no-knowledge loss")
+    final.set_ylabel(f"loss at {PAPER_TAU:g} x plateau_end (without one: last loss) / no-knowledge loss")
     final.legend(frameon=False, fontsize=9, loc="center right")
     save_figure(figure, path)
 
