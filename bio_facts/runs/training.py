@@ -43,7 +43,7 @@ _SCHEDULERS = {
 _MIN_BLOCK_ROWS = 4_096
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 _MADV_HUGEPAGE, _HUGE_PAGE = 14, 2**21  # madvise of Linux
-_HUGE_HEAP = 2**29  # bytes
+_HUGE_HEAP = 2**31  # bytes
 
 
 def keep_freed_memory() -> None:
