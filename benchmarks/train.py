@@ -1,6 +1,6 @@
 """What a training step costs on a CPU: tokens a second, milliseconds by part, and how near to the machine's peak it is.
 
-  python benchmarks/train.py --output-file benchmarks/train.json      # 10 minutes on a quiet machine of two cores
+  python benchmarks/train.py --output-file benchmarks/train.json      # 5 minutes on a quiet machine of two cores
   python benchmarks/train.py --rounds 1 --steps 3                     # a minute
 
 The model of recipe.yaml (two layers of width 128), 16 biographies a step, one thread. Arms are timed in turns,
