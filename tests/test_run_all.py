@@ -57,7 +57,7 @@ def test_every_claim_has_verdict_picture_and_place_in_the_report(finished: Path)
     for claim in ("three_phases", "hallucination", "replay", "associative_memory"):
         verdict = json.loads((finished / claim / "smoke.json").read_text())
         assert (verdict["claim"], verdict["scale"], verdict["seeds"]) == (claim, "smoke", [20])
-        assert (finished / claim / "smoke.png").exists()
+        assert (finished / claim / "smoke.svg").exists()
         assert verdict["fingerprint"] in page
 
 
