@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from bio_facts.checks import check_number, whole_number
+from bio_facts.checks import check_number, did_you_mean, whole_number
 from bio_facts.commands.parsers import Commands, path_argument
 from bio_facts.files import asset, check_new_file, write_text
 from bio_facts.generate.config import Config, check_biographies
@@ -56,6 +56,7 @@ def _score(arguments: argparse.Namespace) -> int:
     if unscored := [split for split in minima if split not in arguments.splits]:
         raise ValueError(
             f"min_accuracy has split {unscored[0]!r}; it must be one of the scored ones, {', '.join(arguments.splits)}"
+            f"{did_you_mean(unscored[0], arguments.splits)}"
         )
     file: Path | None = arguments.output_file
     if file is not None:
