@@ -11,8 +11,6 @@ from types import MappingProxyType
 
 from filelock import BaseFileLock, FileLock, ReadWriteLock, SoftFileLock, Timeout
 
-from bio_facts.checks import did_you_mean
-
 UNFINISHED = ".unfinished"  # ends the name of a file that is being written
 FOLDER_LOCKS = (".lock", ".soft-lock")  # files in a folder that lock_folder has locked
 
@@ -35,7 +33,7 @@ def asset(name: str) -> Path:
         ValueError: if there is no such asset.
     """
     if name not in ASSETS:
-        raise ValueError(f"asset is {name!r}; it must be one of {', '.join(ASSETS)}{did_you_mean(name, ASSETS)}")
+        raise ValueError(f"asset is {name!r}; it must be one of {', '.join(ASSETS)}")
     in_wheel = _PACKAGE / "assets" / name
     return in_wheel if in_wheel.exists() else _PACKAGE.parent / ASSETS[name]
 
