@@ -92,7 +92,7 @@ def test_script_draws_the_attention_of_a_published_run(hub: HubServer, installed
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        ([], "arguments are []; they must be a run, and a picture to write"),
+        ([], "arguments are []; they must be a run, and a picture in a folder that exists"),
         (["run"], "arguments are ['run']"),
         (["run", "no/folder/a.png"], "in a folder that exists"),
         (["no/such/run", "a.png"], "run is 'no/such/run', which is no folder and no Hub id"),

@@ -17,7 +17,7 @@ from bio_facts.runs.kept_models import kept_models
 
 try:
     if len(sys.argv) != 3 or not Path(sys.argv[2]).parent.is_dir():
-        raise ValueError(f"arguments are {sys.argv[1:]}; they must be a run, and a picture to write in a folder that exists")
+        raise ValueError(f"arguments are {sys.argv[1:]}; they must be a run, and a picture in a folder that exists")
     run, picture = sys.argv[1:]
     kept = kept_models(run)  # the folder of a run, or the id of a published one
     data = kept.data
