@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from bio_facts.checks import Parser
+from bio_facts.checks import Parser, whole_number
 from bio_facts.measure.metrics import attribute_totals
 
 MODULE = Path(__file__).parent.parent / "eval" / "attribute_recall"
@@ -116,7 +116,8 @@ def module(path: str, config_name: str | None, columns: dict[str, Any]) -> float
 def main() -> None:
     """Measure and print."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num-rows", type=int, default=20_000, help="for the module; five times as many for the core")
+    num_rows = whole_number("num_rows", 1)
+    parser.add_argument("--num-rows", type=num_rows, default=20_000, help="for the module; five times as many for the core")
     parser.add_argument("--output-file", type=Path, metavar="FILE", help="JSON file to write the figures to")
     parser.add_argument("--core", type=int, metavar="ROWS", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,9 +1,10 @@
 """Checks of what users give, and errors that name it: arguments, command lines, packages that are not installed."""
 
 import argparse
+import difflib
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -49,8 +50,14 @@ def check_number(name: str, value: object, minimum: float, maximum: float) -> fl
 def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     """`value` as str if it is one of `choices`; ValueError naming it otherwise."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}{did_you_mean(value, choices)}")
     return str(value)
+
+
+def did_you_mean(value: object, names: Iterable[str]) -> str:
+    """The end of an error about an unknown name: a question about the most similar of `names`, "" if none is similar."""
+    near = difflib.get_close_matches(value, list(names), n=1) if isinstance(value, str) else []
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class MissingExtraError(ImportError, ValueError):

@@ -66,9 +66,9 @@ def _claim_text(entries: dict[str, Entry], links: PageLinks) -> str:
     claim = next(iter(entries.values())).claim
     readme = claim.recipes.relative_to(ROOT) / "README.md"
     pictures = [
-        f"![The figure of {claim.label} at {scale} scale](../../../eval/results/{claim.name}/{scale}.png)\n"
+        f"![The figure of {claim.label} at {scale} scale](../../../eval/results/{claim.name}/{scale}{entry.figure.suffix})\n"
         for scale, entry in entries.items()
-        if entry.verdict is not None
+        if entry.figure is not None
     ]
     text = "\n".join([recipe_text(entries), *pictures, "[Recipe, and differences from the paper](README.md)\n"])
     return f"## {claim.heading}\n\nThe paper: {claim.paper}\n\n{links.rewritten(text, readme, Path('claims.md'))}"

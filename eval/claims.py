@@ -20,6 +20,7 @@ from bio_facts.runs.folder import CONFIG_FILE
 from bio_facts.runs.registration import read_measures, read_registration
 
 ANALYSES = Path(__file__).parent / "analysis"
+FIGURE_SUFFIXES = (".svg", ".png")  # of the figure beside a verdict; the first that is there counts
 _LABEL = re.compile(r"(C|F|R)(\d+)")
 
 
@@ -34,7 +35,7 @@ class Claim:
         title: the claim as a sentence, without a period.
         paper: what the paper says, with its figure.
         measure: the values of every measure in train/recipes/NAME/registration.yaml, from the runs of each arm.
-        plot: draws the figure of runs and their verdict (`result` of verdicts.py) as PNG.
+        plot: draws the figure of runs and their verdict (`result` of verdicts.py) into a file, as SVG or PNG by its name.
     """
 
     label: str
@@ -113,6 +114,11 @@ def curves_file(verdict: Path) -> Path:
     return verdict.with_suffix(".curves.jsonl")
 
 
+def figure_file(verdict: Path) -> Path:
+    """Where the figure of a verdict is: mini.svg beside mini.json, or mini.png, as earlier versions drew it."""
+    return next((path for path in map(verdict.with_suffix, FIGURE_SUFFIXES) if path.is_file()), verdict.with_suffix(".svg"))
+
+
 def _runs_in(path: Path, claim: str, scale: str | None) -> list[Run]:
     """The runs of a file of curves, of a claim in the output folder of run_all.py, or the run of a folder."""
     if path.suffix == ".jsonl":
@@ -135,7 +141,7 @@ def run_analysis(claim: Claim, doc: str | None) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--results", type=Path, metavar="FILE",
-        help="JSON file for the verdict on all runs of a scale, such as mini.json, with curves and a picture beside it "
+        help="JSON file for the verdict on all runs of a scale, such as mini.json, with curves and a picture (SVG) beside it "
         f"(default: RUN/{claim.name}.json, for a single run)",
     )  # fmt: skip
     arguments = parser.parse_args()
@@ -158,7 +164,7 @@ def run_analysis(claim: Claim, doc: str | None) -> None:
         write_text(file, json_text(verdict))
         print_verdict(verdict)
         print(f"verdict: {file}", flush=True)
-        claim.plot(claim.arms(runs, scale)[0], verdict, file.with_suffix(".png"))
+        claim.plot(claim.arms(runs, scale)[0], verdict, file.with_suffix(".svg"))
     except ValueError as error:
         exit_with_error(error)
-    print(f"picture: {file.with_suffix('.png')}")
+    print(f"picture: {file.with_suffix('.svg')}")

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from claims import Claim, claims, curves_file
+from claims import FIGURE_SUFFIXES, Claim, claims, curves_file, figure_file
 from coverage import coverage
 from intervals import half_width
 from report import Entry, interval, number, read_entry, render
@@ -32,14 +32,16 @@ LINE_LENGTH = 120
 NUM_SEEDS = 5  # reported ones
 
 
-def judged_files(folder: Path, scale: str, results: Path) -> dict[Path, bytes]:
+def judged_files(folder: Path, scale: str, results: Path) -> dict[Path, bytes | None]:
     """Path below `results` -> new content of verdict, curves and figure, for every claim that was judged in `folder`.
+
+    The content is None for a figure in another format, which the new one replaces.
 
     Raises:
         ValueError: if nothing was judged, a file is missing, or a file is not a verdict on this claim at this scale, on the
             registered seeds.
     """
-    files: dict[Path, bytes] = {}
+    files: dict[Path, bytes | None] = {}
     for claim in claims():
         source, target = (base / claim.name / f"{scale}.json" for base in (folder, results))
         if not source.is_file():
@@ -51,12 +53,15 @@ def judged_files(folder: Path, scale: str, results: Path) -> dict[Path, bytes]:
             raise ValueError(
                 f"{source} has seeds {verdict['seeds']}; expected those of train/recipes/{claim.name}/{scale}.yaml"
             )
-        if not source.with_suffix(".png").is_file():
+        figure = figure_file(source)
+        if not figure.is_file():
             raise ValueError(_no_picture(claim, source))
         if not curves_file(source).is_file():
             raise ValueError(f"{source} has no curves beside it; judge the runs again")
-        for of in (Path, curves_file, lambda path: path.with_suffix(".png")):
+        for of in (Path, curves_file):
             files[of(target)] = of(source).read_bytes()
+        for suffix in FIGURE_SUFFIXES:
+            files[target.with_suffix(suffix)] = figure.read_bytes() if suffix == figure.suffix else None
     if not files:
         raise ValueError(f"DIR is {str(folder)!r}, which has no CLAIM/{scale}.json; it must be the output of train/run_all.py")
     return files
@@ -75,10 +80,11 @@ def recipe_text(entries: Mapping[str, Entry]) -> str:
 def _measured(scale: str, entry: Entry) -> str:
     verdict = entry.verdict or {}
     results = f"../../../eval/results/{entry.claim.name}/{scale}"
+    suffix = FIGURE_SUFFIXES[0] if entry.figure is None else entry.figure.suffix
     lines = [
         *_wrapped(
             f"**Measured** {'' if scale == 'mini' else f'at {scale} scale '}on seeds {', '.join(map(str, verdict['seeds']))} "
-            f"([{scale}.json]({results}.json), [curves]({results}.curves.jsonl), [figure]({results}.png)): "
+            f"([{scale}.json]({results}.json), [curves]({results}.curves.jsonl), [figure]({results}{suffix})): "
             f"**{entry.outcome}**. {verdict['num_runs']} runs, {entry.minutes} in total ({entry.computed}), with evaluations."
         ),
         "",
@@ -163,7 +169,7 @@ def readmes(root: Path) -> dict[Path, str]:
     claims_by_scale = [{scale: read_entry(claim, scale, results=results) for scale in SCALES} for claim in claims()]
     for entries in claims_by_scale:
         for scale, entry in entries.items():
-            if entry.verdict is not None and not entry.picture:
+            if entry.verdict is not None and entry.figure is None:
                 raise ValueError(_no_picture(entry.claim, results / entry.claim.name / f"{scale}.json"))
         tables = {"registration": registration_text(entry.claim), "verdict": recipe_text(entries)}
         path = root / "train" / "recipes" / entry.claim.name / "README.md"
@@ -184,12 +190,15 @@ def _with_tables(path: Path, tables: Mapping[str, str]) -> str:
     return text
 
 
-def publish(files: Mapping[Path, bytes], check: bool) -> list[Path]:
-    """Write the files whose content changed, unless `check`; return them."""
-    stale = [path for path, content in files.items() if not path.is_file() or path.read_bytes() != content]
+def publish(files: Mapping[Path, bytes | None], check: bool) -> list[Path]:
+    """Write the files whose content changed, and remove those whose content is None, unless `check`; return them."""
+    stale = [path for path, content in files.items() if (path.read_bytes() if path.is_file() else None) != content]
     for path in [] if check else stale:
+        if (content := files[path]) is None:
+            path.unlink()
+            continue
         with unfinished_file(path) as unfinished:
-            unfinished.write_bytes(files[path])
+            unfinished.write_bytes(content)
     return stale
 
 

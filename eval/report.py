@@ -7,15 +7,15 @@ The page is a single file: its figures are embedded, and it has no scripts.
 """
 
 import argparse
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from claims import Claim, claims
+from claims import Claim, claims, figure_file
 from coverage import coverage
 from intervals import NUM_CARRYING, WORDS, holm
+from page_figures import figure_html
 
 from bio_facts.checks import Parser, needs
 from bio_facts.files import write_text
@@ -26,11 +26,11 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Entry:
-    """A claim on the page. verdict: None if it was not judged; picture: a data URL; origin: where the verdict is from."""
+    """A claim on the page. verdict: None if it was not judged; figure: its file; origin: where the verdict is from."""
 
     claim: Claim
     verdict: Mapping[str, Any] | None = None
-    picture: str = ""
+    figure: Path | None = None
     origin: str = ""
 
     @property
@@ -49,6 +49,11 @@ class Entry:
         """What was measured by the carrying measure; None if there is no verdict or no such measure."""
         measures = [] if self.verdict is None else self.verdict["measures"]
         return next((measure for measure in measures if measure["carrying"]), None)
+
+    @property
+    def picture(self) -> str:
+        """The figure as HTML; "" if there is none."""
+        return "" if self.figure is None else figure_html(self.figure, self.claim.name, self.claim.heading)
 
     @property
     def minutes(self) -> str:
@@ -74,9 +79,8 @@ def read_entry(claim: Claim, scale: str, folder: Path | None = None, results: Pa
     for origin, base in (("these runs", folder), ("committed results", results)):
         path = None if base is None else base / claim.name / f"{scale}.json"
         if path is not None and path.is_file():
-            image = path.with_suffix(".png")
-            encoded = base64.b64encode(image.read_bytes()).decode() if image.is_file() else ""
-            return Entry(claim, claim.read(path), f"data:image/png;base64,{encoded}" if encoded else "", origin)
+            figure = figure_file(path)
+            return Entry(claim, claim.read(path), figure if figure.is_file() else None, origin)
     return Entry(claim)
 
 

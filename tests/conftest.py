@@ -38,7 +38,7 @@ UNIT = {
     *("test_attention_patching_measures", "test_sequential_groups_measures"),
     *("test_power_law_measures", "test_warm_up_measures", "test_hallucination_measures"),
     *("test_alignment_rows", "test_alignment_spaces", "test_manifest", "test_power_law"),
-    *("test_completion", "test_terminal", "test_plot"),
+    *("test_completion", "test_terminal", "test_plot", "test_page_figures"),
 }
 
 for folder in ("train", "eval"):  # scripts, not packages: their modules are imported as the scripts do

@@ -29,4 +29,4 @@ def write_judged(folder: Path, name: str) -> None:
     verdict = claim.judge(runs, "mini")
     file.write_text(json_text(verdict))
     curves_file(file).write_text(curves_text(runs))
-    claim.plot(claim.arms(runs, "mini")[0], verdict, file.with_suffix(".png"))
+    claim.plot(claim.arms(runs, "mini")[0], verdict, file.with_suffix(".svg"))

@@ -230,6 +230,11 @@ LONDON = {"attribute": "birth_place", "value": "London", "start": 5, "end": 11}
             [LONDON | {"attribute": "hobby"}],
             "attribute is 'hobby'; it must be one of birth_place, current_location,",
         ),
+        (
+            "x is London",
+            [LONDON | {"attribute": "birthplace"}],
+            f"attribute is 'birthplace'; it must be one of {', '.join(ATTRIBUTES)}; did you mean 'birth_place'?",
+        ),
         ("x is London", [LONDON | {"end": 12}], "birth_place has span 5..12; it must be within its text of 11 characters"),
         ("x is London", [LONDON | {"start": -6}], "birth_place has span -6..11; it must be within"),
         ("x is London", [LONDON | {"end": 5}], "birth_place has span 5..5; it must be within"),

@@ -317,6 +317,11 @@ KNOWN = (
     [
         ("sample n2k", "config is 'n2k'; it must be one of 119 such as "),
         ("sample n1k --split test", "split is 'test'; n1k has train, validation, unseen"),
+        ("sample n1k --split valdation", "n1k has train, validation, unseen; did you mean 'validation'?"),
+        ("sample n1k --num 1e3", "argument --num: it is '1e3'; it must be an integer of at least 0"),
+        ("build n1k --output-dir x --num-workers 1e1", "it is '1e1'; it must be an integer of at least 1"),
+        ("sample n1k --num-individuals 1e3", "it is '1e3'; it must be an integer of at least 0"),
+        ("sample n1k --pool-sizes cities=1e3", "it is 'cities=1e3'; it must be like cities=32,years=4, with integers"),
         ("sample n1k --split pretrain_validation", "split is 'pretrain_validation'; n1k has train, validation, unseen"),
         ("sample individuals --split train", "split is 'train'; individuals has pretrain, finetune, unseen"),
         ("sample templates --split unseen", "split is 'unseen'; templates has train"),

@@ -315,7 +315,15 @@ def test_unknown_parameter_is_refused_with_those_there_are(name: str, parameter:
     with pytest.raises(ValueError) as error:
         CONFIGS[name].replace(num_individuals=10, **{parameter: 1})
     message = f"unknown parameter {parameter!r} of a {what}; it has {', '.join(sorted(known))}"
-    assert str(error.value).removesuffix("; alpha is a parameter of distribution power_law") == message
+    listed, _, _ = str(error.value).partition("; did you mean ")
+    assert listed.removesuffix("; alpha is a parameter of distribution power_law") == message
+
+
+@pytest.mark.parametrize(("parameter", "hint"), [("alhpa", "; did you mean 'alpha'?"), ("x", "")])
+def test_unknown_parameter_is_asked_about_if_one_is_like_it(parameter: str, hint: str) -> None:
+    with pytest.raises(ValueError) as error:
+        CONFIGS["n1k-alpha0.6"].replace(**{parameter: 1})
+    assert str(error.value).endswith(f", wordings_for{hint}")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from claims import figure_file
 from conftest import ROOT, SCRIPT_ENVIRONMENT
 
 from bio_facts.cli import build_parser
@@ -241,9 +242,10 @@ def test_claims_have_their_measures_and_figures(build_module: ModuleType, tmp_pa
     for verdict in (ROOT / "eval" / "results").glob("*/mini.json"):
         measures = json.loads(verdict.read_text(encoding="utf-8"))["measures"]
         assert all(f"| `{measure['name']}` |" in text for measure in measures)
-        picture = f"pictures/eval/results/{verdict.parent.name}/mini.png"
+        figure = figure_file(verdict)
+        picture = f"pictures/eval/results/{verdict.parent.name}/{figure.name}"
         assert f"]({picture})" in text
-        assert (tmp_path / "pages" / picture).read_bytes() == verdict.with_suffix(".png").read_bytes()
+        assert (tmp_path / "pages" / picture).read_bytes() == figure.read_bytes()
 
 
 @pytest.mark.ecosystem

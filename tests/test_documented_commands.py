@@ -297,14 +297,14 @@ def test_command_is_one_that_the_script_reads(source: str, command: str, monkeyp
         runpy.run_path(str(script), run_name="__main__")
     given = parsed.value.args[0]
     for name in ("dataset", "config"):
-        if name in given:
+        if given.get(name) is not None:
             get_config(given[name])
 
 
 @pytest.mark.parametrize(("source", "command"), [one for one in COMMANDS if one[1].startswith("bio-facts ")])
 def test_command_of_bio_facts_is_one_that_it_reads(source: str, command: str) -> None:
     arguments = build_parser().parse_args(shlex.split(command.replace("<you>", "you"))[1:])
-    configs = getattr(arguments, "config", getattr(arguments, "dataset", []))
+    configs = getattr(arguments, "config", getattr(arguments, "dataset", None)) or []
     for name in [configs] if isinstance(configs, str) else configs:
         assert "*" in name or get_config(name)
 

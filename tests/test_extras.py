@@ -373,8 +373,8 @@ def test_verdict_is_written_and_printed_before_the_picture_is_drawn(tmp_path: Pa
     assert json.loads(results.read_text())["registration"] == digest
     drawn = run_script_without((), "eval/analysis/three_phases.py", "--results", results)  # once matplotlib is there
     assert drawn.returncode == 0, drawn.stderr
-    assert drawn.stdout == f"{result.stdout}picture: {results.with_suffix('.png')}\n"
-    assert results.with_suffix(".png").stat().st_size > 10_000
+    assert drawn.stdout == f"{result.stdout}picture: {results.with_suffix('.svg')}\n"
+    assert results.with_suffix(".svg").stat().st_size > 10_000
 
 
 def test_another_error_than_a_missing_package_stays_what_it_is() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, ecosystem
+from conftest import ROOT, assert_refused, ecosystem, run_script
 from hub_server import HubServer
 
 pytestmark = ecosystem("transformer_lens", "nnsight", "datasets")
@@ -87,6 +87,20 @@ def test_script_draws_the_attention_of_a_published_run(hub: HubServer, installed
     """From the Hub, by its id."""
     run_block(SCRIPT.read_text(encoding="utf-8"), hub, installed, tmp_path, "me/bio_facts-demo", "attention.png")
     assert (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        ([], "arguments are []; they must be a run, and a picture in a folder that exists"),
+        (["run"], "arguments are ['run']"),
+        (["run", "no/folder/a.png"], "in a folder that exists"),
+        (["no/such/run", "a.png"], "run is 'no/such/run', which is no folder and no Hub id"),
+        ([".", "a.png"], "run is '.', which has no config.json"),
+    ],
+)
+def test_script_refuses_bad_input_in_one_line(arguments: list[str], fragment: str, tmp_path: Path) -> None:
+    assert_refused(run_script("docs/examples/attention_over_training.py", *arguments, cwd=tmp_path), fragment)
 
 
 def test_transformer_lens_takes_two_lines() -> None:

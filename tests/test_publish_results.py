@@ -44,7 +44,7 @@ def publish(root: Path, *arguments: object) -> int:
 def test_judged_runs_reach_results_readmes_and_page(judged: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert publish(repository, judged) == 0
     for claim in ("three_phases", "hallucination"):
-        for name in ("mini.json", "mini.png", "mini.curves.jsonl"):
+        for name in ("mini.json", "mini.svg", "mini.curves.jsonl"):
             assert (repository / "eval/results" / claim / name).read_bytes() == (judged / claim / name).read_bytes()
     readme = (repository / "README.md").read_text()
     assert readme.startswith("Before.\n<!-- verdict -->\n| recipe | claim |")
@@ -80,7 +80,7 @@ def test_results_at_paper_scale_stand_beside_those_at_mini_scale(judged: Path, r
     verdict = json.loads((judged / "three_phases" / "mini.json").read_text())
     (tmp_path / "three_phases").mkdir()
     (tmp_path / "three_phases" / "paper.json").write_text(json.dumps(verdict | {"scale": "paper"}))
-    for suffix in (".png", ".curves.jsonl"):
+    for suffix in (".svg", ".curves.jsonl"):
         shutil.copy(judged / "three_phases" / f"mini{suffix}", tmp_path / "three_phases" / f"paper{suffix}")
     publish(repository, judged)
     assert publish(repository, tmp_path, "--scale", "paper") == 0
@@ -102,16 +102,34 @@ def test_check_names_what_is_out_of_date_and_writes_nothing(
 ) -> None:
     publish(repository, judged)
     (repository / "README.md").write_text((repository / "README.md").read_text().replace("shown", "SHOWN"))
-    (repository / "eval/results/three_phases/mini.png").write_bytes(b"another picture")
+    (repository / "eval/results/three_phases/mini.svg").write_bytes(b"another picture")
     before = contents(repository)
     capsys.readouterr()
     assert publish(repository, judged, "--check") == 1
-    assert capsys.readouterr().out == "out of date: eval/results/three_phases/mini.png, README.md\n"
+    assert capsys.readouterr().out == "out of date: eval/results/three_phases/mini.svg, README.md\n"
     assert contents(repository) == before
 
 
+def test_figure_that_an_earlier_version_drew_is_published_until_a_new_one_replaces_it(
+    judged: Path, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PNG, and now SVG: the README links to the one that is there."""
+    results, readme = repository / "eval/results/three_phases", repository / "train/recipes/three_phases/README.md"
+    earlier = shutil.copytree(judged, tmp_path / "earlier")
+    (earlier / "three_phases" / "mini.svg").rename(earlier / "three_phases" / "mini.png")
+    publish(repository, earlier)
+    assert {path.name for path in results.iterdir()} == {"mini.json", "mini.png", "mini.curves.jsonl"}
+    assert "/mini.png)" in readme.read_text()
+    capsys.readouterr()
+    assert publish(repository, judged, "--check") == 1
+    assert "three_phases/mini.svg, eval/results/three_phases/mini.png\n" in capsys.readouterr().out
+    publish(repository, judged)
+    assert {path.name for path in results.iterdir()} == {"mini.json", "mini.svg", "mini.curves.jsonl"}
+    assert "/mini.svg)" in readme.read_text()
+
+
 def without_picture(folder: Path) -> None:
-    (folder / "three_phases" / "mini.png").unlink()
+    (folder / "three_phases" / "mini.svg").unlink()
 
 
 def without_curves(folder: Path) -> None:
@@ -166,7 +184,7 @@ def test_published_verdict_without_its_picture_is_named(
     judged: Path, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(repository, judged)
-    (repository / "eval/results/three_phases/mini.png").unlink()
+    (repository / "eval/results/three_phases/mini.svg").unlink()
     with pytest.raises(SystemExit, match="2"):
         publish(repository, "--check")
     assert "three_phases/mini.json has no picture beside it" in capsys.readouterr().err

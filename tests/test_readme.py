@@ -114,7 +114,7 @@ def test_bash_blocks_run_one_after_another(tmp_path: Path) -> None:
 
 def test_blocks_are_found() -> None:
     counted = {document: [len(blocks(document, language)) for language in ("python", "bash", "")] for document in DOCUMENTS}
-    assert counted == {"README.md": [13, 5, 10], "dataset_card.md": [2, 1, 0]}
+    assert counted == {"README.md": [13, 5, 9], "dataset_card.md": [2, 1, 0]}
 
 
 def test_commands_are_found() -> None:

@@ -134,9 +134,15 @@ def test_section_shows_paper_measures_seeds_device_and_time(opened: Any, folder:
 
 
 def test_pictures_are_drawn(opened: Any) -> None:
-    widths = opened.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
+    program = "figures => figures.map(figure => figure.getBoundingClientRect().width)"
+    widths = opened.eval_on_selector_all("section > svg, section > img", program)
     assert len(widths) == len(claims()) - len(without_results())
     assert min(widths) > 500
+
+
+def test_text_of_a_picture_can_be_selected(opened: Any) -> None:
+    program = "figure => { getSelection().selectAllChildren(figure); return getSelection().toString(); }"
+    assert "training step" in opened.eval_on_selector("#three_phases > svg", program)
 
 
 def test_page_fits_a_phone(opened: Any) -> None:

@@ -57,7 +57,7 @@ def test_every_claim_has_verdict_picture_and_place_in_the_report(finished: Path)
     for claim in ("three_phases", "hallucination", "replay", "associative_memory"):
         verdict = json.loads((finished / claim / "smoke.json").read_text())
         assert (verdict["claim"], verdict["scale"], verdict["seeds"]) == (claim, "smoke", [20])
-        assert (finished / claim / "smoke.png").exists()
+        assert (finished / claim / "smoke.svg").exists()
         assert verdict["fingerprint"] in page
 
 
@@ -178,6 +178,37 @@ def test_seeds_take_the_place_of_those_of_the_recipes(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_plan_of_runs_without_steps_says_that_they_take_seconds(tmp_path: Path) -> None:
+    claims = ("--scale", "smoke", "--claims", "associative_memory", "--plan")
+    *lines, of_claim, total = run_all(tmp_path / "out", *claims).stdout.splitlines()
+    assert {line.partition(": ")[2] for line in lines} == {"takes seconds"}
+    assert of_claim == f"associative_memory: {total}"
+    assert total == f"{len(lines)} runs; {len(lines)} to do, each of which takes seconds"
+
+
+def test_plan_counts_the_sources_of_a_claim_and_runs_with_and_without_steps(tmp_path: Path) -> None:
+    claims = ("--scale", "smoke", "--claims", "three_phases,replay,associative_memory", "--plan")
+    *_, first, second, third, total = run_all(tmp_path / "out", *claims).stdout.splitlines()
+    assert first == "three_phases: 1 run; 1 to do, at most 120 biographies"
+    counts = [int(line.split()[position]) for line, position in ((second, 1), (second, 3), (third, 1), (third, 3))]
+    assert counts[0] == counts[1] + 1  # three_phases-s20 is counted above
+    assert third.endswith(" to do, each of which takes seconds")
+    assert int(total.split()[0]) == 1 + counts[1] + counts[3]
+    assert total.endswith(f", and {counts[3]} that take seconds each")
+
+
+def test_report_that_cannot_be_written_is_one_more_line(finished: Path) -> None:
+    page = (finished / "report.html").read_bytes()
+    (finished / "report.html").unlink()
+    (finished / "report.html").mkdir()
+    done = run_all(finished)
+    (finished / "report.html").rmdir()
+    (finished / "report.html").write_bytes(page)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "run_all.py: error: report.html was not written (exit code 2)"
+
+
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_recipe_can_be_planned_and_its_sources_come_first(scale: str, tmp_path: Path) -> None:
     plan = plan_claims(claims_of(scale), scale, tmp_path)
@@ -240,7 +271,9 @@ def test_verdicts_compare_the_reported_seeds(scale: str) -> None:
     ("arguments", "fragments"),
     [
         (["--claims", "three_phases,telepathy"], ["claim is 'telepathy'", "three_phases"]),
-        (["--jobs", "0"], ["jobs is 0", "at least 1"]),
+        (["--jobs", "0"], ["--jobs", "it is '0'", "an integer of at least 1"]),
+        (["--jobs", "1e3"], ["--jobs", "it is '1e3'", "an integer of at least 1"]),
+        (["--claims", "three_phase"], ["claim is 'three_phase'", "did you mean 'three_phases'?"]),
         (["--seeds", "ten"], ["--seeds", "'ten'", "0,1,2"]),
         (["--scale", "huge"], ["'huge'", "mini"]),
         (["--claims", ""], ["claim is ''", "three_phases"]),
@@ -327,5 +360,5 @@ def test_runs_and_verdicts_carry_the_registration(finished: Path) -> None:
 
 def test_plan_says_how_long_the_runs_take_by_those_that_are_done(finished: Path) -> None:
     done = run_all(finished, "--scale", "smoke", "--claims", "three_phases", "--plan")
-    assert "three_phases: 1 runs; 0 to do" in done.stdout
+    assert "three_phases: 1 run; 0 to do" in done.stdout
     assert "ms a biography" in done.stdout

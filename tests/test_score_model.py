@@ -200,7 +200,8 @@ def test_weights_that_are_not_used_are_named_and_the_rest_is_scored(checkpoint: 
 def test_tokenizer_may_be_another(checkpoint: Path) -> None:
     result = run_score(checkpoint, "--tokenizer", checkpoint, "--dataset", "n1k", "--splits", "unseen", "--num-rows", 2)
     assert result.returncode == 0, result.stderr
-    assert "unseen: 2 rows, 12 values; tokenized otherwise than by pieces: 0 rows" in result.stdout
+    assert "unseen: 2 rows, 12 values; rows whose tokens differ from those of our training" in result.stdout
+    assert "where names and values are tokenized separately: 0; tokens that are partly in a value: 0" in result.stdout
 
 
 def test_questions_are_scored_and_attributes_without_a_question_are_empty(checkpoint: Path, tmp_path: Path) -> None:
@@ -215,7 +216,7 @@ def test_questions_are_scored_and_attributes_without_a_question_are_empty(checkp
         summary = expected.totals().detailed_summary(tuple(ATTRIBUTES))
         assert written[split] == pytest.approx(written[split] | summary, rel=1e-5)
         assert (written[split]["num_rows"], written[split]["num_values"]) == (4, 4)
-        assert f"{split}: 4 rows, 4 values; tokenized otherwise than by pieces: 0 rows" in result.stdout
+        assert f"{split}: 4 rows, 4 values; rows whose tokens differ from those of our training" in result.stdout
     cells = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()[1:8]}
     assert {name: len(numbers) for name, numbers in cells.items()} == {
         **dict.fromkeys(list(ATTRIBUTES)[:4], 10),
@@ -232,8 +233,10 @@ def test_questions_are_scored_and_attributes_without_a_question_are_empty(checkp
         (["MODEL", "--dataset", "n3k"], ["config is 'n3k'", "bio-facts configs"]),
         (["MODEL", "--dataset", "templates"], ["dataset is 'templates'", "has no biographies"]),
         (["MODEL", "--splits", "test"], ["'test'", "validation"]),
+        (["MODEL", "--splits", "validaton"], ["split is 'validaton'", "did you mean 'validation'?"]),
         (["MODEL", "--num-rows", "16001"], ["num_rows is 16,001", "has 16,000"]),
         (["MODEL", "--num-rows", "0"], ["--num-rows", "'0'", "at least 1"]),
+        (["MODEL", "--num-rows", "1e3"], ["--num-rows", "'1e3'", "it must be an integer"]),
         (["MODEL", "--batch-size", "x"], ["--batch-size", "'x'", "an integer"]),
         (["MODEL", "--device", "gpu"], ["device is 'gpu'", "cpu or cuda"]),
         (["MODEL", "--device", "meta"], ["device is 'meta'", "cpu or cuda"]),

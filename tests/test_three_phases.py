@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -168,7 +169,7 @@ def test_command_judges_one_run_and_draws_it(smoke_run: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     verdict = json.loads(results.read_text())
     assert (verdict["claim"], verdict["scale"], verdict["word"]) == ("three_phases", "smoke", "")
-    assert results.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert ElementTree.parse(results.with_suffix(".svg")).getroot().tag == "{http://www.w3.org/2000/svg}svg"
     again = run_script("eval/analysis/three_phases.py", "--results", results)
     assert again.returncode == 0, again.stderr
     assert json.loads(results.read_text())["measures"] == verdict["measures"]

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bio_facts.checks import Parser, needs
+from bio_facts.checks import Parser, did_you_mean, needs, whole_number
 from bio_facts.runs import plan
 from bio_facts.runs.folder import CONFIG_FILE
 from bio_facts.runs.registration import check_committed
@@ -94,22 +94,43 @@ def _report_failure(job: plan.Job, logs: Path) -> None:
 
 
 def _print_plan(sweep: plan.Plan) -> None:
-    """The runs, those of each claim that no earlier claim has, and, by the runs that are done, how long the others take."""
+    """The runs, those of each claim that no earlier claim has, and, by the runs that are done, how long the others take.
+
+    The sources of a claim's runs count among them.
+    """
     done, left = ([job for job in sweep.jobs if (job.code == 0) is finished] for finished in (True, False))
     seconds, rows = sweep.measured(done)
     for job in sweep.jobs:
-        size = f"at most {job.num_steps:,} steps of {job.recipe.batch_size}" if job.num_steps else "a matter of seconds"
+        size = f"at most {job.num_steps:,} steps of {job.recipe.batch_size}" if job.is_resumable else "takes seconds"
         print(f"{job.name}: {'done' if job.code == 0 else size}")
     counted: set[str] = set()
     for claim, jobs in sweep.claims.items():
-        needed = {job.name: job for job in jobs.values()}  # arms with equal settings share their runs
+        needed = {job.name: job for job in plan.with_sources(jobs.values())}  # arms with equal settings share their runs
         new = [job for name, job in needed.items() if name not in counted and job.code != 0]
         counted |= {job.name for job in new}
         num_rows = sum(job.num_rows for job in new)
-        minutes = f", {num_rows * seconds / rows / 60:,.0f} minutes one after another" if rows else ""
-        print(f"{claim}: {len(needed)} runs; {len(new)} to do, at most {num_rows:,} biographies{minutes}")
+        minutes = f", {num_rows * seconds / rows / 60:,.0f} minutes one after another" if rows and num_rows else ""
+        biographies = "" if _all_take_seconds(new) else f", at most {num_rows:,} biographies"
+        print(f"{claim}: {_number_of_runs(len(needed))}; {len(new)} to do{biographies}{minutes}{_short_runs(new)}")
     known = f"; the {len(done)} runs that are done took {1e3 * seconds / rows:.2f} ms a biography" if rows else ""
-    print(f"{len(sweep.jobs)} runs; {len(left)} to do, at most {sum(job.num_steps for job in left):,} steps{known}")
+    steps = "" if _all_take_seconds(left) else f", at most {sum(job.num_steps for job in left):,} steps"
+    print(f"{_number_of_runs(len(sweep.jobs))}; {len(left)} to do{steps}{_short_runs(left)}{known}")
+
+
+def _number_of_runs(number: int) -> str:
+    return f"{number} run{'' if number == 1 else 's'}"
+
+
+def _all_take_seconds(jobs: Sequence[plan.Job]) -> bool:
+    return bool(jobs) and not any(job.is_resumable for job in jobs)
+
+
+def _short_runs(jobs: Sequence[plan.Job]) -> str:
+    """How many of the jobs to do take seconds, "" if none does."""
+    short = sum(not job.is_resumable for job in jobs)
+    return (
+        "" if not short else ", each of which takes seconds" if short == len(jobs) else f", and {short} that take seconds each"
+    )
 
 
 def _print_commands(sweep: plan.Plan, launcher: Sequence[str]) -> None:
@@ -127,11 +148,13 @@ def _seeds(text: str) -> list[int]:
 
 
 def main() -> int:
-    """Plan, run, judge, report. Exit code 0 if every claim was judged, 1 if a run or an analysis failed, 130 if stopped."""
+    """Plan, run, judge, report. Exit code 0 if all worked, 1 if a run, an analysis or the report failed, 130 if stopped."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", default="mini", choices=plan.SCALES, help="which recipes (default: mini)")
     parser.add_argument("--claims", metavar="A,B", help="folders of train/recipes/ (default: all)")
-    parser.add_argument("--jobs", type=int, metavar="K", help="runs at a time (default: CPU cores; with a GPU, 1)")
+    parser.add_argument(
+        "--jobs", type=whole_number("jobs", 1), metavar="K", help="runs at a time (default: CPU cores; with a GPU, 1)"
+    )
     parser.add_argument(
         "--launcher", type=shlex.split, default=[sys.executable], metavar="COMMAND",
         help="what runs a script (default: this Python); several GPUs: 'accelerate launch --num_processes 4'",
@@ -151,8 +174,6 @@ def main() -> int:
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="default: runs/paper-SCALE")
     arguments = parser.parse_args()
     output_dir: Path = arguments.output_dir or Path("runs") / f"paper-{arguments.scale}"
-    if arguments.jobs is not None and arguments.jobs < 1:
-        parser.error(f"jobs is {arguments.jobs}; it must be an integer of at least 1")
     if not arguments.launcher or shutil.which(arguments.launcher[0]) is None:
         parser.error(f"launcher is {shlex.join(arguments.launcher)!r}, which does not begin with a command of this machine")
     if (output_dir / CONFIG_FILE).exists():
@@ -161,7 +182,7 @@ def main() -> int:
         known = claims_of(arguments.scale)
         claims = known if arguments.claims is None else list(dict.fromkeys(arguments.claims.replace(" ", "").split(",")))
         if (unknown := next((claim for claim in claims if claim not in known), None)) is not None:
-            parser.error(f"claim is {unknown!r}; it must be one of {', '.join(known)}")
+            parser.error(f"claim is {unknown!r}; it must be one of {', '.join(known)}{did_you_mean(unknown, known)}")
         if arguments.scale != "smoke" and arguments.seeds is None and not arguments.plan:
             check_committed(TRAIN.parent, "train/recipes", "eval", ":!eval/results")
         trackers = usable_trackers(arguments.report_to)
@@ -209,12 +230,13 @@ def main() -> int:
         return 130
     report = [sys.executable, str(EVAL / "report.py"), str(output_dir), "--scale", arguments.scale]
     report += ["--output-file", str(output_dir / "report.html")]
-    subprocess.run(report, check=True)
+    report_code = subprocess.run(report).returncode
     unfinished = [claim for claim, jobs in sweep.claims.items() if any(job.code != 0 for job in jobs.values())]
     if unfinished or failed:
         print(f"run_all.py: not judged: {', '.join([*unfinished, *failed])}", file=sys.stderr)
-        return 1
-    return 0
+    if report_code != 0:
+        print(f"run_all.py: error: report.html was not written (exit code {report_code})", file=sys.stderr)
+    return int(bool(unfinished or failed or report_code))
 
 
 def _has_gpu() -> bool:

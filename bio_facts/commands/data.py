@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from bio_facts.checks import whole_number
+from bio_facts.checks import did_you_mean, whole_number
 from bio_facts.commands.parsers import CONFIG_HELP, Commands, add_num_workers, path_argument
 from bio_facts.generate.config import CONFIGS, BaseConfig, check_biographies, get_config
 from bio_facts.generate.flags import add_parameters, chosen_config, given_parameters
@@ -51,7 +51,7 @@ def _sample(arguments: argparse.Namespace) -> None:
     counts = num_rows(config)
     split = next(iter(counts)) if arguments.split is None else arguments.split
     if split not in counts:
-        raise ValueError(f"split is {split!r}; {arguments.config} has {', '.join(counts)}")
+        raise ValueError(f"split is {split!r}; {arguments.config} has {', '.join(counts)}{did_you_mean(split, counts)}")
     start, end = arguments.start, arguments.start + arguments.num
     if end > counts[split]:
         raise ValueError(

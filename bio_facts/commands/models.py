@@ -5,13 +5,15 @@ import json
 import sys
 from pathlib import Path
 
-from bio_facts.checks import check_number, whole_number
+from bio_facts.checks import check_number, did_you_mean, whole_number
 from bio_facts.commands.parsers import Commands, path_argument
 from bio_facts.files import asset, check_new_file, write_text
-from bio_facts.generate.config import check_biographies
-from bio_facts.generate.flags import add_parameters, chosen_config
+from bio_facts.generate.config import Config, check_biographies
+from bio_facts.generate.flags import add_parameters, chosen_config, given_parameters
 from bio_facts.measure.score_model import as_text, score_model
-from bio_facts.runs.kept_models import verify_run
+from bio_facts.runs.checkpoints import MODELS_FOLDER
+from bio_facts.runs.folder import METRICS_FILE
+from bio_facts.runs.kept_models import recorded_run, verify_run
 from bio_facts.runs.plot import plot
 
 
@@ -26,17 +28,40 @@ def _minimum(text: str) -> tuple[str, float]:
         ) from None
 
 
+def _scored_data(arguments: argparse.Namespace) -> tuple[str, Config]:
+    """The name of the config that a model is scored on, and the config with its parameters."""
+    if arguments.data_of is None:
+        name = arguments.dataset or "n64k"
+        return name, check_biographies(chosen_config(name, arguments), "dataset", name)
+    others = ["dataset"] * (arguments.dataset is not None) + list(given_parameters(arguments))
+    if others:
+        raise ValueError(f"data_of is {arguments.data_of!r}, whose config.json says what {others[0]} is; give only one of them")
+    recorded, config = recorded_run(arguments.data_of)
+    return recorded["recipe"]["dataset"], config
+
+
+def _check_is_no_run(model: str) -> None:
+    folder = Path(model)
+    if (folder / METRICS_FILE).is_file():
+        models = [*folder.glob("checkpoint-*[0-9]"), *folder.glob(f"{MODELS_FOLDER}/step-*[0-9]")]
+        last = max(models, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+        example = f", such as {last}" if last else ""
+        raise ValueError(f"model is {model!r}, the output folder of a run; it must be the folder of one of its models{example}")
+
+
 def _score(arguments: argparse.Namespace) -> int:
-    config = check_biographies(chosen_config(arguments.dataset, arguments), "dataset", arguments.dataset)
+    _check_is_no_run(arguments.model)
+    dataset, config = _scored_data(arguments)
     minima: dict[str, float] = dict(arguments.min_accuracy)
     if unscored := [split for split in minima if split not in arguments.splits]:
         raise ValueError(
             f"min_accuracy has split {unscored[0]!r}; it must be one of the scored ones, {', '.join(arguments.splits)}"
+            f"{did_you_mean(unscored[0], arguments.splits)}"
         )
     file: Path | None = arguments.output_file
     if file is not None:
         check_new_file("output_file", file)
-    scores = {"model": arguments.model, "dataset": arguments.dataset} | score_model(
+    scores = {"model": arguments.model, "dataset": dataset} | score_model(
         arguments.model,
         config,
         arguments.splits,
@@ -81,13 +106,16 @@ def add_model_commands(commands: Commands) -> None:
         "are tokenized, by default with the model's tokenizer.",
         "  bio-facts score EleutherAI/pythia-70m --dataset n64k --num-rows 200 --output-file scores.json\n"
         "  bio-facts score model --dataset n1k --splits validation --min-accuracy validation=0.9 --json\n"
-        "  bio-facts score runs/demo/checkpoint-6000 --dataset n1k --num-individuals 1600 \\\n"
-        "      --pool-sizes cities=32,universities=32,majors=32,companies=32,years=4,months=4,days=4,"
-        "first_names=105,middle_names=105,last_names=105",
+        "  bio-facts score runs/demo/checkpoint-6000 --data-of runs/demo",
     )
     score_command.add_argument("model", metavar="MODEL", help="folder with a model of transformers, or a Hub id")
     score_command.add_argument("--tokenizer", metavar="NAME", help="bio_facts, a folder or a Hub id (default: the model's)")
-    score_command.add_argument("--dataset", default="n64k", metavar="CONFIG", help="a config of biographies (default: n64k)")
+    score_command.add_argument("--dataset", metavar="CONFIG", help="a config of biographies (default: n64k)")
+    score_command.add_argument(
+        "--data-of", metavar="RUN",
+        help="in place of --dataset and parameters: those of a run, from the config.json of its output folder (or of its Hub "
+        "id, if push-run has published it)",
+    )  # fmt: skip
     score_command.add_argument(
         "--splits", nargs="+", default=["validation", "unseen"], metavar="SPLIT", help="default: validation unseen"
     )

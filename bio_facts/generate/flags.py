@@ -22,7 +22,7 @@ def _pool_sizes(text: str) -> dict[str, int]:
     try:
         pairs = [(pool, int(size)) for pool, size in (pair.split("=") for pair in text.split(","))]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be like cities=32,years=4") from None
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be like cities=32,years=4, with integers") from None
     if len(dict(pairs)) < len(pairs):
         raise argparse.ArgumentTypeError(f"it is {text!r}, which names a pool twice; it must be like cities=32,years=4")
     return dict(pairs)

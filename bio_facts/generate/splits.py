@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bio_facts.checks import check_indices
+from bio_facts.checks import check_indices, did_you_mean
 from bio_facts.generate import seeding
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.biography import Biographies, attribute_orders
@@ -159,7 +159,7 @@ def get_split(config: Config, name: str) -> Split:
     """The split of that name; ValueError listing the names there are."""
     known = splits(config)
     if not isinstance(name, str) or name not in known:
-        raise ValueError(f"split is {name!r}; it must be one of {', '.join(known)}")
+        raise ValueError(f"split is {name!r}; it must be one of {', '.join(known)}{did_you_mean(name, known)}")
     return known[name]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
-from bio_facts.checks import check_integer
+from bio_facts.checks import check_integer, did_you_mean
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.distributions import DISTRIBUTIONS
 from bio_facts.generate.pools import NAME_POOLS, PoolSizes, full_pool_sizes
@@ -174,5 +174,6 @@ def check_names(given: Mapping[str, Any], known: Collection[str], what: str) -> 
         if name not in known:
             choice = f"it has {', '.join(sorted(known))}" if known else "it has none"
             owners = [owner for owner, distribution in DISTRIBUTIONS.items() if name in settings_of(distribution)]
-            hint = f"; {name} is a parameter of distribution {' or '.join(owners)}" if owners else ""
+            of_others = f"; {name} is a parameter of distribution {' or '.join(owners)}"
+            hint = of_others if owners else did_you_mean(name, known)
             raise ValueError(f"unknown parameter {name!r} of a {what}; {choice}{hint}")

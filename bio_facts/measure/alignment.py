@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bio_facts.checks import did_you_mean
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.measure.metrics import first_tokens
 from bio_facts.measure.tokens import ROLES, encode_pieces
@@ -138,7 +139,10 @@ def _checked_row(number: int, row: object, attribute_names: Sequence[str]) -> di
     for value in sorted(values, key=lambda item: item["start"]):
         name, start, end = value["attribute"], value["start"], value["end"]
         if name not in attribute_names:
-            raise ValueError(f"row {number}: attribute is {name!r}; it must be one of {', '.join(attribute_names)}")
+            raise ValueError(
+                f"row {number}: attribute is {name!r}; it must be one of {', '.join(attribute_names)}"
+                f"{did_you_mean(name, attribute_names)}"
+            )
         if not 0 <= start < end <= len(text):
             raise ValueError(
                 f"row {number}: {name} has span {start}..{end}; it must be within its text of {len(text)} characters"

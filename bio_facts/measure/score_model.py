@@ -132,8 +132,8 @@ def as_text(scores: dict[str, Any]) -> str:
     """What score_model returns, for people: a table, and a line for each split."""
     lines = [
         f"{split}: {metrics['num_rows']:,} rows, {metrics['num_values']:,} values; "
-        f"tokenized otherwise than by pieces: {metrics['num_rows_apart']:,} rows; "
-        f"tokens across a value's edge: {metrics['num_straddling_tokens']:,}"
+        f"rows whose tokens differ from those of our training, where names and values are tokenized separately: "
+        f"{metrics['num_rows_apart']:,}; tokens that are partly in a value: {metrics['num_straddling_tokens']:,}"
         for split, metrics in scores["splits"].items()
     ]
     return "\n".join([*_table_lines(scores["splits"], scores["pool_no_knowledge_loss"]), *lines])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bio_facts.checks import needs
+from bio_facts.checks import did_you_mean, needs
 from bio_facts.generate.config import CONFIGS, DATA_VERSION, BaseConfig, all_settings, check_biographies, get_config
 from bio_facts.publish.shards import ROWS_PER_BATCH, chunks
 from bio_facts.publish.tables import num_rows, record_batch, table_of
@@ -121,7 +121,8 @@ def load_dataset(
             raise ValueError(f"tokenizer is a {type(tokenizer).__name__}; it must be a fast tokenizer of transformers")
     first_split = str(split).partition("[")[0].partition("+")[0]
     if split is not None and not isinstance(split, list) and first_split not in num_rows(config):
-        raise ValueError(f"split is {split!r}; config {name} has {', '.join(num_rows(config))}")
+        known = num_rows(config)
+        raise ValueError(f"split is {split!r}; config {name} has {', '.join(known)}{did_you_mean(split, known)}")
     builder = BioFacts(
         cache_dir=None if cache_dir is None else str(cache_dir), dataset_name="bio_facts", config_name=name, **parameters
     )

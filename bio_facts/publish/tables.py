@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from bio_facts.checks import check_indices
+from bio_facts.checks import check_indices, did_you_mean
 from bio_facts.generate.attributes import ATTRIBUTES
 from bio_facts.generate.biography import CUE, Biographies
 from bio_facts.generate.config import BaseConfig, ClozeConfig, Config, IndividualsConfig, QuestionsConfig, TemplatesConfig
@@ -59,7 +59,7 @@ class Table(abc.ABC, Generic[_C]):
     def _checked_indices(self, config: _C, split: str, indices: ArrayLike) -> NDArray[np.int64]:
         known = self.num_rows(config)
         if not isinstance(split, str) or split not in known:
-            raise ValueError(f"split is {split!r}; it must be one of {', '.join(known)}")
+            raise ValueError(f"split is {split!r}; it must be one of {', '.join(known)}{did_you_mean(split, known)}")
         return check_indices(f"row index of split {split}", indices, known[split])
 
 

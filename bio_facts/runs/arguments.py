@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bio_facts.checks import Parser
+from bio_facts.checks import Parser, did_you_mean
 from bio_facts.runs.recipe import MAPPINGS, Recipe
 from bio_facts.runs.recipe_files import DEFAULT_SCRIPT, parse_value, read_recipe_file
 
@@ -81,7 +81,8 @@ def _dotted_overrides(arguments: Sequence[str]) -> dict[str, str]:
         key = flag.removeprefix("--").replace("-", "_")
         parent, dot, _ = key.partition(".")
         if not flag.startswith("--") or not dot or parent not in MAPPINGS:
-            raise ValueError(f"unknown argument {flag!r}; the recipe keys are {', '.join(Recipe.__dataclass_fields__)}")
+            known = Recipe.__dataclass_fields__
+            raise ValueError(f"unknown argument {flag!r}; the recipe keys are {', '.join(known)}{did_you_mean(key, known)}")
         if not equals:
             if not remaining:
                 raise ValueError(f"argument {flag} has no value")

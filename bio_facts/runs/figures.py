@@ -76,13 +76,13 @@ def legend_below(figure: Any, axes: Any, num_columns: int) -> None:
 def save_figure(figure: Any, path: Path) -> None:
     """Write a figure as SVG if the file's name ends so, otherwise as PNG, whole or not at all, and close it.
 
-    The same figure gives the same bytes.
+    The same figure gives the same bytes. Text in an SVG is text, in the first of matplotlib's fonts that the reader has.
     """
     import matplotlib
     from matplotlib import pyplot
 
     is_svg = path.suffix == ".svg"
     given: dict[str, Any] = {"format": "svg", "metadata": {"Date": None}} if is_svg else {"format": "png"}
-    with unfinished_file(path) as unfinished, matplotlib.rc_context({"svg.hashsalt": path.name}):
+    with unfinished_file(path) as unfinished, matplotlib.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none"}):
         figure.savefig(unfinished, dpi=130, **given)
     pyplot.close(figure)

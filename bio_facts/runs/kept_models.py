@@ -158,6 +158,22 @@ class _Scorer:
             return scorer.summaries(model)["validation"]["attribute_loss"]
 
 
+def recorded_run(name: str) -> tuple[dict[str, Any], Config]:
+    """The config.json of a run, which may be unfinished, and the data that it was trained on.
+
+    Args:
+        name: the folder of a run, or the id of a repository that push-run has written.
+
+    Raises:
+        ValueError: if `name` is no run on biographies, or this version of bio_facts makes other rows.
+    """
+    folder = Path(name).expanduser()
+    run = read_run(folder, may_be_unfinished=True) if folder.is_dir() else kept_models(name).run
+    if "dataset_parameters" not in run.config:
+        raise ValueError(f"run {name} was trained on no dataset of biographies")
+    return run.config, recorded_data(run.config, f"run {name}")
+
+
 def kept_models(name: str) -> KeptModels:
     """The models that a run has kept.
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -230,12 +230,14 @@ def plan_claims(
     for claim in known:
         plan.add_claim(claim, read_recipe_file(scripts / "recipes" / claim / f"{scale}.yaml"), seeds)
     plan.claims = {claim: plan.claims[claim] for claim in claims}
-    required: set[int] = set()
-    for jobs in plan.claims.values():
-        for job in jobs.values():
-            needed: Job | None = job
-            while needed is not None:
-                required.add(id(needed))
-                needed = needed.source
+    required = {id(job) for jobs in plan.claims.values() for job in with_sources(jobs.values())}
     plan.jobs = [job for job in plan.jobs if id(job) in required]
     return plan
+
+
+def with_sources(jobs: Iterable[Job]) -> Iterator[Job]:
+    """The jobs, each after the jobs that its run starts from; a job may occur several times."""
+    for job in jobs:
+        if job.source is not None:
+            yield from with_sources([job.source])
+        yield job

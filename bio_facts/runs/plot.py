@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bio_facts.checks import did_you_mean
 from bio_facts.runs.curves import Run, read_run
 from bio_facts.runs.figures import BLACK, GRAY, PALETTE, legend_below, new_figure, save_figure
 
@@ -32,7 +33,8 @@ def plot(folders: Sequence[Path], path: Path, splits: Sequence[str] | None = Non
     evaluated = list(dict.fromkeys(split for run in runs.values() for split in run.curves))
     for split in splits or ():
         if split not in evaluated:
-            raise ValueError(f"split is {split!r}; these runs are evaluated on {', '.join(evaluated)}")
+            hint = did_you_mean(split, evaluated)
+            raise ValueError(f"split is {split!r}; these runs are evaluated on {', '.join(evaluated)}{hint}")
     chosen = [split for split in evaluated if splits is None or split in splits]
     save_figure(draw(runs, chosen), path)
     return "\n".join(_table(runs, chosen))

@@ -30,6 +30,7 @@ from typing import Any
 
 import yaml
 
+from bio_facts.checks import did_you_mean
 from bio_facts.runs.recipe import Recipe, frozen, plain
 
 DEFAULT_SCRIPT = "pretrain.py"
@@ -125,7 +126,8 @@ class RecipeFile:
         fields = recipe_class.__dataclass_fields__
         for key in settings:
             if key not in fields:
-                raise ValueError(f"unknown recipe key {key!r} in {self.path}; the keys are {', '.join(fields)}")
+                hint = did_you_mean(key, fields)
+                raise ValueError(f"unknown recipe key {key!r} in {self.path}; the keys are {', '.join(fields)}{hint}")
         for key, field in fields.items():
             if field.default is MISSING and field.default_factory is MISSING and key not in settings:
                 example = "a config, such as n64k" if key == "dataset" else "an integer"

@@ -10,15 +10,22 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 import bio_facts
+from bio_facts.checks import exit_with_error
 from bio_facts.measure.tokens import ROLES, BiographyTokenizer, load_tokenizer
 from bio_facts.runs.figures import label_axes, new_figure, save_figure, with_colors
 from bio_facts.runs.kept_models import kept_models
 
-run, picture = sys.argv[1:]
-kept = kept_models(run)  # the folder of a run, or the id of a published one
+try:
+    if len(sys.argv) != 3 or not Path(sys.argv[2]).parent.is_dir():
+        raise ValueError(f"arguments are {sys.argv[1:]}; they must be a run, and a picture in a folder that exists")
+    run, picture = sys.argv[1:]
+    kept = kept_models(run)  # the folder of a run, or the id of a published one
+    data = kept.data
+except ValueError as error:
+    exit_with_error(error)
 tokenizer = load_tokenizer(str(kept.model(kept.steps[0])))
-tokenize = BiographyTokenizer(tokenizer, kept.data.pool_sizes, kept.data.formats)
-biographies = bio_facts.draw(kept.data, "validation", range(100))
+tokenize = BiographyTokenizer(tokenizer, data.pool_sizes, data.formats)
+biographies = bio_facts.draw(data, "validation", range(100))
 input_ids = torch.from_numpy(tokenize(biographies).input_ids)
 roles = torch.from_numpy(tokenize.roles(biographies))
 is_name, is_value = roles == ROLES.index("name"), roles == ROLES.index("value")
