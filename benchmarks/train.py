@@ -38,9 +38,11 @@ from bio_facts.measure.scoring import score_tokens
 from bio_facts.measure.tokens import BiographyTokenizer
 from bio_facts.runs.attention_by_products import attend_by_products
 from bio_facts.runs.loss import TrainingLoss
+from bio_facts.runs.machine import keep_freed_memory
 from bio_facts.runs.precision import has_bf16_instructions, use_precision
 from bio_facts.runs.recipe_files import read_recipe_file
-from bio_facts.runs.training import Collator, build_dataset, build_model, build_tokenizer, build_trainer, keep_freed_memory
+from bio_facts.runs.trainer import build_trainer
+from bio_facts.runs.training import Collator, build_dataset, build_model, build_tokenizer
 
 RECIPE = Path(__file__).with_name("recipe.yaml")
 _PRODUCTS = ("mm", "addmm", "addmm_", "bmm")

@@ -27,7 +27,8 @@ def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> t
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     from transformers import TrainerCallback
 
-    from bio_facts.runs.training import build_dataset, build_model, build_trainer
+    from bio_facts.runs.trainer import build_trainer
+    from bio_facts.runs.training import build_dataset, build_model
 
     recipe = load_recipe(SMOKE, PLAIN | settings)
     tokenizer = load_tokenizer("bio_facts")

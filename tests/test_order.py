@@ -125,7 +125,8 @@ def test_text_is_about_the_individual_of_the_row() -> None:
 
 
 def test_pretraining_feeds_the_biographies_in_this_order(tmp_path: Path) -> None:
-    from bio_facts.runs.training import build_dataset, build_model, build_trainer
+    from bio_facts.runs.trainer import build_trainer
+    from bio_facts.runs.training import build_dataset, build_model
 
     recipe = load_recipe(SMOKE, {"batch_size": 6})
     tokenizer = load_tokenizer(recipe.tokenizer)

@@ -60,7 +60,8 @@ def test_refused_tracker_leaves_no_folder(tmp_path: Path) -> None:
 
 def trainer_of(folder: Path, report_to: list[str]) -> Any:
     from bio_facts.measure.tokens import BiographyTokenizer, load_tokenizer
-    from bio_facts.runs.training import build_dataset, build_model, build_trainer
+    from bio_facts.runs.trainer import build_trainer
+    from bio_facts.runs.training import build_dataset, build_model
 
     recipe, tokenizer = load_recipe(SMOKE, {}), load_tokenizer("bio_facts")
     biographies = BiographyTokenizer(tokenizer)

@@ -43,17 +43,11 @@ def main() -> None:
             source_model,
         )
         from bio_facts.runs.folder import RunFolder
-        from bio_facts.runs.machine import join_processes
+        from bio_facts.runs.machine import join_processes, keep_freed_memory
         from bio_facts.runs.precision import use_precision
         from bio_facts.runs.trackers import usable_trackers
-        from bio_facts.runs.training import (
-            build_dataset,
-            build_model,
-            build_tokenizer,
-            build_trainer,
-            keep_freed_memory,
-            place_to_start,
-        )
+        from bio_facts.runs.trainer import build_trainer, place_to_start
+        from bio_facts.runs.training import build_dataset, build_model, build_tokenizer
 
         report_to = usable_trackers(arguments.report_to)
         processes = join_processes()
