@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 from forked_scripts import run_forked
 
+from bio_facts.runs.machine import NUMERIC_VARIABLES
+
+for name in NUMERIC_VARIABLES:  # recorded in config.json, and compared
+    os.environ.pop(name, None)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads of several test processes wait for each other
 ROOT = Path(__file__).parent.parent
 SMOKE = ROOT / "train" / "recipes" / "three_phases" / "smoke.yaml"

@@ -59,9 +59,10 @@ def test_check_stores_plain_numbers_and_strings() -> None:
         ({"count": None}, "count is None; it must be an integer from 2 to 5"),
         ({"share": 1.5}, "share is 1.5; it must be a number from 0 to 1"),
         ({"limit": 0}, "limit is 0; it must be an integer of at least 1"),
+        ({"color": "Red"}, "color is 'Red'; it must be one of red, green; did you mean 'red'?"),
         *(
             ({"color": color}, f"color is {color!r}; it must be one of red, green")
-            for color in ("blue", "Red", "", "r", None, True, 0, ["red"], ("red", "green"), np.array(["red"]))
+            for color in ("blue", "", "r", None, True, 0, ["red"], ("red", "green"), np.array(["red"]))
         ),
     ],
 )

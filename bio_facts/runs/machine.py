@@ -17,7 +17,7 @@ _COMPARED = (
     "accelerate",
 )  # fmt: skip
 # Variables with which numeric libraries choose other instructions or orders of sums.
-_VARIABLES = (
+NUMERIC_VARIABLES = (
     "ATEN_CPU_CAPABILITY", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "MKL_DYNAMIC",
     "MKL_DOMAIN_NUM_THREADS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_CPU_ISA_HINTS", "DNNL_CPU_ISA_HINTS",
     "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "OMP_DYNAMIC", "OMP_THREAD_LIMIT", "OMP_SCHEDULE",
@@ -97,7 +97,7 @@ def this_machine(precision: str = "float32") -> dict[str, Any]:
         device = torch.cuda.get_device_name()
     elif device == "cpu":
         device = f"CPU, {num_threads} thread{'s' if num_threads > 1 else ''} a run"
-    environment = {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
+    environment = {name: os.environ[name] for name in NUMERIC_VARIABLES if os.environ.get(name)}
     environment |= {name: os.environ[name] for name in _THREADS if os.environ.get(name, "") not in ("", str(num_threads))}
     versions = {"python": platform.python_version(), "bio_facts": bio_facts.__version__}
     for package in ("numpy", "torch", "transformers", "accelerate", "tokenizers"):
