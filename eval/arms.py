@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bio_facts.checks import MissingExtraError
 from bio_facts.runs import plan
 from bio_facts.runs.curves import Run, check_distinct_seeds, flatten
 from bio_facts.runs.recipe_files import read_recipe_file
@@ -52,7 +53,10 @@ def folders_of_claim(claim: str, scale: str, sweep: Path) -> list[Path]:
 def arms_of_one_run(claim: str, run: Run) -> tuple[Arms, str]:
     """A single run as an arm of the claim's recipe at some scale, and that scale; ValueError if it is of none of them."""
     for scale in plan.SCALES:
-        jobs = plan.plan_claims(TRAIN, [claim], scale, Path("runs"), [run.seed]).claims[claim]
+        try:
+            jobs = plan.plan_claims(TRAIN, [claim], scale, Path("runs"), [run.seed]).claims[claim]
+        except MissingExtraError:  # of a tokenizer of the paper's scale, which this run did not have
+            continue
         for (arm, _), job in jobs.items():
             if _settings(job.recipe.as_dict() | {"source": ""}) == _settings(run.recipe | {"source": ""}):
                 return {arm: {run.seed: run}}, scale
@@ -84,8 +88,9 @@ def _why_unknown(claim: str, scale: str, run: Run, wanted: Mapping[tuple[str, in
     arms = ((arm, recipe) for (arm, seed), recipe in wanted.items() if seed == run.seed)
     arm, recipe = min(arms, key=lambda item: len(differing(item[1])))
     key = differing(recipe)[0]
+    of_arm = f"from arm {arm!r} " if arm else ""
     return (
-        f"run {run.folder} is of no arm of train/recipes/{claim}/{scale}.yaml: it differs from arm {arm!r} in {key}, which is "
+        f"run {run.folder} is of no arm of train/recipes/{claim}/{scale}.yaml: it differs {of_arm}in {key}, which is "
         f"{settings.get(key)!r}; expected {recipe.get(key)!r}"
     )
 

@@ -222,18 +222,21 @@ def test_truncation_after_the_last_value_is_accepted() -> None:
 LONDON = {"attribute": "birth_place", "value": "London", "start": 5, "end": 11}
 
 
+NAMES = ", ".join(ATTRIBUTES)
+
+
 @pytest.mark.parametrize(
     ("text", "attributes", "message"),
     [
         (
             "x is London",
             [LONDON | {"attribute": "hobby"}],
-            "attribute is 'hobby'; it must be one of birth_place, current_location,",
+            "attribute is 'hobby'; it must be one of attribute_names, birth_place, current_location,",
         ),
         (
             "x is London",
             [LONDON | {"attribute": "birthplace"}],
-            f"attribute is 'birthplace'; it must be one of {', '.join(ATTRIBUTES)}; did you mean 'birth_place'?",
+            f"attribute is 'birthplace'; it must be one of attribute_names, {NAMES}; did you mean 'birth_place'?",
         ),
         ("x is London", [LONDON | {"end": 12}], "birth_place has span 5..12; it must be within its text of 11 characters"),
         ("x is London", [LONDON | {"start": -6}], "birth_place has span -6..11; it must be within"),

@@ -1,5 +1,6 @@
 """C1: its measures on the paper's curve, its rule, and the command that judges runs."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from analysis import three_phases
+from arms import arms_of_one_run
 from conftest import ROOT, SMOKE, assert_refused, load_recipe, run_script
 from curve_files import curves_text, read_curves
 from intervals import Values, outcome
@@ -109,12 +111,21 @@ def test_reported_seeds_carry_the_digest_of_the_registration() -> None:
     assert (verdict["word"], verdict["registration"]) == ("shown", digest)
 
 
+def test_run_of_no_arm_is_refused_where_the_tokenizer_of_the_papers_recipe_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "mistral_common" else find_spec(name))
+    with pytest.raises(ValueError, match=r"mini\.yaml: it differs in learning_rate, which is"):
+        arms_of_one_run("three_phases", paper_run(0, recipe={"learning_rate": 0.5}))
+
+
 @pytest.mark.parametrize(
     ("runs", "fragment"),
     [
         ([paper_run(0), paper_run(1)], ""),
         ([paper_run(0), paper_run(0)], "with seeds [0, 0]"),
-        ([paper_run(0), paper_run(1, recipe={"learning_rate": 0.5})], "arm '' in learning_rate, which is 0.5; expected 0.002"),
+        ([paper_run(0), paper_run(1, recipe={"learning_rate": 0.5})], "it differs in learning_rate, which is 0.5"),
         ([paper_run(0), paper_run(1, recipe={"tokenizer": "bio_facts"})], "in tokenizer, which is 'bio_facts'; expected"),
     ],
 )  # fmt: skip

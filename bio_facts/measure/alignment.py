@@ -140,7 +140,7 @@ def _checked_row(number: int, row: object, attribute_names: Sequence[str]) -> di
         name, start, end = value["attribute"], value["start"], value["end"]
         if name not in attribute_names:
             raise ValueError(
-                f"row {number}: attribute is {name!r}; it must be one of {', '.join(attribute_names)}"
+                f"row {number}: attribute is {name!r}; it must be one of attribute_names, {', '.join(attribute_names)}"
                 f"{did_you_mean(name, attribute_names)}"
             )
         if not 0 <= start < end <= len(text):

@@ -224,7 +224,7 @@ def _file_of_package(name: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         requirement = '"bio-facts[paper]"' if package == "mistral_common" else package.replace("_", "-")
-        raise ValueError(f"tokenizer is {name!r}, but no package {package!r} is installed: pip install {requirement}")
+        raise MissingExtraError(f"tokenizer is {name!r}, but no package {package!r} is installed: pip install {requirement}")
     path = Path(spec.origin).parent / file
     if not path.is_file():
         raise ValueError(f"tokenizer is {name!r}, but the package has no such file; it must be one below {path.parent}")
